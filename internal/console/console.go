@@ -1,0 +1,34 @@
+// Package console is the meeting point of a command and the person or script
+// that runs it: lines in, text out. It knows no transport and no command; the
+// SSH server and the local socket make a Console, the command language uses it.
+package console
+
+import "io"
+
+// Console is one terminal, or the pipe of one executed command.
+type Console interface {
+	io.Writer
+
+	// ReadLine shows the prompt and reads one line without its end. Limits
+	// are the maker's: 4 KiB a line. io.EOF ends the session; ErrInterrupt
+	// is Ctrl-C, which leaves the command.
+	ReadLine(prompt string) (string, error)
+
+	// ReadPassword is ReadLine without echo and history.
+	ReadPassword(prompt string) (string, error)
+
+	// Interrupted is closed when Ctrl-C is pressed while a command runs
+	// (tail follows until then).
+	Interrupted() <-chan struct{}
+
+	// Size gives columns and rows of the terminal; both 0 without a pty:
+	// then nothing is ever paged.
+	Size() (columns, rows int)
+}
+
+type interrupt struct{}
+
+func (interrupt) Error() string { return "interrupted" }
+
+// ErrInterrupt is what a read gives on Ctrl-C.
+var ErrInterrupt error = interrupt{}

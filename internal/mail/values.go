@@ -1,0 +1,110 @@
+package mail
+
+import (
+	"net/netip"
+	"strings"
+
+	"lazaret/internal/errs"
+)
+
+// Origin says where a message came from, for the Received line, the filters and the log.
+type Origin struct {
+	ICID        ICID       `json:"icid"`
+	Listener    string     `json:"listener"`
+	Interface   string     `json:"interface"`
+	RemoteIP    netip.Addr `json:"remote_ip"`
+	RemoteHost  string     `json:"remote_host"` // reverse DNS name, "unknown" without one
+	Helo        string     `json:"helo"`
+	Protocol    string     `json:"protocol"` // SMTP, ESMTP, ESMTPS, CPQ
+	SenderGroup string     `json:"sender_group"`
+	Policy      string     `json:"policy"` // mail flow policy
+	Relay       bool       `json:"relay"`  // accepted as relay: outbound
+}
+
+// Envelope is who a message is from and for.
+type Envelope struct {
+	From     Address
+	To       []Address
+	EightBit bool // BODY=8BITMIME was given, RFC 6152
+}
+
+// Header is one header line to be added on top of a message. Only NewHeader
+// makes one, so that no hostile text can end it (register B5).
+type Header struct {
+	name, value string
+}
+
+// NewHeader makes a header line. The name is RFC 5322 printable ASCII without
+// a colon, at most 76 bytes; the value has no CR, LF or NUL and at most 900 bytes.
+func NewHeader(name, value string) (Header, error) {
+	if name == "" || len(name) > 76 {
+		return Header{}, errs.New(errs.Invalid, "header name has 1 to 76 characters")
+	}
+	for i := 0; i < len(name); i++ {
+		if name[i] <= 32 || name[i] >= 127 || name[i] == ':' {
+			return Header{}, errs.New(errs.Invalid, "header name %q has a forbidden character", clip(name))
+		}
+	}
+	if len(value) > 900 {
+		return Header{}, errs.New(errs.Invalid, "header value is longer than 900 bytes")
+	}
+	if strings.ContainsAny(value, "\r\n\x00") {
+		return Header{}, errs.New(errs.Invalid, "header value has a line end or NUL")
+	}
+	return Header{name: name, value: value}, nil
+}
+
+// Name is the field name.
+func (h Header) Name() string { return h.name }
+
+// Value is the field body.
+func (h Header) Value() string { return h.value }
+
+// String gives the line with CRLF.
+func (h Header) String() string { return h.name + ": " + h.value + "\r\n" }
+
+// Placement asks for a message to be put into a quarantine.
+type Placement struct {
+	Quarantine string `json:"quarantine"`
+	Reason     string `json:"reason"` // as in mail_logs: "message filter:name"
+}
+
+// Disposition is what the pipeline decides about one message. It decides only;
+// the queue routes and the roles act (idea 1 of the architecture).
+type Disposition struct {
+	Drop       bool        // final drop: nothing is delivered or quarantined
+	DropReason string      // for "Message aborted MID n ...": Dropped by filter 'x'
+	Quarantine []Placement // one per flagged quarantine, in order, no name twice
+	Copies     []Placement // duplicate-quarantine: a copy into each, at once
+	CopiedBy   []string    // for each of Copies, the name of the filter
+	Headers    []Header    // to be added on top, the first on top of all
+	Notes      []string    // log-entry texts, in order
+}
+
+// Role is what an administrator may do, reference 1.7.
+type Role string
+
+// The roles.
+const (
+	Administrator    Role = "Administrator"
+	EmailAdmin       Role = "Email Administrator"
+	Operator         Role = "Operator"
+	ReadOnlyOperator Role = "Read-Only Operator"
+	Guest            Role = "Guest"
+	HelpDesk         Role = "Help Desk"
+	Technician       Role = "Technician"
+	CommandClient    Role = "Command Client" // the manager's key on a gateway: few commands only
+)
+
+// Principal is who asks for something. Every domain call has one.
+type Principal struct {
+	Name string // user name, or "system"
+	Role Role
+	From string // address it came from, or "local"
+	Via  string // ssh, socket, cpq, system
+}
+
+// System is the principal of what the program does by itself, such as expiry.
+func System() Principal {
+	return Principal{Name: "system", Role: Administrator, From: "local", Via: "system"}
+}
