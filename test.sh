@@ -1,0 +1,50 @@
+#!/bin/sh
+# Runs every test of the short tier. On a fresh Debian machine with Go it
+# installs the real programs that the tests talk to: OpenSSH, OpenSSL, swaks,
+# telnet, Postfix. Exits non-zero when anything is wrong.
+#
+#   ./test.sh          the short tier, as in CI (under 15 minutes on two cores)
+#   ./test.sh quick    the same without the race detector
+#
+# The long proofs have their own commands: docs/testing.md.
+set -eu
+cd "$(dirname "$0")"
+
+need=""
+want() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || need="$need $2"; }
+want ssh openssh-client
+want sshpass sshpass
+want openssl openssl
+want swaks swaks
+want telnet telnet
+want smtp-source postfix
+want gcc gcc
+if [ -n "$need" ]; then
+	echo "installing:$need"
+	run=""
+	[ "$(id -u)" = 0 ] || run=sudo
+	$run apt-get update -q >/dev/null
+	# shellcheck disable=SC2086
+	$run env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $need libc6-dev >/dev/null
+fi
+
+race=-race
+[ "${1:-}" = quick ] && race=""
+
+echo "== format"
+out=$(gofmt -l main.go internal e2e)
+[ -z "$out" ] || { echo "gofmt would change:"; echo "$out"; exit 1; }
+
+echo "== vet"
+go vet ./...
+
+echo "== build without cgo"
+CGO_ENABLED=0 go build -trimpath -o /dev/null .
+
+echo "== staticcheck"
+go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... 
+
+echo "== tests"
+# shellcheck disable=SC2086
+go test $race -timeout 12m ./...
+echo "all tests passed"
