@@ -20,9 +20,10 @@ var rows = map[string]int{
 	"cpq": 4, "pipeline": 4, "config": 4, "spool": 4, "store": 4, "blob": 4, "scan": 4, "unpack": 4,
 	"listener": 5, "delivery": 5, "peer": 5, "cluster": 5, "migration": 5, "doctor": 5, "backup": 5,
 	"admin": 6, "adminssh": 6, "api": 6, "web": 6,
-	"gateway": 7, "manager": 7,
-	"demo": 8,
-	"":     9, // main
+	"appliance": 7,
+	"gateway":   8, "manager": 8,
+	"demo": 9,
+	"":     10, // main
 }
 
 // exempt rooms hold tests only.
