@@ -1,0 +1,69 @@
+// Package cpq is the protocol between gateway and manager: SMTP with one more
+// command that carries what the envelope cannot say, docs/cpq.md.
+//
+// It has no socket, no certificate and no store. It promises that metadata is
+// either exactly of the form of the document or refused.
+package cpq
+
+import (
+	"net/netip"
+	"time"
+
+	"lazaret/internal/mail"
+)
+
+// Version of the metadata block.
+const Version = 1
+
+// Metadata is one block: exactly one of the two is set.
+type Metadata struct {
+	Deposit *Deposit
+	Release *Release
+}
+
+// Deposit travels from a gateway to a manager: a message to be held.
+type Deposit struct {
+	Key           mail.Key
+	GatewaySerial string
+	GatewayName   string
+	GatewayMID    mail.MID
+	Accepted      time.Time // UTC, whole milliseconds
+	Origin        Origin
+	Policy        string // mail policy that the message was judged by
+	Direction     Direction
+	Size          int64     // of the content as received
+	Hash          mail.Hash // of the content as received
+	Subject       string    // raw, unfolded; hostile
+	Placements    []mail.Placement
+}
+
+// Origin is where the gateway got the message from.
+type Origin struct {
+	RemoteIP    netip.Addr
+	RemoteHost  string // hostile
+	Helo        string // hostile
+	Listener    string
+	SenderGroup string
+}
+
+// Direction of a message, seen from the gateway's organisation.
+type Direction string
+
+// The directions.
+const (
+	Inbound  Direction = "inbound"
+	Outbound Direction = "outbound"
+)
+
+// Release travels from a manager to the gateway that made the deposit: the
+// message goes on to the recipients of the envelope.
+type Release struct {
+	Action     mail.ActionKey
+	Key        mail.Key
+	ManagerMID mail.MID
+	GatewayMID mail.MID
+	Size       int64
+	Hash       mail.Hash
+	Cause      string // manual, expired, queue full
+	By         string // user, or system
+}
