@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -184,7 +185,7 @@ func arpa(ip netip.Addr) string {
 	const hex = "0123456789abcdef"
 	for _, c := range raw {
 		if ip.Is4() {
-			b.WriteString(netip.AddrFrom4([4]byte{0, 0, 0, c}).String()[6:] + ".")
+			b.WriteString(strconv.Itoa(int(c)) + ".")
 		} else {
 			b.Write([]byte{hex[c&15], '.', hex[c>>4], '.'})
 		}
