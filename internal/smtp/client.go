@@ -1,89 +1,17 @@
 package smtp
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
-	"io"
 	"net"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
-	"lazaret/internal/mail"
+	"lazaret/internal/errs"
 )
-
-// ClientTimeouts are the patience of a client, RFC 5321 section 4.5.3.2. Zero
-// fields get the defaults.
-type ClientTimeouts struct {
-	Greeting  time.Duration // 5 minutes
-	Command   time.Duration // EHLO, MAIL, RCPT, RSET, QUIT: 5 minutes
-	TLS       time.Duration // the handshake: 1 minute
-	DataStart time.Duration // for the 354: 2 minutes
-	DataBlock time.Duration // for the peer to take one write: 3 minutes
-	DataDone  time.Duration // for the reply to the final dot: 10 minutes
-}
-
-// ClientConfig says how a client behaves.
-type ClientConfig struct {
-	Timeouts ClientTimeouts
-}
-
-// Extensions is what an EHLO reply announced.
-type Extensions struct {
-	Pipelining  bool
-	EightBit    bool
-	StatusCodes bool
-	StartTLS    bool
-	Size        int64             // 0: none or no limit
-	HasSize     bool              // SIZE was announced
-	Keywords    map[string]string // all of them, in upper case, with their parameters
-}
-
-// Block is an extension command with the octets behind it:
-// VERB <octets> [args] CRLF octets.
-type Block struct {
-	Verb string
-	Args string
-	Data []byte
-}
-
-// Transaction is one message to be sent.
-type Transaction struct {
-	Before   []Block // sent first, in the same pipeline
-	From     mail.Address
-	To       []mail.Address
-	Size     int64 // of Prepend and Content; 0: not announced
-	EightBit bool
-	Prepend  []byte // whole header lines with CRLF
-	Content  io.Reader
-}
-
-// Result is what the peer said. Slots that were not reached are zero.
-type Result struct {
-	Before  []Reply
-	Mail    Reply
-	Rcpt    []Reply // one for each of To
-	Data    Reply   // to the final dot, or to DATA when that was refused
-	DotSent bool    // the final dot left: with an error, the outcome is unknown
-}
-
-// Recipient gives the reply that decides about recipient i: the first that is
-// not positive on the way, else the one to the final dot.
-func (r *Result) Recipient(i int) Reply {
-	for _, b := range r.Before {
-		if !b.Positive() {
-			return b
-		}
-	}
-	if !r.Mail.Positive() {
-		return r.Mail
-	}
-	if i >= len(r.Rcpt) || !r.Rcpt[i].Positive() {
-		if i < len(r.Rcpt) {
-			return r.Rcpt[i]
-		}
-		return Reply{}
-	}
-	return r.Data
-}
 
 // Client speaks to one server over one connection. Not safe for concurrent
 // use, except for Close. Errors are failures of the connection or of the
@@ -91,20 +19,242 @@ func (r *Result) Recipient(i int) Reply {
 // When the peer says 421, that reply stands in all the slots that are left, the
 // error is nil, and Closing gives true.
 type Client struct {
-	conn net.Conn
 	cfg  ClientConfig
+	raw  net.Conn // deadlines are set here, also under TLS
+	rw   net.Conn
+	in   input
+	out  *bufio.Writer
+	wait time.Duration // patience of the read under way
+
+	ext    Extensions
+	secure bool
+	dirty  bool  // the peer has a transaction open: RSET goes first
+	last   Reply // 421: the peer is closing
+	broken error
+
+	mu     sync.Mutex
+	cancel bool // the context of the call under way is done
 }
 
-var _ = func() {
-	var c *Client
-	var _ interface {
-		Greet(context.Context) (Reply, error)
-		Hello(context.Context, string) (Extensions, Reply, error)
-		StartTLS(context.Context, *tls.Config) (tls.ConnectionState, error)
-		Send(context.Context, *Transaction) (Result, error)
-		Reset(context.Context) error
-		Quit(context.Context) error
-		Close() error
-		Closing() bool
-	} = c
+// NewClient makes a client of an open connection.
+func NewClient(conn net.Conn, cfg ClientConfig) *Client {
+	t := &cfg.Timeouts
+	orDuration(&t.Greeting, 5*time.Minute)
+	orDuration(&t.Command, 5*time.Minute)
+	orDuration(&t.TLS, time.Minute)
+	orDuration(&t.DataStart, 2*time.Minute)
+	orDuration(&t.DataBlock, 3*time.Minute)
+	orDuration(&t.DataDone, 10*time.Minute)
+	c := &Client{cfg: cfg, raw: conn, rw: conn}
+	c.in = input{buf: make([]byte, smallBuffer), fill: c.fill}
+	c.out = bufio.NewWriterSize(timedWriter{c}, 16<<10)
+	return c
+}
+
+// timedWriter gives each write to the connection its deadline.
+type timedWriter struct{ c *Client }
+
+// Write is io.Writer.
+func (w timedWriter) Write(p []byte) (int, error) {
+	if err := w.c.deadline(w.c.raw.SetWriteDeadline, w.c.cfg.Timeouts.DataBlock); err != nil {
+		return 0, err
+	}
+	return w.c.rw.Write(p)
+}
+
+func (c *Client) fill(in *input) error {
+	if err := c.deadline(c.raw.SetReadDeadline, c.wait); err != nil {
+		return err
+	}
+	for {
+		n, err := c.rw.Read(in.buf[in.w:])
+		if n > 0 {
+			in.w += n
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// deadline sets a deadline unless the context of the call is done.
+func (c *Client) deadline(set func(time.Time) error, d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel {
+		return context.Canceled
+	}
+	return set(time.Now().Add(d))
+}
+
+// begin starts a call: when ctx ends, whatever waits is woken. The function
+// that it gives must be called at the end with the call's error.
+func (c *Client) begin(ctx context.Context) func(*error) {
+	if c.broken != nil {
+		return func(err *error) { *err = c.broken }
+	}
+	undo := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.cancel = true
+		c.raw.SetDeadline(time.Unix(1, 0))
+	})
+	return func(err *error) {
+		undo()
+		if *err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			*err = errs.Wrap(errs.Closed, ctx.Err(), "smtp: the connection was given up")
+		}
+		c.broken = *err
+	}
+}
+
+// Closing reports whether the peer said 421.
+func (c *Client) Closing() bool { return !c.last.IsZero() }
+
+// Greet reads the greeting.
+func (c *Client) Greet(ctx context.Context) (r Reply, err error) {
+	done := c.begin(ctx)
+	defer done(&err)
+	return c.reply(c.cfg.Timeouts.Greeting)
+}
+
+// Hello says EHLO, and HELO when that is not understood (RFC 5321 section 3.2).
+func (c *Client) Hello(ctx context.Context, name string) (x Extensions, r Reply, err error) {
+	done := c.begin(ctx)
+	defer done(&err)
+	if name == "" || !printable([]byte(name)) || strings.Contains(name, " ") {
+		return x, r, errs.New(errs.Invalid, "smtp: %q is no name to greet with", name)
+	}
+	r, err = c.command("EHLO " + name)
+	if err == nil && r.Permanent() && r.Code != 554 {
+		r, err = c.command("HELO " + name)
+		c.ext = Extensions{}
+		return c.ext, r, err
+	}
+	if err != nil || !r.Positive() {
+		return x, r, err
+	}
+	c.ext = parseExtensions(r)
+	c.dirty = false
+	return c.ext, r, nil
+}
+
+// parseExtensions reads the lines of an EHLO reply, RFC 5321 section 4.1.1.1.
+func parseExtensions(r Reply) Extensions {
+	x := Extensions{Keywords: make(map[string]string, len(r.Text))}
+	for i, line := range r.Text {
+		if i == 0 {
+			continue
+		}
+		word, params, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if word != "" {
+			x.Keywords[strings.ToUpper(word)] = params
+		}
+	}
+	has := func(word string) bool { _, ok := x.Keywords[word]; return ok }
+	x.Pipelining, x.EightBit = has("PIPELINING"), has("8BITMIME")
+	x.StatusCodes, x.StartTLS, x.HasSize = has("ENHANCEDSTATUSCODES"), has("STARTTLS"), has("SIZE")
+	if n, err := strconv.ParseInt(x.Keywords["SIZE"], 10, 64); err == nil && n > 0 {
+		x.Size = n
+	}
+	return x
+}
+
+// StartTLS turns the connection to TLS; Hello must follow. A refusal is a
+// *ReplyError. Anything that the peer sent behind its reply was sent without
+// TLS and fails the connection (register B3).
+func (c *Client) StartTLS(ctx context.Context, cfg *tls.Config) (state tls.ConnectionState, err error) {
+	done := c.begin(ctx)
+	defer func() {
+		if _, refused := err.(*ReplyError); !refused {
+			done(&err)
+		}
+	}()
+	if c.secure {
+		return state, errs.New(errs.Conflict, "smtp: TLS is active already")
+	}
+	r, err := c.command("STARTTLS")
+	if err != nil {
+		return state, err
+	}
+	if r.Code != 220 {
+		return state, &ReplyError{Reply: r}
+	}
+	if len(c.in.buffered()) > 0 {
+		return state, errs.New(errs.Invalid, "smtp: peer sent plain text behind its reply to STARTTLS")
+	}
+	t := tls.Client(c.raw, cfg)
+	if err := c.deadline(c.raw.SetDeadline, c.cfg.Timeouts.TLS); err != nil {
+		return state, err
+	}
+	if err := t.HandshakeContext(ctx); err != nil {
+		return state, err
+	}
+	c.rw, c.secure, c.ext = t, true, Extensions{}
+	return t.ConnectionState(), nil
+}
+
+// Reset says RSET. A refusal is a *ReplyError.
+func (c *Client) Reset(ctx context.Context) (err error) {
+	done := c.begin(ctx)
+	defer done(&err)
+	r, err := c.command("RSET")
+	if err == nil {
+		c.dirty = false
+		err = r.Err()
+	}
+	return err
+}
+
+// Quit says QUIT, waits for the reply and closes.
+func (c *Client) Quit(ctx context.Context) (err error) {
+	defer c.Close()
+	if c.broken != nil || c.Closing() {
+		return nil
+	}
+	done := c.begin(ctx)
+	defer done(&err)
+	r, err := c.command("QUIT")
+	if err == nil {
+		err = r.Err()
+	}
+	if err == nil && c.deadline(c.raw.SetReadDeadline, time.Second) == nil {
+		c.rw.Read(c.in.buf) // the server closes first, RFC 5321 section 4.1.1.10
+	}
+	return err
+}
+
+// Close closes the connection at once.
+func (c *Client) Close() error {
+	err := c.raw.SetWriteDeadline(time.Now().Add(time.Second)) // for what TLS says at the end
+	if cerr := c.rw.Close(); cerr != nil {
+		err = cerr
+	}
+	return err
+}
+
+// command sends one line and reads the reply.
+func (c *Client) command(line string) (Reply, error) {
+	if c.broken != nil {
+		return Reply{}, c.broken
+	}
+	if c.Closing() {
+		return c.last, nil
+	}
+	c.out.WriteString(line)
+	c.out.WriteString("\r\n")
+	if err := c.out.Flush(); err != nil {
+		return Reply{}, errs.Wrap(errs.Temporary, err, "smtp: sending %s", verbOf(line))
+	}
+	r, err := c.reply(c.cfg.Timeouts.Command)
+	return r, errs.Context(err, "smtp: reply to %s", verbOf(line))
+}
+
+func verbOf(line string) string {
+	verb, _, _ := strings.Cut(line, " ")
+	return verb
 }

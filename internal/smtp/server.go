@@ -65,7 +65,7 @@ type DataStarter interface {
 	DataStart(ctx context.Context) Reply
 }
 
-// Observer is told what log lines need. Texts are raw and hostile.
+// Observer is a Session that is told what log lines need. Texts are raw and hostile.
 type Observer interface {
 	TLSDone(state tls.ConnectionState)
 	TLSFailed(err error)

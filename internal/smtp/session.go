@@ -1,0 +1,376 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"lazaret/internal/errs"
+)
+
+var (
+	errShutdown = errs.New(errs.Closed, "server is shutting down")
+	errTimeout  = errs.New(errs.Temporary, "peer is too slow")
+	errTooSlow  = errs.New(errs.Temporary, "content comes too slowly")
+)
+
+// transaction is one message on its way in; reset assigns the zero value.
+type transaction struct {
+	recipients int
+}
+
+// conn is one connection being served.
+type conn struct {
+	server *Server
+	sess   Session
+	obs    Observer
+	ctx    context.Context // of the Session's calls
+	stop   *stopper
+
+	raw net.Conn // deadlines are set here, also under TLS
+	rw  net.Conn // raw, or TLS on it
+	tls *tls.ConnectionState
+	in  input
+	out []byte // replies not yet sent
+
+	phase    phase
+	extended bool // EHLO
+	refused  bool // greeted with ServerConfig.Refuse
+	tx       transaction
+
+	errors, junk int
+	wasted       bool // the present command was junk beyond the limit
+	ended        bool
+	how          End
+	failure      error
+
+	content struct { // pace of the content that is coming
+		active bool
+		got    int64
+		waited time.Duration
+	}
+	deadline time.Time // of the command or block that is being read
+}
+
+// nobody is the Observer of a Session that is none.
+type nobody struct{}
+
+func (nobody) TLSDone(tls.ConnectionState) {}
+func (nobody) TLSFailed(error)             {}
+func (nobody) UnknownCommand(string)       {}
+func (nobody) BadSyntax(string)            {}
+
+// Serve speaks with one peer until the end and closes the connection. A sess
+// that is also an Observer is told of TLS and of errors. When ctx is cancelled,
+// an idle peer is told 421 at once, and one in a transaction gets the grace
+// time of Timeouts to finish it. The error is the cause of an end that was not
+// asked for, else nil.
+func (s *Server) Serve(ctx context.Context, nc net.Conn, sess Session) (End, error) {
+	c := &conn{server: s, sess: sess, obs: nobody{}, raw: nc, rw: nc}
+	if o, ok := sess.(Observer); ok {
+		c.obs = o
+	}
+	c.in = input{buf: make([]byte, smallBuffer), fill: c.fill}
+	var cancel context.CancelFunc
+	c.ctx, cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.stop = newStopper(nc, s.cfg.Timeouts.Shutdown, cancel)
+	undo := context.AfterFunc(ctx, c.stop.stop)
+	defer func() {
+		undo()
+		c.stop.release()
+		cancel()
+		c.in.release()
+	}()
+	if c.greet() {
+		c.loop()
+	}
+	if c.phase == inMail || c.phase == inRcpt {
+		c.sess.Reset(c.ctx)
+	}
+	c.flush()
+	c.hangUp()
+	return c.how, c.failure
+}
+
+// end notes how the connection ends; the loop stops after the present reply.
+func (c *conn) end(how End) {
+	if !c.ended {
+		c.ended, c.how = true, how
+	}
+}
+
+// fail ends the connection because of err and gives the last words, if any are
+// worth saying.
+func (c *conn) fail(err error) Reply {
+	if !c.ended {
+		c.failure = err
+	}
+	switch {
+	case errors.Is(err, errShutdown):
+		c.end(EndShutdown)
+		return replyShutdown
+	case errors.Is(err, errTimeout), errors.Is(err, errTooSlow):
+		c.end(EndTimeout)
+		return replyTimeout
+	case errors.Is(err, errBareLF):
+		c.end(EndRefused)
+		return replyBareLF
+	case errors.Is(err, errGarbage):
+		c.end(EndRefused)
+		return replyTooLong
+	}
+	c.end(EndLost)
+	return Reply{}
+}
+
+// greet sends the banner, unless the peer spoke first.
+func (c *conn) greet() bool {
+	if c.talksEarly() {
+		c.send(replyEarly)
+		c.end(EndRefused)
+		return false
+	}
+	if c.ended {
+		return false
+	}
+	cfg := &c.server.cfg
+	if !cfg.Refuse.IsZero() {
+		c.refused = true
+		c.send(cfg.Refuse)
+		return true
+	}
+	c.send(NewReply(220, "", cfg.Hostname+" "+cfg.Greeting)) // no status: RFC 2034 section 4
+	return true
+}
+
+// loop reads commands and writes replies. Replies go out when the input is
+// empty, which is to say before a read waits: RFC 2920 section 3.2.
+func (c *conn) loop() {
+	for !c.ended {
+		c.in.shrink()
+		c.deadline = time.Time{}
+		line, err := c.in.line(c.server.cfg.BareLFCommands)
+		switch {
+		case err == nil:
+			c.answer(c.dispatch(line))
+		case errors.Is(err, errLineTooLong):
+			c.obs.BadSyntax("")
+			c.answer(c.mangled(replyTooLong))
+		default:
+			c.send(c.fail(err))
+		}
+	}
+}
+
+// answer counts errors and sends r.
+func (c *conn) answer(r Reply) {
+	l := &c.server.cfg.ErrorLimits
+	// 452 for one recipient too many is no error, RFC 5321 section 4.5.3.1.10.
+	if r.Code >= 400 && r.Code != 452 || c.wasted {
+		c.errors++
+		if c.errors >= l.Soft && !c.ended {
+			c.flush()
+			c.tarpit(l.Delay)
+		}
+	}
+	c.wasted = false
+	c.send(r)
+	if r.Code == 421 {
+		c.end(EndClosed)
+	}
+	if c.errors >= l.Hard && !c.ended {
+		c.send(replyErrors)
+		c.end(EndErrors)
+	}
+}
+
+// send puts r into the buffer. Each reply but those to HELO and EHLO, the
+// greeting and 3xx has a status, RFC 2034 section 4.
+func (c *conn) send(r Reply) {
+	if r.IsZero() {
+		return
+	}
+	c.out = appendReply(c.out, r)
+	if len(c.out) > smallBuffer {
+		c.flush()
+	}
+}
+
+// flush sends what is in the buffer.
+func (c *conn) flush() {
+	if len(c.out) == 0 {
+		return
+	}
+	c.stop.writeBy(c.server.cfg.Timeouts.Write)
+	_, err := c.rw.Write(c.out)
+	c.out = c.out[:0]
+	if err == nil {
+		return
+	}
+	if isTimeout(err) {
+		err = errs.Wrap(errs.Temporary, errTimeout, "writing to the peer")
+	}
+	c.fail(err)
+}
+
+// fill reads more input; replies that wait go out before.
+func (c *conn) fill(in *input) error {
+	c.flush()
+	if c.ended {
+		if c.failure == nil {
+			return io.ErrClosedPipe
+		}
+		return c.failure
+	}
+	for {
+		began := time.Now()
+		seen, err := c.stop.readBy(c.patience(began), c.phase > greeted)
+		if err != nil {
+			return err
+		}
+		n, err := c.rw.Read(in.buf[in.w:])
+		if c.content.active {
+			c.content.waited += time.Since(began)
+			c.content.got += int64(n)
+		}
+		if n > 0 {
+			in.w += n
+			return nil
+		}
+		if err == nil {
+			continue
+		}
+		if !isTimeout(err) {
+			return err
+		}
+		if !c.stop.stoppedSince(seen) {
+			return c.tooSlow(seen)
+		}
+	}
+}
+
+func (c *conn) tooSlow(stopping bool) error {
+	switch {
+	case stopping:
+		return errShutdown
+	case c.content.active:
+		return errTooSlow
+	}
+	return errTimeout
+}
+
+// patience says until when the next octet has to be here. A command and a
+// block have one deadline for the whole (register B9), not one for each octet.
+// Content has to come at the minimum rate on average; only the time that we
+// wait for the peer counts, not the time we take ourselves.
+func (c *conn) patience(now time.Time) time.Time {
+	t := &c.server.cfg.Timeouts
+	if !c.content.active {
+		if c.deadline.IsZero() {
+			c.deadline = now.Add(t.Command)
+		}
+		return c.deadline
+	}
+	due := time.Duration(c.content.got/int64(c.server.cfg.MinRate)) * time.Second
+	return now.Add(min(t.Data, t.Data+due-c.content.waited))
+}
+
+// hangUp closes. When input is unread, close would make the kernel send a
+// reset that may overtake our last reply; so the end of our side is sent
+// first, and a little of the rest is read over. An error of Close tells nothing
+// here: the last reply was flushed, and the peer is often gone.
+func (c *conn) hangUp() {
+	c.phase = closing
+	c.stop.writeBy(time.Second)
+	if c.how == EndRefused || c.how == EndErrors || c.how == EndTimeout || c.how == EndClosed {
+		if t, ok := c.rw.(*tls.Conn); ok {
+			t.CloseWrite()
+		}
+		if w, ok := c.raw.(interface{ CloseWrite() error }); ok && w.CloseWrite() == nil {
+			c.raw.SetReadDeadline(time.Now().Add(time.Second))
+			io.CopyN(io.Discard, c.raw, bigBuffer)
+		}
+	}
+	c.rw.Close()
+}
+
+// stopper turns the end of a context into deadlines of a connection.
+type stopper struct {
+	conn   net.Conn
+	grace  time.Duration
+	cancel context.CancelFunc
+	done   chan struct{} // closed by stop
+
+	mu    sync.Mutex
+	at    time.Time // when stop was called
+	timer *time.Timer
+}
+
+func newStopper(conn net.Conn, grace time.Duration, cancel context.CancelFunc) *stopper {
+	return &stopper{conn: conn, grace: grace, cancel: cancel, done: make(chan struct{})}
+}
+
+// stop wakes what waits, and cancels the Session's context after the grace time.
+func (s *stopper) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at = time.Now()
+	s.timer = time.AfterFunc(s.grace, s.cancel)
+	s.conn.SetReadDeadline(s.at)
+	s.conn.SetWriteDeadline(s.at.Add(s.grace))
+	close(s.done)
+}
+
+func (s *stopper) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+// readBy sets the read deadline, and reports whether stop had been called.
+// While stopping only what is busy may read on, and not beyond the grace time.
+func (s *stopper) readBy(t time.Time, busy bool) (stopping bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stopping = !s.at.IsZero(); stopping {
+		if !busy {
+			return true, errShutdown
+		}
+		if end := s.at.Add(s.grace); end.Before(t) {
+			t = end
+		}
+	}
+	return stopping, s.conn.SetReadDeadline(t)
+}
+
+// stoppedSince reports whether stop was called after readBy gave before.
+func (s *stopper) stoppedSince(before bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !before && !s.at.IsZero()
+}
+
+// handshakeBy sets both deadlines.
+func (s *stopper) handshakeBy(d time.Duration) {
+	s.writeBy(d)
+	s.readBy(time.Now().Add(d), true)
+}
+
+// writeBy sets the write deadline.
+func (s *stopper) writeBy(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := time.Now().Add(d)
+	if !s.at.IsZero() {
+		if end := s.at.Add(s.grace); end.Before(t) {
+			t = end
+		}
+	}
+	s.conn.SetWriteDeadline(t)
+}
