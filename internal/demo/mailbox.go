@@ -132,7 +132,7 @@ func (m *Mailbox) serve(ctx context.Context, conn net.Conn) {
 	go func() {
 		defer m.wg.Done()
 		// How a session ended does not matter here: what was acknowledged is in the Maildir.
-		_, _ = m.server.Serve(ctx, conn, &mailboxSession{box: m}, nil)
+		_, _ = m.server.Serve(ctx, conn, &mailboxSession{box: m})
 		_ = conn.Close()
 		m.mu.Lock()
 		delete(m.conns, conn)
