@@ -84,7 +84,7 @@ func (c *Client) envelope(t *Transaction, res *Result) (bool, error) {
 		c.out.WriteString("\r\n")
 		p.sent(&res.Rcpt[i], cmd)
 	}
-	if !c.ext.Pipelining && !anyPositive(res.Rcpt) {
+	if !c.ext.Pipelining && !t.enough(res.Rcpt) {
 		return false, p.err
 	}
 	var data Reply
@@ -94,12 +94,12 @@ func (c *Client) envelope(t *Transaction, res *Result) (bool, error) {
 	if p.err != nil {
 		return false, p.err
 	}
-	return c.judge(res, data)
+	return c.judge(t, res, data)
 }
 
 // judge looks at all replies before the content.
-func (c *Client) judge(res *Result, data Reply) (bool, error) {
-	wanted := res.Mail.Positive() && anyPositive(res.Rcpt)
+func (c *Client) judge(t *Transaction, res *Result, data Reply) (bool, error) {
+	wanted := res.Mail.Positive() && t.enough(res.Rcpt)
 	for _, r := range res.Before {
 		wanted = wanted && r.Positive()
 	}
@@ -120,13 +120,15 @@ func (c *Client) judge(res *Result, data Reply) (bool, error) {
 	return false, nil
 }
 
-func anyPositive(rs []Reply) bool {
-	for _, r := range rs {
-		if r.Positive() {
-			return true
+// enough reports whether the recipients accepted are worth the content: all of
+// them for a message that goes whole, else any.
+func (t *Transaction) enough(rs []Reply) bool {
+	for i := range rs {
+		if rs[i].Positive() != t.Whole {
+			return !t.Whole
 		}
 	}
-	return false
+	return t.Whole
 }
 
 // pipeline is the commands whose replies have not been read.

@@ -47,6 +47,7 @@ type Transaction struct {
 	Before   []Block // sent first, in the same pipeline
 	From     mail.Address
 	To       []mail.Address
+	Whole    bool  // all recipients or none: one refused, and the content stays here
 	Size     int64 // of Prepend and Content; 0: not announced
 	EightBit bool
 	Prepend  []byte // whole header lines with CRLF
