@@ -15,6 +15,24 @@ import (
 // Version of the metadata block.
 const Version = 1
 
+// Words of the wire.
+const (
+	Verb        = "XCPQ"
+	VersionWord = "1"
+	Keyword     = Verb + " " + VersionWord // in the EHLO reply after TLS
+)
+
+// Limits, docs/cpq.md section 4.
+const (
+	MaxBlock      = 64 << 10
+	maxWord       = 255 // names of all kinds
+	maxCause      = 64
+	maxSubject    = 1 << 10
+	maxReason     = 1 << 10
+	maxPrepend    = 16 << 10
+	maxPlacements = 100
+)
+
 // Metadata is one block: exactly one of the two is set.
 type Metadata struct {
 	Deposit *Deposit
@@ -34,6 +52,7 @@ type Deposit struct {
 	Size          int64     // of the content as received
 	Hash          mail.Hash // of the content as received
 	Subject       string    // raw, unfolded; hostile
+	Prepend       string    // whole header lines that were added and go on top on delivery
 	Placements    []mail.Placement
 }
 
@@ -66,4 +85,5 @@ type Release struct {
 	Hash       mail.Hash
 	Cause      string // manual, expired, queue full
 	By         string // user, or system
+	Prepend    string // that of the deposit
 }
