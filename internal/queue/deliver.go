@@ -1,0 +1,370 @@
+package queue
+
+import (
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/stats"
+)
+
+// load makes the task of a slot that is due. Nil: there was nothing to do, or
+// it was put back for later.
+func (q *Queue) load(f *Feed, s slot) *Task {
+	q.mu.Lock()
+	e := q.acquire(s.mid)
+	q.mu.Unlock()
+	e.mu.Lock()
+	t := &Task{feed: f, entry: e, slot: s}
+	ok := q.fillFor(e, f.h, s) && q.pick(t, f.h)
+	e.mu.Unlock()
+	if !ok {
+		q.release(e)
+		return nil
+	}
+	t.Open = q.opener(s.mid, func(err error) {
+		e.mu.Lock()
+		t.damaged = err
+		e.mu.Unlock()
+	})
+	q.mu.Lock()
+	f.tasks[t] = struct{}{}
+	q.mu.Unlock()
+	return t
+}
+
+// fillFor loads the message behind a slot; on failure it does with the slot
+// what the failure asks for.
+func (q *Queue) fillFor(e *entry, h *host, s slot) bool {
+	if e.gone {
+		q.lost(e, h, s)
+		return false
+	}
+	err := e.fill(q)
+	if err == nil {
+		return true
+	}
+	switch errs.KindOf(err) {
+	case errs.NotFound: // set aside at another destination
+		e.gone = true
+		q.forget(h, s)
+	case errs.Damaged:
+		e.setAside(q, err)
+		q.forget(h, s)
+	default:
+		q.log.Fault("queue", "loading MID "+e.mid.String()+": "+err.Error())
+		q.putBack(h, s, q.now().Add(returnWait))
+	}
+	return false
+}
+
+// returnWait is how long a slot rests that could not be worked on for a reason
+// that is not the destination's.
+const returnWait = 5 * time.Second
+
+// lost drops a slot whose message is gone. What an operator deleted is not
+// counted any more; what was set aside at another destination still is.
+func (q *Queue) lost(e *entry, h *host, s slot) {
+	if e.aside {
+		q.forget(h, s)
+	}
+}
+
+// forget stops counting the recipients of a slot.
+func (q *Queue) forget(h *host, s slot) {
+	q.mu.Lock()
+	h.recipients = max(0, h.recipients-int(s.rcpts))
+	q.mu.Unlock()
+}
+
+func (q *Queue) putBack(h *host, s slot, next time.Time) {
+	q.mu.Lock()
+	s.next = next.UnixNano()
+	h.wait.push(s)
+	q.kick(h)
+	q.mu.Unlock()
+}
+
+// pick chooses the recipients that are due and notes their attempt before
+// anything is dialled (house rule 17). The first attempt of a message is
+// implied by its record: only later ones are written.
+func (q *Queue) pick(t *Task, h *host) bool {
+	e, now := t.entry, q.now()
+	it := e.item
+	if it.State != Routed {
+		q.forget(h, t.slot)
+		return false
+	}
+	if q.expire(e, h, now, false); e.gone {
+		return false
+	}
+	retried := false
+	for i := range it.Recipients {
+		r := &it.Recipients[i]
+		if r.Dest != h.dest || r.State != Pending && r.State != Deferred || r.Next.After(now) && t.slot.next != forced {
+			continue
+		}
+		t.before = append(t.before, r.State)
+		r.State, _ = r.State.To(Active)
+		retried = retried || r.Attempts > 0
+		r.Attempts++
+		t.Recipients = append(t.Recipients, *r)
+	}
+	if len(t.Recipients) == 0 {
+		q.reslot(e, h)
+		return false
+	}
+	if retried {
+		if err := q.apply(Update{Save: []*Item{it}}); err == nil {
+			e.dirty = false
+		}
+	}
+	t.Item = it
+	if len(t.Recipients) < len(it.Recipients) {
+		c := *it // others change Recipients meanwhile
+		c.Recipients = nil
+		t.Item = &c
+	}
+	return true
+}
+
+// reslot puts what is left of a message at h back into the schedule. entry.mu
+// is held.
+func (q *Queue) reslot(e *entry, h *host) {
+	s, n := slotFor(e.item, h.dest)
+	if n == 0 {
+		return
+	}
+	q.mu.Lock()
+	h.wait.push(s)
+	q.kick(h)
+	q.mu.Unlock()
+}
+
+// settle records the outcomes of a task.
+func (q *Queue) settle(t *Task, outcomes []Outcome) {
+	e, h, now := t.entry, t.feed.h, q.now()
+	e.mu.Lock()
+	if !e.gone && t.damaged != nil {
+		e.setAside(q, t.damaged)
+	}
+	if e.gone {
+		q.lost(e, h, t.slot)
+		e.mu.Unlock()
+		q.release(e)
+		return
+	}
+	var c change
+	for i := range t.Recipients {
+		o := Outcome{State: Deferred, Reply: "no result"}
+		if i < len(outcomes) {
+			o = outcomes[i]
+		}
+		q.outcome(e, h, &c, &e.item.Recipients[t.Recipients[i].RID], o, now)
+	}
+	q.mu.Lock()
+	q.reached(h, now)
+	q.mu.Unlock()
+	q.commit(e, h, &c, now)
+	e.mu.Unlock()
+	q.release(e)
+}
+
+// change collects what happened to one message at one destination.
+type change struct {
+	receipt                           *Receipt
+	bounced                           []Recipient
+	delivered, soft, deleted, expired int
+	hard                              [4]int // dns, 5xx, expired, other
+}
+
+// outcome moves one active recipient. entry.mu is held.
+func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, now time.Time) {
+	state := o.State
+	if state == Bounced && h.set.Forever {
+		state = Deferred // never bounce quarantined mail (P3)
+	}
+	if state == Deferred && int(r.RID) < len(e.drop) && e.drop[r.RID] {
+		state = Deleted
+	}
+	next, err := r.State.To(state)
+	if err != nil || next == Pending {
+		q.log.Fault("queue", "courier for "+h.dest.String()+": outcome "+state.String()+" is none")
+		next = Deferred
+	}
+	r.State, r.Reply = next, o.Reply
+	switch next {
+	case Delivered:
+		c.delivered++
+		if o.Receipt != "" {
+			c.receipt = &Receipt{Item: e.item, Remote: o.Receipt, Reply: o.Reply, At: now}
+		}
+	case Deleted:
+		c.deleted++
+	case Bounced:
+		c.bounce(*r, bounceKind(o))
+	case Deferred:
+		c.soft++
+		if h.set.expired(e.item.Accepted, r.Attempts, now) {
+			r.State = Bounced
+			c.bounce(*r, bounceExpired)
+			return
+		}
+		r.Next = now.Add(h.set.Wait(r.Attempts))
+	}
+}
+
+const (
+	bounceDNS = iota
+	bounce5XX
+	bounceExpired
+	bounceOther
+)
+
+func bounceKind(o Outcome) int {
+	switch {
+	case o.Code >= 500:
+		return bounce5XX
+	case o.Code == 0 && (o.Status == "5.1.2" || o.Status == "5.1.10" || o.Status == "5.4.4"):
+		return bounceDNS
+	}
+	return bounceOther
+}
+
+func (c *change) bounce(r Recipient, kind int) {
+	c.bounced = append(c.bounced, r)
+	c.hard[kind]++
+}
+
+// commit writes a change and schedules what is left. entry.mu is held.
+func (q *Queue) commit(e *entry, h *host, c *change, now time.Time) {
+	if q.write(e, h, c, now); !e.gone {
+		q.reslot(e, h)
+	}
+}
+
+// write tells of bounces, writes the message's new state and counts. entry.mu
+// is held.
+func (q *Queue) write(e *entry, h *host, c *change, now time.Time) {
+	q.tellBounces(e, h, c, now)
+	u := Update{}
+	if c.receipt != nil {
+		u.Receipts = []Receipt{*c.receipt}
+	}
+	final := e.item.Final()
+	if final {
+		e.gone = true
+		e.item.State, _ = e.item.State.To(Done)
+		u.Remove, u.Final = []mail.MID{e.mid}, []*Item{e.item}
+	} else {
+		u.Save = []*Item{e.item}
+	}
+	err := q.apply(u)
+	switch {
+	case err == nil:
+		e.dirty = false
+	case final || len(u.Receipts) > 0:
+		q.postpone(u) // it left: it must not leave again while this process lives
+	default:
+		e.dirty = true
+	}
+	q.count(h, c)
+	if final {
+		q.log.Finished(e.mid, true)
+	}
+}
+
+// tellBounces calls the bounce hook; when it fails the recipients stay.
+func (q *Queue) tellBounces(e *entry, h *host, c *change, now time.Time) {
+	if len(c.bounced) == 0 || q.opt.Bounce == nil {
+		return
+	}
+	err := q.opt.Bounce(q.ctx, e.item.Clone(), c.bounced)
+	if err == nil {
+		return
+	}
+	q.log.Fault("queue", "bouncing MID "+e.mid.String()+": "+err.Error())
+	for _, b := range c.bounced {
+		r := &e.item.Recipients[b.RID]
+		r.State, r.Next = Deferred, now.Add(h.set.FirstRetry)
+	}
+	c.bounced, c.hard = nil, [4]int{}
+}
+
+func (q *Queue) count(h *host, c *change) {
+	add := func(k stats.Counter, n int) {
+		if n > 0 {
+			q.stats.Add(k, uint64(n))
+		}
+	}
+	hard := len(c.bounced)
+	add(stats.DeliveredRecipients, c.delivered)
+	add(stats.SoftBouncedEvents, c.soft)
+	add(stats.DeletedRecipients, c.deleted)
+	add(stats.HardBouncedDNS, c.hard[bounceDNS])
+	add(stats.HardBounced5XX, c.hard[bounce5XX])
+	add(stats.HardBouncedExpired, c.hard[bounceExpired])
+	add(stats.HardBouncedOther, c.hard[bounceOther])
+	q.mu.Lock()
+	h.delivered += uint64(c.delivered)
+	h.soft += uint64(c.soft)
+	h.hard += uint64(hard)
+	h.recipients = max(0, h.recipients-c.delivered-c.deleted-hard)
+	q.mu.Unlock()
+}
+
+// giveBack undoes pick. A run that got anything through may have met a
+// connection that died of age: its tasks are due at once. One that got nothing
+// through must not try the same again without a rest, unless the destination
+// is down and the probe decides.
+func (q *Queue) giveBack(t *Task) {
+	e, h := t.entry, t.feed.h
+	e.mu.Lock()
+	if !e.gone && t.damaged != nil {
+		e.setAside(q, t.damaged)
+	}
+	if e.gone {
+		q.lost(e, h, t.slot)
+	} else {
+		q.undo(t)
+	}
+	e.mu.Unlock()
+	q.release(e)
+}
+
+func (q *Queue) undo(t *Task) {
+	e, h, now := t.entry, t.feed.h, q.now()
+	var c change
+	noted := false
+	for i := range t.Recipients {
+		r := &e.item.Recipients[t.Recipients[i].RID]
+		to := t.before[i]
+		if int(r.RID) < len(e.drop) && e.drop[r.RID] {
+			to = Deleted
+			c.deleted++
+		}
+		noted = noted || r.Attempts > 1
+		r.State = to
+		r.Attempts--
+	}
+	if c.deleted > 0 {
+		q.commit(e, h, &c, now)
+		return
+	}
+	if noted {
+		if q.apply(Update{Save: []*Item{e.item}}) != nil {
+			e.dirty = true
+		}
+	}
+	s, _ := slotFor(e.item, h.dest)
+	if t.slot.next == forced {
+		s.next = forced
+	}
+	q.mu.Lock()
+	if h.state != Down && t.feed.settled == 0 {
+		s.next = now.Add(returnWait).UnixNano()
+	}
+	h.wait.push(s)
+	q.kick(h)
+	q.mu.Unlock()
+}

@@ -1,0 +1,104 @@
+package queue
+
+import (
+	"slices"
+	"time"
+
+	"lazaret/internal/mail"
+)
+
+// The names of the two destinations behind which the quarantine lives.
+const (
+	CPQHost        = "the.cpq.host"         // gateway to manager
+	CPQReleaseHost = "the.cpq.release.host" // manager to gateway
+)
+
+// Dest is a destination: the name an administrator sees, and the lane that
+// splits one name into links that fail and recover by themselves (one for each
+// gateway behind the.cpq.release.host). Lane is empty for ordinary hosts.
+type Dest struct {
+	Name string
+	Lane string
+}
+
+// String gives the name, with the lane behind a slash.
+func (d Dest) String() string {
+	if d.Lane == "" {
+		return d.Name
+	}
+	return d.Name + "/" + d.Lane
+}
+
+// Quarantine reports whether mail for d is quarantined mail: it never expires
+// and never bounces, whatever the settings say.
+func (d Dest) Quarantine() bool { return d.Name == CPQHost || d.Name == CPQReleaseHost }
+
+// Item is one message: the record that the Store keeps, without the content.
+type Item struct {
+	MID        mail.MID
+	Key        mail.Key
+	State      MessageState
+	From       mail.Address
+	EightBit   bool
+	Size       int64 // of the content as received
+	Hash       mail.Hash
+	Accepted   time.Time
+	Origin     mail.Origin
+	Subject    string
+	MessageID  string
+	Prepend    []byte // whole header lines, sent before the content
+	Placements []mail.Placement
+	Release    *Release // on the manager, and on a gateway for mail that came back
+	Tries      int      // judgements begun after a crash or failure (poison rule)
+	Recipients []Recipient
+}
+
+// Release says which decision at a manager sends a message home.
+type Release struct {
+	Action     mail.ActionKey
+	Gateway    string // serial of the gateway it goes back to
+	ManagerMID mail.MID
+	GatewayMID mail.MID
+	Cause      string // manual, expired, queue full
+	By         string // user name
+}
+
+// Recipient is one recipient of a message. Its RID is its index.
+type Recipient struct {
+	RID      mail.RID
+	Address  mail.Address
+	Dest     Dest
+	State    RecipientState
+	Attempts int
+	Next     time.Time // not before
+	Reply    string    // the last reply or failure
+}
+
+// Clone gives a copy that shares nothing that changes.
+func (it *Item) Clone() *Item {
+	c := *it
+	c.Prepend = slices.Clone(it.Prepend)
+	c.Placements = slices.Clone(it.Placements)
+	c.Recipients = slices.Clone(it.Recipients)
+	if it.Release != nil {
+		r := *it.Release
+		c.Release = &r
+	}
+	return &c
+}
+
+// Final reports whether no recipient waits any more.
+func (it *Item) Final() bool {
+	for i := range it.Recipients {
+		if !it.Recipients[i].State.Final() {
+			return false
+		}
+	}
+	return true
+}
+
+// Copy is a new message made from the content of an existing one.
+type Copy struct {
+	Of   mail.MID // whose content
+	Item *Item    // with its own MID and Key
+}

@@ -1,0 +1,212 @@
+package queue
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/stats"
+)
+
+// judge gives one message to the processor and carries out the routing.
+func (q *Queue) judge(e *entry, j job) {
+	e.mu.Lock()
+	it, ok := q.begin(e, j)
+	if !ok {
+		e.mu.Unlock()
+		return
+	}
+	e.judging = true
+	e.mu.Unlock()
+	var damaged error
+	r, panicked, err := q.process(it, q.opener(e.mid, func(err error) { damaged = err }))
+	if damaged != nil {
+		err = damaged
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.judging = false
+	if err == nil {
+		err = q.route(e, j, r)
+	}
+	switch {
+	case panicked:
+		q.poisoned(e, j)
+	case errs.Is(err, errs.Damaged):
+		e.setAside(q, err)
+	case err != nil:
+		q.retry(e, j, err)
+	default:
+		q.mu.Lock()
+		if !e.gone {
+			q.schedule(e.item)
+		}
+		q.takeCopies(r.Copies)
+		q.mu.Unlock()
+	}
+}
+
+// begin loads the message and applies the poison rule: in a re-run the attempt
+// is on stable storage before the processor sees the message.
+func (q *Queue) begin(e *entry, j job) (*Item, bool) {
+	if e.gone {
+		return nil, false
+	}
+	if err := e.fill(q); err != nil {
+		switch errs.KindOf(err) {
+		case errs.NotFound: // deleted while it waited
+		case errs.Damaged:
+			e.setAside(q, err)
+		default:
+			q.log.Fault("queue", "loading MID "+e.mid.String()+": "+err.Error())
+			q.postponeWork(j)
+		}
+		return nil, false
+	}
+	if e.item.State != Work {
+		return nil, false
+	}
+	if !j.rerun {
+		return e.item, true
+	}
+	if e.item.Tries >= maxTries {
+		q.hold(e, "its judgement was cut off "+fmt.Sprint(e.item.Tries)+" times")
+		return nil, false
+	}
+	e.item.Tries++
+	if q.apply(Update{Save: []*Item{e.item}, Durable: true}) != nil {
+		e.item.Tries--
+		q.postponeWork(j)
+		return nil, false
+	}
+	return e.item, true
+}
+
+// process calls the processor; a panic becomes an error.
+func (q *Queue) process(it *Item, open Opener) (r Routing, panicked bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.log.Fault("queue", fmt.Sprintf("judging MID %d: %v\n%s", it.MID, p, debug.Stack()))
+			panicked, err = true, errs.New(errs.Internal, "internal fault while judging")
+		}
+	}()
+	r, err = q.opt.Processor.Process(q.ctx, it, open)
+	return r, false, err
+}
+
+// poisoned counts a panic and holds the message after the last one.
+func (q *Queue) poisoned(e *entry, j job) {
+	if !j.rerun { // otherwise begin has counted it
+		e.item.Tries++
+	}
+	if e.item.Tries >= maxTries {
+		q.hold(e, fmt.Sprintf("its judgement failed %d times", e.item.Tries))
+		return
+	}
+	q.apply(Update{Save: []*Item{e.item}, Durable: true})
+	q.postponeWork(job{mid: j.mid, failed: j.failed})
+}
+
+// retry keeps a message whose judgement gave an error. The process lived, so
+// the try does not count as cut off.
+func (q *Queue) retry(e *entry, j job, err error) {
+	if q.ctx.Err() == nil && j.failed == 0 { // said once, not at each try
+		q.log.Fault("queue", "judging MID "+e.mid.String()+": "+err.Error())
+	}
+	if j.rerun {
+		e.item.Tries--
+		q.apply(Update{Save: []*Item{e.item}})
+	}
+	q.postponeWork(job{mid: j.mid, failed: j.failed})
+}
+
+// hold takes a poisonous message out of the line and keeps it whole.
+func (q *Queue) hold(e *entry, why string) {
+	next, err := e.item.State.To(Held)
+	if err != nil {
+		return
+	}
+	e.item.State = next
+	if q.apply(Update{Save: []*Item{e.item}, Durable: true}) != nil {
+		e.item.State = Work // at the next start it is found with all its tries
+	}
+	e.dirty = false
+	q.log.Fault("queue", "MID "+e.mid.String()+" is held: "+why)
+	q.mu.Lock()
+	q.work.held = append(q.work.held, e.mid)
+	q.mu.Unlock()
+}
+
+// route carries out what the processor decided. What has an effect outside the
+// message (copies, drop), what a later judgement must not turn round
+// (placements), and what ends a re-run is durable before anything is sent;
+// the plain case is not written at all. entry.mu is held.
+func (q *Queue) route(e *entry, j job, r Routing) error {
+	if !r.Drop && len(r.Copies) == 0 && len(r.Placements) == 0 && !j.rerun && e.item.Tries == 0 && e.drop == nil {
+		assign(e.item, r)
+		e.dirty = true
+		return nil
+	}
+	it := e.item.Clone() // a failed write leaves the message as it was
+	it.Tries = 0
+	if r.Drop {
+		for i := range it.Recipients {
+			it.Recipients[i].State = Deleted
+		}
+	} else {
+		assign(it, r)
+		for i := range e.drop {
+			if e.drop[i] && !it.Recipients[i].State.Final() {
+				it.Recipients[i].State = Deleted
+				q.stats.Add(stats.DeletedRecipients, 1)
+			}
+		}
+	}
+	u := Update{Save: []*Item{it}, Add: r.Copies, Durable: true}
+	if it.Final() {
+		it.State = Done
+		u.Save, u.Remove, u.Final = nil, []mail.MID{it.MID}, []*Item{it}
+	}
+	if err := q.apply(u); err != nil {
+		return err
+	}
+	e.item, e.dirty, e.gone = it, false, it.State == Done
+	if r.Drop {
+		q.stats.Add(stats.DroppedMessages, 1)
+	}
+	return nil
+}
+
+// assign gives each recipient its destination and the message what is added.
+func assign(it *Item, r Routing) {
+	it.State, _ = it.State.To(Routed)
+	it.Placements = append(it.Placements, r.Placements...)
+	if len(r.Prepend) > 0 {
+		it.Prepend = append(append(make([]byte, 0, len(r.Prepend)+len(it.Prepend)), r.Prepend...), it.Prepend...)
+	}
+	for i := range it.Recipients {
+		rc := &it.Recipients[i]
+		rc.RID = mail.RID(i)
+		if rc.State.Final() {
+			continue
+		}
+		if r.Dest != nil {
+			rc.Dest = r.Dest(*rc)
+		} else {
+			rc.Dest = Dest{Name: rc.Address.Domain}
+		}
+	}
+}
+
+// takeCopies takes up the messages that route has stored. Queue.mu is held.
+func (q *Queue) takeCopies(copies []Copy) {
+	for _, c := range copies {
+		if c.Item.State != Work {
+			q.schedule(c.Item)
+			continue
+		}
+		q.work.fresh.push(c.Item.MID)
+		q.wake.Signal()
+	}
+}

@@ -1,0 +1,197 @@
+package queue
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/stats"
+)
+
+// Options plug a queue together. Store, Processor, Courier and Log are required.
+type Options struct {
+	Store     Store
+	Processor Processor
+	Courier   func(Dest) Courier
+	Settings  func(Dest) Settings // nil: DefaultSettings; asked again for each new destination and by Reload
+	Log       Log
+
+	// Bounce is called for hard bounces before they are recorded, and must be
+	// durable when it returns nil. An error keeps the recipients in the queue.
+	// It may be called again for the same recipients after a crash. Nil: none.
+	Bounce func(ctx context.Context, item *Item, rcpts []Recipient) error
+
+	Stats          *stats.Set
+	Clock          func() time.Time
+	Random         func() float64 // 0 to 1, for jitter
+	Workers        int            // judgements at once
+	MaxConnections int            // runs of all destinations together
+	MaxLoaded      int            // whole messages kept in memory while they wait
+	MaxHosts       int            // destinations remembered; busy ones beyond this still work
+	Suspended      []string       // what Suspended gave in an earlier life
+}
+
+// Queue is the queue of one appliance. Make it with New, call Recover before
+// the first Add, then Run.
+type Queue struct {
+	opt   Options
+	now   func() time.Time
+	log   Log
+	stats *stats.Set
+
+	mu        sync.Mutex
+	hosts     map[Dest]*host
+	live      map[mail.MID]*entry
+	kept      int // entries in live that nobody uses now
+	work      workQueue
+	blocked   []*host // due, but MaxConnections runs are alive
+	runs      int
+	nextFeed  uint64
+	suspended map[string]bool // names; "" is all
+	closing   bool
+	recovered bool
+
+	wake   *sync.Cond // on mu: work for the judges
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // runs, judges, helpers
+
+	later deferredWrites
+}
+
+// New makes a queue; nothing runs yet.
+func New(opt Options) (*Queue, error) {
+	if opt.Store == nil || opt.Processor == nil || opt.Courier == nil || opt.Log == nil {
+		return nil, errs.New(errs.Internal, "queue needs a store, a processor, couriers and a log")
+	}
+	if opt.Settings == nil {
+		opt.Settings = DefaultSettings
+	}
+	if opt.Stats == nil {
+		opt.Stats = new(stats.Set)
+	}
+	if opt.Clock == nil {
+		opt.Clock = time.Now
+	}
+	if opt.Random == nil {
+		opt.Random = rand.Float64
+	}
+	setDefault(&opt.Workers, max(4, runtime.GOMAXPROCS(0)))
+	setDefault(&opt.MaxConnections, 1000)
+	setDefault(&opt.MaxLoaded, 4096)
+	setDefault(&opt.MaxHosts, 50000)
+	q := &Queue{
+		opt: opt, now: opt.Clock, log: opt.Log, stats: opt.Stats,
+		hosts: make(map[Dest]*host), live: make(map[mail.MID]*entry),
+		suspended: make(map[string]bool),
+	}
+	q.wake = sync.NewCond(&q.mu)
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	q.later.signal = make(chan struct{}, 1)
+	for _, n := range opt.Suspended {
+		q.suspended[suspendName(n)] = true
+	}
+	return q, nil
+}
+
+func setDefault(v *int, def int) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// Recover rebuilds the schedule from the store. It must return before the
+// first Add: a message accepted meanwhile would be found twice. Run calls it
+// when nobody did.
+func (q *Queue) Recover(ctx context.Context) error {
+	q.mu.Lock()
+	done := q.recovered
+	q.recovered = true
+	q.mu.Unlock()
+	if done {
+		return nil
+	}
+	err := q.opt.Store.Scan(ctx, func(it *Item) error {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		switch it.State {
+		case Work:
+			q.work.recovered(it)
+		case Routed:
+			q.schedule(it)
+		case Held:
+			q.work.held = append(q.work.held, it.MID)
+		}
+		return nil
+	})
+	if err != nil {
+		q.mu.Lock()
+		q.recovered = false
+		q.mu.Unlock()
+	}
+	return errs.Context(err, "reading the queue")
+}
+
+// Run works until ctx ends, then stops like Close.
+func (q *Queue) Run(ctx context.Context) error {
+	if err := q.Recover(ctx); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	if q.closing {
+		q.mu.Unlock()
+		return errs.New(errs.Closed, "the queue is closed")
+	}
+	for range q.opt.Workers {
+		q.wg.Go(func() { q.judgeLoop(takeWork) })
+	}
+	q.wg.Go(func() { q.judgeLoop(takeSuspect) })
+	q.wg.Go(q.writeLoop)
+	for _, h := range q.hosts {
+		q.kick(h)
+	}
+	q.mu.Unlock()
+	<-ctx.Done()
+	return q.Close()
+}
+
+// Close ends all runs and judgements and waits for them. What they did not
+// settle stays in the store.
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	q.closing = true
+	q.wake.Broadcast()
+	for _, h := range q.hosts {
+		h.stop()
+	}
+	q.work.stop()
+	q.mu.Unlock()
+	q.cancel()
+	q.wg.Wait()
+	return q.flush()
+}
+
+// Add takes up a message that is durable in the store, state Work. The queue
+// owns the Item from here on.
+func (q *Queue) Add(it *Item) {
+	q.mu.Lock()
+	if q.kept < q.opt.MaxLoaded {
+		q.live[it.MID] = &entry{mid: it.MID, item: it, kept: true}
+		q.kept++
+	}
+	q.work.fresh.push(it.MID)
+	q.mu.Unlock()
+	q.wake.Signal()
+}
+
+// Enqueue takes up a durable message by its number; it is loaded when its turn comes.
+func (q *Queue) Enqueue(mid mail.MID) {
+	q.mu.Lock()
+	q.work.fresh.push(mid)
+	q.mu.Unlock()
+	q.wake.Signal()
+}

@@ -1,0 +1,90 @@
+package queue
+
+import "time"
+
+// Settings are the bounce profile and the destination controls of one
+// destination, reference 8.1 and 8.4.
+type Settings struct {
+	MaxRetries  int           // attempts after the first; more make it a hard bounce
+	MaxTime     time.Duration // in the queue; more makes it a hard bounce
+	FirstRetry  time.Duration // after the first failure
+	LongestWait time.Duration // between two attempts
+	Concurrency int           // connections at once
+	Idle        time.Duration // how long a connection without work is kept
+	Forever     bool          // neither expires nor bounces
+}
+
+// DefaultSettings are those of reference 8.4; the two quarantine hosts are
+// tried at least once a minute, for ever.
+func DefaultSettings(d Dest) Settings {
+	s := Settings{
+		MaxRetries:  100,
+		MaxTime:     72 * time.Hour,
+		FirstRetry:  time.Minute,
+		LongestWait: time.Hour,
+		Concurrency: 20,
+		Idle:        5 * time.Second,
+	}
+	if d.Quarantine() {
+		s.Forever = true
+		s.FirstRetry = 5 * time.Second
+		s.LongestWait = time.Minute
+		s.Concurrency = 6
+		s.Idle = 30 * time.Second
+	}
+	return s
+}
+
+// MaxConcurrency is the most connections that one destination may have
+// (reference 8.1: default of max_host_concurrency).
+const MaxConcurrency = 500
+
+// normal fills what is missing and holds the limits.
+func (s Settings) normal(d Dest) Settings {
+	def := DefaultSettings(d)
+	if s.MaxRetries <= 0 {
+		s.MaxRetries = def.MaxRetries
+	}
+	if s.MaxTime <= 0 {
+		s.MaxTime = def.MaxTime
+	}
+	if s.FirstRetry <= 0 {
+		s.FirstRetry = def.FirstRetry
+	}
+	if s.LongestWait <= 0 {
+		s.LongestWait = def.LongestWait
+	}
+	if s.LongestWait < s.FirstRetry {
+		s.LongestWait = s.FirstRetry
+	}
+	if s.Concurrency <= 0 {
+		s.Concurrency = def.Concurrency
+	}
+	if s.Concurrency > MaxConcurrency {
+		s.Concurrency = MaxConcurrency
+	}
+	if s.Idle < 0 {
+		s.Idle = 0
+	}
+	if d.Quarantine() {
+		s.Forever = true
+	}
+	return s
+}
+
+// Wait gives the time between failure number n (from 1) and the next attempt:
+// FirstRetry, doubled each time, at most LongestWait. Reference 8.4 leaves the
+// growth open; doubling reaches the hour after six failures and makes 77
+// attempts in 72 hours, so that time and not the count ends a message.
+func (s Settings) Wait(n int) time.Duration {
+	w := s.FirstRetry
+	for ; n > 1 && w < s.LongestWait; n-- {
+		w *= 2
+	}
+	return min(w, s.LongestWait)
+}
+
+// expired reports whether a message must not be tried again.
+func (s Settings) expired(accepted time.Time, attempts int, now time.Time) bool {
+	return !s.Forever && (attempts > s.MaxRetries || now.Sub(accepted) >= s.MaxTime)
+}
