@@ -73,7 +73,7 @@ func (c *Client) fill(in *input) error {
 			return nil
 		}
 		if err != nil {
-			return err
+			return cutOff(err)
 		}
 	}
 }

@@ -149,7 +149,7 @@ func (d *dotReader) lineStart() (end bool, skip int, err error) {
 
 func (d *dotReader) more() error {
 	d.in.room()
-	return d.in.fill(d.in)
+	return cutOff(d.in.fill(d.in))
 }
 
 // run takes from b, behind the first skip octets, as many lines as stand there

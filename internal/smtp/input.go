@@ -3,6 +3,7 @@ package smtp
 import (
 	"bytes"
 	"errors"
+	"io"
 	"sync"
 
 	"lazaret/internal/errs"
@@ -137,4 +138,12 @@ func (in *input) discardLine() error {
 func isTimeout(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.As(err, &t) && t.Timeout()
+}
+
+// cutOff is a read's error that can never be taken for the end of content.
+func cutOff(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

@@ -245,7 +245,7 @@ func (c *conn) fill(in *input) error {
 			continue
 		}
 		if !isTimeout(err) {
-			return err
+			return cutOff(err)
 		}
 		if !c.stop.stoppedSince(seen) {
 			return c.tooSlow(seen)
@@ -298,6 +298,9 @@ func (c *conn) hangUp() {
 	c.rw.Close()
 }
 
+// lastWords is the time to send 421 after the grace time.
+const lastWords = time.Second
+
 // stopper turns the end of a context into deadlines of a connection.
 type stopper struct {
 	conn   net.Conn
@@ -321,7 +324,7 @@ func (s *stopper) stop() {
 	s.at = time.Now()
 	s.timer = time.AfterFunc(s.grace, s.cancel)
 	s.conn.SetReadDeadline(s.at)
-	s.conn.SetWriteDeadline(s.at.Add(s.grace))
+	s.conn.SetWriteDeadline(s.at.Add(s.grace + lastWords))
 	close(s.done)
 }
 
@@ -368,7 +371,7 @@ func (s *stopper) writeBy(d time.Duration) {
 	defer s.mu.Unlock()
 	t := time.Now().Add(d)
 	if !s.at.IsZero() {
-		if end := s.at.Add(s.grace); end.Before(t) {
+		if end := s.at.Add(s.grace + lastWords); end.Before(t) {
 			t = end
 		}
 	}
