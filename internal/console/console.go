@@ -32,3 +32,9 @@ func (interrupt) Error() string { return "interrupted" }
 
 // ErrInterrupt is what a read gives on Ctrl-C.
 var ErrInterrupt error = interrupt{}
+
+// KeyReader is a Console on a terminal that can also wait for a single key,
+// for "press any key". Ctrl-C gives ErrInterrupt.
+type KeyReader interface {
+	ReadKey() (byte, error)
+}
