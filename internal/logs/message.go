@@ -1,0 +1,88 @@
+package logs
+
+import "lazaret/internal/mail"
+
+// MatchedPolicy: the mail policy for all recipients; table is inbound or outbound.
+func (m *Mail) MatchedPolicy(mid mail.MID, policy, table string) {
+	m.begin(info).mid(mid).s(" matched all recipients for per-recipient policy ").t(policy).s(" in the ").s(table).s(" table").put()
+}
+
+// QueuedForDelivery: judged, and on its way.
+func (m *Mail) QueuedForDelivery(mid mail.MID) {
+	m.begin(info).mid(mid).s(" queued for delivery").put()
+}
+
+// Aborted: the message ends here without delivery, and why.
+func (m *Mail) Aborted(mid mail.MID, reason string) {
+	m.begin(info).s("Message aborted ").mid(mid).s(" ").t(reason).put()
+}
+
+// Finished: all recipients are settled.
+func (m *Mail) Finished(mid mail.MID, done bool) {
+	word := " done"
+	if !done {
+		word = " aborted"
+	}
+	m.begin(info).s("Message finished ").mid(mid).s(word).put()
+}
+
+// Rewritten: the message goes on under a new number, and who made it so.
+func (m *Mail) Rewritten(old, now mail.MID, by string) {
+	m.begin(info).mid(old).s(" rewritten to ").mid(now).s(" by ").t(by).put()
+}
+
+// Generated: a message was made out of another, by "bcc filter 'name'" and the like.
+func (m *Mail) Generated(now, from mail.MID, by string) {
+	m.begin(info).mid(now).s(" was generated based on ").mid(from).s(" by ").t(by).put()
+}
+
+// CustomEntry: what a filter's log-entry says.
+func (m *Mail) CustomEntry(mid mail.MID, text string) {
+	m.begin(info).mid(mid).s(" Custom Log Entry: ").t(text).put()
+}
+
+// Enqueued: the message is for a quarantine at the manager.
+func (m *Mail) Enqueued(mid mail.MID, quarantine, reason string) {
+	m.begin(info).mid(mid).s(" enqueued for transfer to centralized quarantine ").q(quarantine, '"').s(" (").t(reason).s(")").put()
+}
+
+// Mapped: the manager's own number of a message and the gateway's, in one line.
+func (m *Mail) Mapped(mid mail.MID, gateway string, gatewayMID mail.MID) {
+	m.begin(info).mid(mid).s(" (").mid(gatewayMID).s(" of ").t(gateway).s(") received for centralized quarantine").put()
+}
+
+// Quarantined: the message is in the quarantine.
+func (m *Mail) Quarantined(mid mail.MID, quarantine, reason string) {
+	m.begin(info).mid(mid).s(" quarantined to ").q(quarantine, '"').s(" (").t(reason).s(")").put()
+}
+
+// ReleasedFrom: it left one quarantine by release; the cause is manual,
+// expired or queue full, seconds is how long it was there.
+func (m *Mail) ReleasedFrom(mid mail.MID, quarantine, cause string, seconds int64) {
+	m.left(mid, " released from quarantine ", quarantine, cause, seconds)
+}
+
+// DeletedFrom: it left one quarantine by deletion.
+func (m *Mail) DeletedFrom(mid mail.MID, quarantine, cause string, seconds int64) {
+	m.left(mid, " deleted from quarantine ", quarantine, cause, seconds)
+}
+
+func (m *Mail) left(mid mail.MID, how, quarantine, cause string, seconds int64) {
+	m.begin(info).mid(mid).s(how).q(quarantine, '"').s(" (").t(cause).s(") t=").n(uint64(max(seconds, 0))).put()
+}
+
+// ReleasedFromAll: it was released everywhere and goes home.
+func (m *Mail) ReleasedFromAll(mid mail.MID) {
+	m.begin(info).mid(mid).s(" released from all quarantines").put()
+}
+
+// DeletedFromAll: it is gone.
+func (m *Mail) DeletedFromAll(mid mail.MID) {
+	m.begin(info).mid(mid).s(" deleted from all quarantines").put()
+}
+
+// Decided: who decided about a message by hand, and from where. The lines
+// above keep their known end, so this is a line of its own (clients section 0).
+func (m *Mail) Decided(p mail.Principal, mid mail.MID, what, quarantine string) {
+	m.begin(info).s("User ").t(p.Name).s(" from ").t(p.From).s(": ").s(what).s(" ").mid(mid).s(" in quarantine ").q(quarantine, '"').put()
+}
