@@ -1,0 +1,384 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"lazaret/internal/errs"
+)
+
+// FileSettings say how a log subscription is kept. Zero fields get the defaults.
+type FileSettings struct {
+	MaxSize  int64 // bytes of one file: 10 MiB
+	MaxFiles int   // closed files kept: 10
+}
+
+// FileOptions name a log file set.
+type FileOptions struct {
+	Dir      string // such as DIR/log/mail_logs
+	Prefix   string // such as mail: files mail.@STAMP.c, link mail.current
+	Version  string // for the header
+	Serial   string
+	Plain    bool // no header and footer lines (audit)
+	Settings FileSettings
+	Clock    func() time.Time
+	Trouble  io.Writer // where to say that the log cannot be written; nil: nowhere
+}
+
+// maxPending bounds the lines that wait for a slow disk; beyond it writers wait.
+const maxPending = 8 << 20
+
+// File is one log subscription on disk: the current file NAME.@STAMP.c, closed
+// ones NAME.@STAMP.s, and the link NAME.current. Lines are collected while a
+// write is under way and written together, so that a line costs no system call
+// under load and is written at once when idle.
+type File struct {
+	opt FileOptions
+
+	mu      sync.Mutex
+	room    *sync.Cond // waits for pending to shrink
+	pending []byte
+	spare   []byte
+	wake    chan struct{}
+	roll    bool
+	closed  bool
+	done    chan struct{}
+
+	f       *os.File // of the writer goroutine from here on
+	size    int64
+	broken  bool
+	flushed *sync.Cond
+	written uint64 // bytes accepted and written, for Sync
+	queued  uint64
+}
+
+// OpenFile opens or makes the current file and starts its writer.
+func OpenFile(opt FileOptions) (*File, error) {
+	if opt.Clock == nil {
+		opt.Clock = time.Now
+	}
+	if opt.Settings.MaxSize <= 0 {
+		opt.Settings.MaxSize = 10 << 20
+	}
+	if opt.Settings.MaxFiles <= 0 {
+		opt.Settings.MaxFiles = 10
+	}
+	if err := os.MkdirAll(opt.Dir, 0o750); err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "log directory")
+	}
+	w := &File{opt: opt, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	w.room, w.flushed = sync.NewCond(&w.mu), sync.NewCond(&w.mu)
+	if err := w.openCurrent(); err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "log file")
+	}
+	go w.run()
+	return w, nil
+}
+
+// WriteLine takes one whole line. It waits only when the disk is far behind.
+func (w *File) WriteLine(b []byte) {
+	w.mu.Lock()
+	for len(w.pending) > maxPending && !w.closed {
+		w.room.Wait()
+	}
+	if !w.closed {
+		w.pending = append(w.pending, b...)
+		w.queued += uint64(len(b))
+	}
+	w.mu.Unlock()
+	w.signal()
+}
+
+func (w *File) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Rollover closes the current file and starts a new one.
+func (w *File) Rollover() {
+	w.mu.Lock()
+	w.roll = true
+	w.mu.Unlock()
+	w.signal()
+	w.Sync()
+}
+
+// Sync waits until what was written before is in the file (not on the platter).
+func (w *File) Sync() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for target := w.queued; (w.written < target || w.roll) && !w.closed; {
+		w.flushed.Wait()
+	}
+}
+
+// Close writes what is left and ends the writer.
+func (w *File) Close() error {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return nil
+	}
+	w.closed = true
+	w.room.Broadcast()
+	w.flushed.Broadcast()
+	w.mu.Unlock()
+	w.signal()
+	<-w.done
+	return nil
+}
+
+// run is the writer.
+func (w *File) run() {
+	defer close(w.done)
+	for range w.wake {
+		for {
+			w.mu.Lock()
+			b, roll, closed := w.pending, w.roll, w.closed
+			w.pending = w.spare[:0]
+			w.room.Broadcast()
+			w.mu.Unlock()
+			w.write(b)
+			if roll {
+				w.rollover()
+			}
+			w.mu.Lock()
+			w.written += uint64(len(b))
+			w.spare = b[:0]
+			if cap(w.spare) > 1<<20 {
+				w.spare = nil
+			}
+			if roll {
+				w.roll = false
+			}
+			more := len(w.pending) > 0
+			w.flushed.Broadcast()
+			w.mu.Unlock()
+			if more {
+				continue
+			}
+			if closed {
+				w.finish()
+				return
+			}
+			break
+		}
+	}
+}
+
+// write puts lines into the file; trouble is told once, and each later write
+// tries again with a new file.
+func (w *File) write(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if w.f == nil {
+		if err := w.openCurrent(); err != nil {
+			w.trouble(err)
+			return
+		}
+	}
+	n, err := w.f.Write(b)
+	w.size += int64(n)
+	if err != nil {
+		w.trouble(err)
+		_ = w.f.Close() // it has failed already, and that was told
+		w.f = nil
+		return
+	}
+	w.broken = false
+	if w.size >= w.opt.Settings.MaxSize {
+		w.rollover()
+	}
+}
+
+func (w *File) trouble(err error) {
+	if !w.broken && w.opt.Trouble != nil {
+		_, _ = fmt.Fprintf(w.opt.Trouble, "log %s cannot be written: %v\n", w.opt.Dir, err)
+	}
+	w.broken = true
+}
+
+// openCurrent goes on with the file that the link names, or starts a new one.
+// A torn last line of a killed process is ended first.
+func (w *File) openCurrent() error {
+	link := w.link()
+	if name, err := os.Readlink(link); err == nil && w.ours(name) {
+		f, err := os.OpenFile(filepath.Join(w.opt.Dir, name), os.O_RDWR|os.O_APPEND, 0o640)
+		if err == nil {
+			return w.resume(f)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return w.create()
+}
+
+func (w *File) resume(f *os.File) error {
+	st, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	w.f, w.size = f, st.Size()
+	if w.size > 0 {
+		var last [1]byte
+		if _, err := f.ReadAt(last[:], w.size-1); err != nil {
+			return errors.Join(err, f.Close())
+		}
+		if last[0] != '\n' {
+			if _, err := f.Write([]byte{'\n'}); err != nil {
+				return errors.Join(err, f.Close())
+			}
+			w.size++
+		}
+	}
+	return w.header()
+}
+
+// create starts a new file and points the link at it.
+func (w *File) create() error {
+	stamp := w.opt.Clock().UTC().Format("20060102T150405")
+	var f *os.File
+	var name string
+	for i := 0; ; i++ {
+		name = w.opt.Prefix + ".@" + stamp
+		if i > 0 {
+			name += fmt.Sprintf("-%03d", i)
+		}
+		if _, err := os.Lstat(filepath.Join(w.opt.Dir, name+".s")); err == nil {
+			continue
+		}
+		var err error
+		f, err = os.OpenFile(filepath.Join(w.opt.Dir, name+".c"), os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o640)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrExist) || i > 999 {
+			return err
+		}
+	}
+	w.f, w.size = f, 0
+	if err := w.pointAt(name + ".c"); err != nil {
+		return err
+	}
+	return w.header()
+}
+
+// pointAt replaces the link NAME.current in one step.
+func (w *File) pointAt(name string) error {
+	tmp := w.link() + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(name, tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, w.link())
+}
+
+func (w *File) link() string { return filepath.Join(w.opt.Dir, w.opt.Prefix+".current") }
+
+// ours reports whether name is a file of this set.
+func (w *File) ours(name string) bool {
+	return strings.HasPrefix(name, w.opt.Prefix+".@") && !strings.ContainsRune(name, os.PathSeparator)
+}
+
+// header writes the first lines of reference 5.1.
+func (w *File) header() error {
+	if w.opt.Plain {
+		return nil
+	}
+	now := w.opt.Clock()
+	_, offset := now.Zone()
+	stamp := now.Format(stampLayout)
+	text := stamp + "Info: Begin Logfile\n" +
+		stamp + "Info: Version: " + Escape(w.opt.Version) + " SN: " + Escape(w.opt.Serial) + "\n" +
+		stamp + fmt.Sprintf("Info: Time offset from UTC: %d seconds\n", offset)
+	n, err := w.f.WriteString(text)
+	w.size += int64(n)
+	return err
+}
+
+// finish ends the file's life in this process.
+func (w *File) finish() {
+	if w.f == nil {
+		return
+	}
+	if !w.opt.Plain {
+		if _, err := w.f.WriteString(w.opt.Clock().Format(stampLayout) + "Info: End Logfile\n"); err != nil {
+			w.trouble(err)
+		}
+	}
+	if err := w.f.Close(); err != nil {
+		w.trouble(err)
+	}
+	w.f = nil
+}
+
+// rollover closes the current file under its closed name, starts the next, and
+// removes the oldest beyond the number to keep.
+func (w *File) rollover() {
+	if w.f == nil {
+		return
+	}
+	old := w.f.Name()
+	w.finish()
+	if err := os.Rename(old, strings.TrimSuffix(old, ".c")+".s"); err != nil {
+		w.trouble(err)
+	}
+	if err := w.create(); err != nil {
+		w.trouble(err)
+	}
+	closed, err := filepath.Glob(filepath.Join(w.opt.Dir, w.opt.Prefix+".@*.s"))
+	if err != nil {
+		return
+	}
+	slices.Sort(closed)
+	for len(closed) > w.opt.Settings.MaxFiles {
+		if err := os.Remove(closed[0]); err != nil {
+			w.trouble(err)
+			return
+		}
+		closed = closed[1:]
+	}
+}
+
+// Files gives the files of a log in the order they were written.
+func Files(dir, prefix string) ([]string, error) {
+	var all []string
+	for _, end := range []string{".s", ".c"} {
+		found, err := filepath.Glob(filepath.Join(dir, prefix+".@*"+end))
+		if err != nil {
+			return nil, errs.Wrap(errs.Internal, err, "log files")
+		}
+		all = append(all, found...)
+	}
+	slices.SortFunc(all, func(a, b string) int { return strings.Compare(stem(a), stem(b)) })
+	return all, nil
+}
+
+func stem(path string) string { return path[:len(path)-len(filepath.Ext(path))] }
+
+// wait pauses for d or until ctx ends.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
