@@ -131,6 +131,11 @@ func (t *Transaction) enough(rs []Reply) bool {
 	return t.Whole
 }
 
+// maxGroup is how many commands go out before replies are read: so many replies
+// fit into the buffers between us and the peer, and more could make both sides
+// wait for each other for ever (RFC 2920 section 3.1).
+const maxGroup = 100
+
 // pipeline is the commands whose replies have not been read.
 type pipeline struct {
 	c     *Client
@@ -141,7 +146,7 @@ type pipeline struct {
 // sent notes a command; without PIPELINING its reply is read at once.
 func (p *pipeline) sent(slot *Reply, wait time.Duration) {
 	p.steps = append(p.steps, step{slot, wait})
-	if !p.c.ext.Pipelining {
+	if !p.c.ext.Pipelining || len(p.steps) == maxGroup {
 		p.collect()
 	}
 }
