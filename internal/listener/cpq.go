@@ -1,0 +1,143 @@
+package listener
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"io"
+
+	"lazaret/internal/cpq"
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/smtp"
+)
+
+// cpqSession is one CPQ connection. The wire lets nothing but EHLO, NOOP, QUIT
+// and STARTTLS through before TLS; here everything else waits until the sink
+// has said who the peer is, and each message for its metadata.
+type cpqSession struct {
+	*session
+	peer   string
+	denied error         // why the peer may do nothing
+	meta   *cpq.Metadata // of the next message
+}
+
+var _ interface {
+	smtp.Session
+	smtp.DataStarter
+	smtp.Observer
+} = (*cpqSession)(nil)
+
+// cpqExtension is the metadata verb, plugged into smtp.
+func cpqExtension() smtp.Extension {
+	return cpq.NewExtension(func(ctx context.Context, sess smtp.Session, m cpq.Metadata) smtp.Reply {
+		s, ok := sess.(*cpqSession)
+		if !ok {
+			return smtp.NewReply(503, "5.5.1", "no CPQ here")
+		}
+		return s.metadata(ctx, m)
+	})
+}
+
+// TLSDone finds out who the peer is. The wire has verified the certificate;
+// that it is a known peer's is asked once more, of the sink.
+func (s *cpqSession) TLSDone(state tls.ConnectionState) {
+	s.peer, s.denied = s.listener.group.opts.CPQSink.Peer(state)
+	if s.denied == nil && s.peer == "" {
+		s.denied = errs.New(errs.Denied, "no certificate from client")
+	}
+	if s.denied != nil {
+		s.log.ICIDTLSFailed(s.icid, s.denied.Error())
+		return
+	}
+	s.session.TLSDone(state)
+}
+
+// Hello refuses a peer that nobody knows.
+func (s *cpqSession) Hello(ctx context.Context, c smtp.HelloCommand) smtp.Reply {
+	if c.TLS != nil && s.peer == "" {
+		return smtp.NewReply(421, "4.7.0", "certificate is not one of a known peer")
+	}
+	r := s.session.Hello(ctx, c)
+	s.origin.Protocol = "CPQ"
+	return r
+}
+
+// identified guards every verb that moves mail; it is the last line, behind
+// the wire's own and Hello's.
+func (s *cpqSession) identified() bool { return s.secure && s.peer != "" && s.denied == nil }
+
+var replyUnidentified = smtp.NewReply(530, "5.7.0", "must issue STARTTLS first")
+
+// metadata takes the block that goes before MAIL.
+func (s *cpqSession) metadata(ctx context.Context, m cpq.Metadata) smtp.Reply {
+	s.meta = nil
+	if !s.identified() {
+		return replyUnidentified
+	}
+	// A gateway deposits only what it accepted itself (register D4). Whether a
+	// manager may release is a question of the ledger, and so of the sink.
+	if _, serial, _, err := mail.ParseKey(string(m.Key())); m.Deposit != nil && (err != nil || serial != s.peer || m.Deposit.GatewaySerial != s.peer) {
+		return s.refuse(cpq.ReplyForeign(m.Key(), s.peer).Err())
+	}
+	if err := s.listener.group.opts.CPQSink.Accept(ctx, s.peer, m); err != nil {
+		return s.refuse(err)
+	}
+	s.meta = &m
+	return cpq.ReplyTaken()
+}
+
+func (s *cpqSession) refuse(err error) smtp.Reply {
+	s.log.ReceivingFailed(s.icid, errs.Public(err))
+	return smtp.ErrorReply(err)
+}
+
+// size is the content's according to the metadata.
+func (s *cpqSession) size() int64 {
+	if s.meta.Deposit != nil {
+		return s.meta.Deposit.Size
+	}
+	return s.meta.Release.Size
+}
+
+// Mail needs metadata, and a size that is the metadata's.
+func (s *cpqSession) Mail(_ context.Context, c smtp.MailCommand) smtp.Reply {
+	switch {
+	case !s.identified():
+		return replyUnidentified
+	case s.meta == nil:
+		return cpq.ReplyNoMetadata()
+	case c.Size != 0 && c.Size != s.size():
+		s.meta = nil
+		return smtp.NewReply(501, "5.5.4", "SIZE is not the size of the metadata")
+	}
+	c.Size = s.size()
+	r := s.begin(c, s.listener.group.opts.CPQSink)
+	if !r.Positive() {
+		s.meta = nil
+	}
+	return r
+}
+
+// DataStart implements smtp.DataStarter.
+func (s *cpqSession) DataStart(context.Context) smtp.Reply {
+	return s.ready(s.listener.group.opts.CPQSink)
+}
+
+// Data hands message and metadata to the sink.
+func (s *cpqSession) Data(ctx context.Context, content io.Reader) smtp.Reply {
+	if s.meta == nil || !s.identified() {
+		return replyUnidentified
+	}
+	in := &intake{session: s.session, from: content, peer: s.peer, metadata: *s.meta, hash: sha256.New()}
+	s.meta = nil
+	return s.take(ctx, in, func(m *Message) (mail.MID, error) {
+		return s.listener.group.opts.CPQSink.Take(ctx, m)
+	})
+}
+
+// Reset forgets the metadata too.
+func (s *cpqSession) Reset(ctx context.Context) {
+	s.meta = nil
+	s.session.Reset(ctx)
+}

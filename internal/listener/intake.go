@@ -1,0 +1,102 @@
+package listener
+
+import (
+	"hash"
+	"io"
+
+	"lazaret/internal/cpq"
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/message"
+	"lazaret/internal/smtp"
+)
+
+// intake is the content of one message on its way to the sink. It watches the
+// header go by, ends a mail loop, holds CPQ content against its metadata, and
+// writes the lines of an arrived message before the sink sees the end: so they
+// stand in the log before anything that happens to the message then.
+type intake struct {
+	session *session
+	from    io.Reader
+	header  *message.HeaderScanner
+	mid     mail.MID
+	sender  mail.Address
+
+	// Only for CPQ.
+	peer     string
+	metadata cpq.Metadata
+	hash     hash.Hash
+
+	size int64
+	done bool  // io.EOF was given
+	err  error // any other end
+}
+
+var errLoop = errs.New(errs.Invalid, "message loop: more than %d Received lines", maxReceived-1)
+
+// mismatchError is content that is not the one of its metadata (register D6).
+type mismatchError struct{ error }
+
+// Read implements io.Reader.
+func (in *intake) Read(p []byte) (int, error) {
+	if in.err != nil {
+		return 0, in.err
+	}
+	if in.done {
+		return 0, io.EOF
+	}
+	n, err := in.from.Read(p)
+	if n > 0 {
+		in.size += int64(n)
+		in.header.Write(p[:n]) // never fails
+		if in.hash != nil {
+			in.hash.Write(p[:n])
+		}
+		if in.header.ReceivedCount() >= maxReceived { // RFC 5321 section 6.3
+			in.err = errLoop
+			return 0, in.err
+		}
+	}
+	switch {
+	case err == io.EOF:
+		in.err = in.finish()
+		if in.err != nil {
+			return 0, in.err
+		}
+		return n, io.EOF
+	case err != nil:
+		in.err = err
+	}
+	return n, in.err
+}
+
+// finish looks at the whole and writes its lines.
+func (in *intake) finish() error {
+	if in.hash != nil {
+		var got mail.Hash
+		in.hash.Sum(got[:0])
+		if err := in.metadata.CheckContent(in.size, got); err != nil {
+			return mismatchError{err}
+		}
+	}
+	in.done = true
+	log := in.session.log
+	if id := in.header.MessageID(); id != "" {
+		log.MessageID(in.mid, id)
+	}
+	log.Subject(in.mid, in.header.Subject())
+	log.Ready(in.mid, in.size, in.sender)
+	return nil
+}
+
+// reply is what the peer is told about content that did not arrive well. What
+// smtp itself refused it answers itself.
+func (in *intake) reply() smtp.Reply {
+	if in.err == errLoop {
+		return smtp.NewReply(554, "5.4.6", "message loop: too many Received lines")
+	}
+	if m, ok := in.err.(mismatchError); ok {
+		return smtp.NewReply(554, "5.6.0", errs.Public(m.error))
+	}
+	return smtp.NewReply(451, "4.3.0", "message was not received")
+}

@@ -1,0 +1,94 @@
+package listener
+
+import (
+	"time"
+
+	"lazaret/internal/access"
+	"lazaret/internal/errs"
+	"lazaret/internal/smtp"
+)
+
+// rules are the settings in the form that sessions use: they never change.
+type rules struct {
+	Settings
+	servers map[string]speakers // by name of the mail flow policy
+}
+
+// speakers are the servers of one policy.
+type speakers struct {
+	calm     *smtp.Server
+	stressed *smtp.Server // near the limit of connections: short patience (register B9)
+}
+
+// rulesOf checks the settings and makes the servers of all policies.
+func (g *Group) rulesOf(s Settings) (*rules, error) {
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	if s.Protocol == SMTP && g.opts.Sink == nil || s.Protocol == CPQ && g.opts.CPQSink == nil {
+		return nil, errs.New(errs.Internal, "listener %q: nobody takes its messages", s.Name)
+	}
+	r := &rules{Settings: s, servers: map[string]speakers{}}
+	for _, p := range s.HAT.Policies() {
+		var pair speakers
+		var err error
+		if pair.calm, err = smtp.NewServer(g.serverConfig(s, &p, false)); err == nil {
+			pair.stressed, err = smtp.NewServer(g.serverConfig(s, &p, true))
+		}
+		if err != nil {
+			return nil, errs.Context(err, "listener %q, policy $%s", s.Name, p.Name)
+		}
+		r.servers[p.Name] = pair
+	}
+	return r, nil
+}
+
+func (g *Group) serverConfig(s Settings, p *access.Policy, stressed bool) smtp.ServerConfig {
+	cfg := smtp.ServerConfig{
+		Hostname:      g.opts.Hostname,
+		Greeting:      p.Params.Banner,
+		TLS:           s.TLS,
+		MaxSize:       p.MessageSize(),
+		MaxRecipients: p.Recipients(),
+		Timeouts:      smtp.Timeouts{Command: s.Timeouts.Command, Data: s.Timeouts.Data, Shutdown: s.Timeouts.Close},
+	}
+	if s.MaxSize > 0 {
+		cfg.MaxSize = min(cfg.MaxSize, s.MaxSize)
+	}
+	if p.Action == access.Reject || p.Action == access.TCPRefuse {
+		text := p.Params.Banner
+		if text == "" {
+			text = "access denied"
+		}
+		cfg.Refuse = smtp.NewReply(554, "", g.opts.Hostname+" "+text) // RFC 5321 section 3.1
+	}
+	if stressed {
+		cfg.Timeouts.Command, cfg.Timeouts.Data = 10*time.Second, 20*time.Second
+		cfg.ErrorLimits = smtp.ErrorLimits{Soft: 2, Hard: 3, Junk: 10}
+	}
+	if s.Protocol == CPQ {
+		// What a gateway accepted has to get through whatever the defaults are:
+		// only limits that the policy states count.
+		cfg.MaxSize, cfg.MaxRecipients = s.MaxSize, cpqRecipients
+		if p.Params.MaxMessageSize > 0 {
+			cfg.MaxSize = p.Params.MaxMessageSize
+		}
+		if p.Params.MaxRecipients > 0 {
+			cfg.MaxRecipients = p.Params.MaxRecipients
+		}
+		cfg.TLSOnly = true
+		if cfg.Greeting == "" {
+			cfg.Greeting = "ESMTP CPQ"
+		}
+		cfg.Extensions = []smtp.Extension{cpqExtension()}
+		return cfg
+	}
+	cfg.BareLFCommands, cfg.LoosePaths = true, !s.StrictPaths // clients 2.4; never in content
+	if p.Params.TLS == access.TLSOff {
+		cfg.TLS = nil
+	}
+	if p.Params.BareNewlines == access.NormaliseBare {
+		cfg.BareNewlines = smtp.Normalise
+	}
+	return cfg
+}
