@@ -36,7 +36,7 @@ type Command struct {
 
 // Auditor takes what somebody did.
 type Auditor interface {
-	Audit(p mail.Principal, what, result string)
+	Record(p mail.Principal, what, result string)
 }
 
 // Options of a Language.

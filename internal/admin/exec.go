@@ -58,7 +58,7 @@ func (l *Language) run(ctx context.Context, p mail.Principal, words []string, c 
 	cmd, args, ok := l.find(words)
 	if !ok || !auth.Can(p.Role, cmd.Right) {
 		if ok {
-			l.o.Audit.Audit(p, quoted(words), "denied")
+			l.o.Audit.Record(p, quoted(words), "denied")
 		}
 		_, err := fmt.Fprintf(c, "Unknown command or missing feature key: %s\n", Clip(words[0], 60))
 		return exitInvalid, err
@@ -66,7 +66,7 @@ func (l *Language) run(ctx context.Context, p mail.Principal, words []string, c 
 	call := &Call{
 		Principal: p, Name: cmd.Name, Args: args, Batch: !shell,
 		console: c, input: cmd.Input, out: newOutput(c, shell),
-		audit: func(what, result string) { l.o.Audit.Audit(p, what, result) },
+		audit: func(what, result string) { l.o.Audit.Record(p, what, result) },
 	}
 	var err error
 	if cmd.MaxArgs >= 0 && len(args) > cmd.MaxArgs {

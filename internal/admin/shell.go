@@ -20,7 +20,7 @@ const maxRemembered = 1000
 func (l *Language) Shell(ctx context.Context, p mail.Principal, c console.Console) {
 	if !auth.Can(p.Role, auth.Login) {
 		fmt.Fprintf(c, "The role %s has no command line.\n", p.Role)
-		l.o.Audit.Audit(p, "login", "denied")
+		l.o.Audit.Record(p, "login", "denied")
 		return
 	}
 	fmt.Fprintf(c, "%s\n%s\n\n%s\n", l.lastLogin(p), l.o.Product, l.o.Welcome)

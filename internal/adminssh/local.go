@@ -104,7 +104,7 @@ func (s *Server) local(ctx context.Context, conn net.Conn) {
 	defer unhook()
 	p, err := peerOf(conn)
 	if err != nil {
-		s.o.Audit.Audit(p, "login by socket", "failed: "+errs.Public(err))
+		s.o.Audit.Record(p, "login by socket", "failed: "+errs.Public(err))
 		return
 	}
 	if conn.SetReadDeadline(time.Now().Add(firstFrame)) != nil {

@@ -46,10 +46,10 @@ func (s *Server) admit(m ssh.ConnMetadata, method string) func(mail.Principal, e
 	return func(p mail.Principal, err error) (*ssh.Permissions, error) {
 		if err != nil {
 			refused := mail.Principal{Name: clip(m.User()), From: hostOf(m.RemoteAddr()), Via: "ssh"}
-			s.o.Audit.Audit(refused, "login by "+method, "failed: "+errs.Public(err))
+			s.o.Audit.Record(refused, "login by "+method, "failed: "+errs.Public(err))
 			return nil, err
 		}
-		s.o.Audit.Audit(p, "login by "+method, "ok")
+		s.o.Audit.Record(p, "login by "+method, "ok")
 		return &ssh.Permissions{Extensions: map[string]string{extName: p.Name, extRole: string(p.Role)}}, nil
 	}
 }

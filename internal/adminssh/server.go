@@ -38,7 +38,7 @@ type Authenticator interface {
 
 // Auditor takes who came and who was turned away.
 type Auditor interface {
-	Audit(p mail.Principal, what, result string)
+	Record(p mail.Principal, what, result string)
 }
 
 // Limits of a server; zero values mean the defaults.

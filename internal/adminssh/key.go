@@ -14,39 +14,40 @@ import (
 	"lazaret/internal/errs"
 )
 
-// NewHostKey makes an ed25519 host key in the file at path, which must not
-// exist, readable by its owner only. One key type is enough: every client of
-// the last ten years knows it, and RSA would be one more thing to pin.
-func NewHostKey(path string) (ssh.Signer, error) {
+// NewKey makes an ed25519 key in the file at path, which must not exist,
+// readable by its owner only: an appliance's host key, or the key of a manager's
+// command client. One key type is enough: every client of the last ten years
+// knows it, and RSA would be one more thing to pin.
+func NewKey(path string) (ssh.Signer, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "making a host key")
+		return nil, errs.Wrap(errs.Internal, err, "making an SSH key")
 	}
 	block, err := ssh.MarshalPrivateKey(private, "")
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "making a host key")
+		return nil, errs.Wrap(errs.Internal, err, "making an SSH key")
 	}
 	if err := writeNew(path, pem.EncodeToMemory(block)); err != nil {
 		return nil, errs.Wrap(errs.Internal, err, "writing %s", path)
 	}
-	return LoadHostKey(path)
+	return LoadKey(path)
 }
 
-// LoadHostKey reads the key; a file that others may read is refused.
-func LoadHostKey(path string) (ssh.Signer, error) {
+// LoadKey reads the key; a file that others may read is refused.
+func LoadKey(path string) (ssh.Signer, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errs.Wrap(errs.NotFound, err, "there is no SSH host key")
+		return nil, errs.Wrap(errs.NotFound, err, "there is no SSH key")
 	}
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "reading the SSH host key")
+		return nil, errs.Wrap(errs.Internal, err, "reading the SSH key")
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, errs.New(errs.Invalid, "%s may be read by others: set its mode to 0600", path)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "reading the SSH host key")
+		return nil, errs.Wrap(errs.Internal, err, "reading the SSH key")
 	}
 	signer, err := ssh.ParsePrivateKey(data)
 	return signer, errs.Wrap(errs.Damaged, err, "%s is not an SSH private key", path)
