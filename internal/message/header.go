@@ -39,7 +39,6 @@ type HeaderScanner struct {
 	gotSubj   bool
 	gotID     bool
 	received  int
-	delivered int
 }
 
 type fieldKind uint8
@@ -132,11 +131,8 @@ func join(to, value []byte, limit int) []byte {
 // Subject gives the first Subject field, unfolded, raw, at most 1 KiB.
 func (h *HeaderScanner) Subject() string { return string(h.subject) }
 
-// MessageID gives the first Message-ID field without its angle brackets, at most 256 bytes.
-func (h *HeaderScanner) MessageID() string {
-	s := string(h.messageID)
-	return strings.TrimSuffix(strings.TrimPrefix(s, "<"), ">")
-}
+// MessageID gives the first Message-ID field as it stands, at most 256 bytes.
+func (h *HeaderScanner) MessageID() string { return string(h.messageID) }
 
 // ReceivedCount gives the number of Received fields, for the loop check of RFC 5321 section 6.3.
 func (h *HeaderScanner) ReceivedCount() int { return h.received }
