@@ -64,7 +64,8 @@ func (g *Group) serverConfig(s Settings, p *access.Policy, stressed bool) smtp.S
 	}
 	if stressed {
 		cfg.Timeouts.Command, cfg.Timeouts.Data = 10*time.Second, 20*time.Second
-		cfg.ErrorLimits = smtp.ErrorLimits{Soft: 2, Hard: 3, Junk: 10}
+		// No waiting either: it would keep the connection that others need.
+		cfg.ErrorLimits = smtp.ErrorLimits{Soft: 2, Delay: time.Millisecond, Hard: 3, Junk: 10}
 	}
 	if s.Protocol == CPQ {
 		// What a gateway accepted has to get through whatever the defaults are:
