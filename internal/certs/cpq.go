@@ -1,0 +1,150 @@
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"errors"
+
+	"lazaret/internal/errs"
+)
+
+// Peer is somebody whose CPQ certificate is known.
+type Peer struct {
+	ID   string // serial
+	Name string // for messages
+	Pins []Pin  // one, or two while a certificate is being renewed
+}
+
+// Check holds what a CPQ connection is checked by.
+type Check struct {
+	Own   func() (tls.Certificate, error) // our certificate
+	Peers func() []Peer                   // who may be at the other end, asked at each handshake
+	Clock func() time.Time                // nil: time.Now
+}
+
+func (c Check) now() time.Time {
+	if c.Clock == nil {
+		return time.Now()
+	}
+	return c.Clock()
+}
+
+// Server gives the TLS side of the accepting end.
+func (c Check) Server() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS13,
+		ClientAuth:             tls.RequestClientCert, // required and checked below, with a cause of ours
+		SessionTicketsDisabled: true,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			own, err := c.Own()
+			return &own, err
+		},
+		VerifyConnection: func(s tls.ConnectionState) error { return c.verify(s, "client") },
+	}
+}
+
+// Client gives the TLS side of the connecting end.
+func (c Check) Client() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS13,
+		SessionTicketsDisabled: true,
+		InsecureSkipVerify:     true, // there is no authority: VerifyConnection checks the pin
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			own, err := c.Own()
+			return &own, err
+		},
+		VerifyConnection: func(s tls.ConnectionState) error { return c.verify(s, "server") },
+	}
+}
+
+func (c Check) verify(s tls.ConnectionState, side string) error {
+	_, err := c.PeerOf(s, side)
+	return err
+}
+
+// PeerOf says who is at the other end: client or server. The error's text is
+// the cause that the log line gives.
+func (c Check) PeerOf(s tls.ConnectionState, side string) (Peer, error) {
+	if s.Version < tls.VersionTLS13 {
+		return Peer{}, errs.New(errs.Denied, "%s does not speak TLS 1.3", side)
+	}
+	if len(s.PeerCertificates) == 0 {
+		return Peer{}, errs.New(errs.Denied, "no certificate from %s", side)
+	}
+	leaf := s.PeerCertificates[0]
+	p, ok := find(c.Peers(), PinOf(leaf))
+	if !ok {
+		return Peer{}, errs.New(errs.Denied, "certificate of %s is not the pinned one", side)
+	}
+	return p, errs.Context(c.inTime(leaf), "certificate of %s", side)
+}
+
+func find(peers []Peer, pin Pin) (Peer, bool) {
+	for _, p := range peers {
+		for _, q := range p.Pins {
+			if q == pin {
+				return p, true
+			}
+		}
+	}
+	return Peer{}, false
+}
+
+// inTime checks the dates. The words are ours: a peer's text is never copied.
+func (c Check) inTime(leaf *x509.Certificate) error {
+	now := c.now()
+	const day = "2 Jan 2006 15:04 MST"
+	switch {
+	case now.After(leaf.NotAfter):
+		return errs.New(errs.Denied, "expired on %s", leaf.NotAfter.UTC().Format(day))
+	case now.Before(leaf.NotBefore):
+		return errs.New(errs.Denied, "is not valid before %s", leaf.NotBefore.UTC().Format(day))
+	}
+	return nil
+}
+
+// Cause gives the reason of a failed handshake in words for a log line, as
+// seen by the connecting side. What a peer says in an alert comes from a fixed
+// list of crypto/tls and is no text of the peer's.
+func Cause(err error) string {
+	var ours *errs.Error
+	var alert tls.AlertError
+	var op *net.OpError
+	var record tls.RecordHeaderError
+	var verify *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &ours) && ours.Kind == errs.Denied:
+		return ours.Error()
+	case errors.As(err, &verify):
+		return verify.Error()
+	case errors.As(err, &op) && op.Op == "remote error":
+		return remote(op.Err.Error())
+	case errors.As(err, &alert):
+		return remote(alert.Error())
+	case errors.As(err, &record):
+		return "server does not speak TLS behind STARTTLS"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "server closed the connection during the handshake"
+	case strings.Contains(err.Error(), "unsupported versions"), strings.Contains(err.Error(), "protocol version"):
+		return "no certificate from server: it does not speak TLS 1.3"
+	}
+	return err.Error()
+}
+
+// remote explains an alert of the server. One that has only anonymous or old
+// ciphers to offer cannot show a certificate in TLS 1.3: that is the cause.
+func remote(text string) string {
+	text = strings.TrimPrefix(text, "tls: ")
+	switch {
+	case strings.Contains(text, "protocol version"), strings.Contains(text, "handshake failure"), strings.Contains(text, "insufficient security"):
+		return "no certificate from server: it does not speak TLS 1.3 (" + text + ")"
+	case strings.Contains(text, "certificate"):
+		return "server refused our certificate (" + text + ")"
+	}
+	return "server refused: " + text
+}
