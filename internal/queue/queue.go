@@ -147,9 +147,9 @@ func (q *Queue) Run(ctx context.Context) error {
 		return errs.New(errs.Closed, "the queue is closed")
 	}
 	for range q.opt.Workers {
-		q.wg.Go(func() { q.judgeLoop(takeWork) })
+		q.wg.Go(q.judgeLoop)
 	}
-	q.wg.Go(func() { q.judgeLoop(takeSuspect) })
+	q.wg.Go(q.judgeSuspects)
 	q.wg.Go(q.writeLoop)
 	for _, h := range q.hosts {
 		q.kick(h)

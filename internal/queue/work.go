@@ -60,7 +60,7 @@ type job struct {
 
 // takeWork gives the next job of an ordinary judge: fresh mail and old mail in
 // turn, so that a long work queue found at start does not hold up new mail.
-func takeWork(q *Queue) (job, bool) {
+func (q *Queue) takeWork() (job, bool) {
 	w := &q.work
 	if w.again.len() > 0 && w.again.s[0].next <= q.now().UnixNano() {
 		s := w.again.pop()
@@ -77,37 +77,39 @@ func takeWork(q *Queue) (job, bool) {
 	return job{}, false
 }
 
-// takeSuspect gives the next job of the one judge that takes suspects, one
-// after the other: were they judged side by side, the one that kills the
-// process would drag the innocent ones along.
-func takeSuspect(q *Queue) (job, bool) {
-	if q.work.suspects.len() == 0 {
-		return job{}, false
-	}
-	return job{mid: q.work.suspects.pop(), rerun: true}, true
-}
-
 // judgeLoop is one judge.
-func (q *Queue) judgeLoop(take func(*Queue) (job, bool)) {
+func (q *Queue) judgeLoop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for {
-		if q.closing {
-			return
-		}
-		j, ok := take(q)
+	for !q.closing {
+		j, ok := q.takeWork()
 		if !ok {
 			q.wake.Wait()
 			continue
 		}
-		q.work.busy++
-		e := q.acquire(j.mid)
-		q.mu.Unlock()
-		q.judge(e, j)
-		q.release(e)
-		q.mu.Lock()
-		q.work.busy--
+		q.do(j)
 	}
+}
+
+// judgeSuspects takes the suspects one after the other: were they judged side
+// by side, the one that kills the process would drag the innocent ones along.
+func (q *Queue) judgeSuspects() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for !q.closing && q.work.suspects.len() > 0 {
+		q.do(job{mid: q.work.suspects.pop(), rerun: true})
+	}
+}
+
+// do makes one judgement. Queue.mu is held before and after.
+func (q *Queue) do(j job) {
+	q.work.busy++
+	e := q.acquire(j.mid)
+	q.mu.Unlock()
+	q.judge(e, j)
+	q.release(e)
+	q.mu.Lock()
+	q.work.busy--
 }
 
 // postponeWork puts a message back into the work queue, with back-off.
