@@ -1,0 +1,218 @@
+package quarantine
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+)
+
+// Outcome is the result of an action: how many messages it changed, and for
+// those it did not change, why: who was first. Being late is no error.
+type Outcome struct {
+	Count  int
+	Missed []Missed
+}
+
+// Missed is one message that an action did not change.
+type Missed struct {
+	MID mail.MID
+	Why string // one sentence
+}
+
+const (
+	batch      = 500 // messages changed in one transaction
+	maxRetries = 100 // lost races over one batch
+)
+
+// Release lets messages go from one quarantine, or with an empty name from all
+// that the principal may work in. A message that has thereby left all of its
+// quarantines begins its way home.
+func (s *Service) Release(ctx context.Context, p mail.Principal, mids []mail.MID, quarantine string) (Outcome, error) {
+	return s.manual(ctx, p, Release, mids, quarantine)
+}
+
+// Delete deletes messages from one quarantine, or with an empty name from all
+// that the principal may work in. They will never be delivered.
+func (s *Service) Delete(ctx context.Context, p mail.Principal, mids []mail.MID, quarantine string) (Outcome, error) {
+	return s.manual(ctx, p, Delete, mids, quarantine)
+}
+
+func (s *Service) manual(ctx context.Context, p mail.Principal, a Action, mids []mail.MID, quarantine string) (out Outcome, err error) {
+	what := "quarantine " + map[Action]string{Release: "release", Delete: "delete"}[a]
+	if quarantine != "" {
+		what += ` from "` + quarantine + `"`
+	}
+	if err = s.guard(p); err == nil && quarantine != "" {
+		err = s.checkName(p, quarantine)
+	}
+	if err != nil {
+		s.opt.Audit.Record(p, what, errs.Public(err))
+		return out, err
+	}
+	d := decision{action: a, quarantine: quarantine, may: s.may(p), cause: Manual, by: p.Name, at: s.stamp()}
+	out, err = s.act(ctx, mids, &d, func(c *Change) {
+		s.opt.Audit.Record(p, what+" MID "+c.After.MID.String(), "ok")
+	})
+	result := strconv.Itoa(out.Count) + " of " + strconv.Itoa(len(mids))
+	if err != nil {
+		result += ", then: " + err.Error()
+	}
+	if out.Count != len(mids) || err != nil {
+		s.opt.Audit.Record(p, what, result)
+	}
+	return out, err
+}
+
+// stamp is now as it will be read back from the store.
+func (s *Service) stamp() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
+
+// act carries out a decision on many messages, each on its own: what one of
+// them was changed to by others does not hold up the rest.
+func (s *Service) act(ctx context.Context, mids []mail.MID, d *decision, done func(*Change)) (out Outcome, err error) {
+	mids = unique(mids)
+	for len(mids) > 0 {
+		n := min(len(mids), batch)
+		o, err := s.actSome(ctx, mids[:n], d, done)
+		out.Count += o.Count
+		out.Missed = append(out.Missed, o.Missed...)
+		if err != nil {
+			return out, err
+		}
+		mids = mids[n:]
+	}
+	return out, nil
+}
+
+// unique drops repeats and keeps the order.
+func unique(mids []mail.MID) []mail.MID {
+	seen := make(map[mail.MID]bool, len(mids))
+	return slices.DeleteFunc(slices.Clone(mids), func(m mail.MID) bool {
+		was := seen[m]
+		seen[m] = true
+		return was
+	})
+}
+
+// actSome is compare-and-set over a batch: load, decide, change; those that
+// somebody else changed in between are loaded and decided again.
+func (s *Service) actSome(ctx context.Context, mids []mail.MID, d *decision, done func(*Change)) (out Outcome, err error) {
+	for try := 0; len(mids) > 0; try++ {
+		if try == maxRetries {
+			return out, errs.New(errs.Conflict, "%d messages are being changed by others all the time", len(mids))
+		}
+		changes, err := s.plan(ctx, mids, d, &out)
+		if err != nil || len(changes) == 0 {
+			return out, err
+		}
+		made, err := s.opt.Store.Change(ctx, changes)
+		if err != nil {
+			return out, err
+		}
+		mids = mids[:0:0]
+		for i := range changes {
+			if !made[i] {
+				mids = append(mids, changes[i].After.MID)
+				continue
+			}
+			out.Count++
+			s.tell(&changes[i])
+			done(&changes[i])
+		}
+	}
+	return out, nil
+}
+
+// plan loads messages and decides about each.
+func (s *Service) plan(ctx context.Context, mids []mail.MID, d *decision, out *Outcome) ([]Change, error) {
+	list, err := s.opt.Store.Load(ctx, mids)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[mail.MID]bool, len(list))
+	changes := make([]Change, 0, len(list))
+	for _, r := range list {
+		if !slices.ContainsFunc(r.Memberships, func(m Membership) bool { return d.may(m.Quarantine) }) {
+			continue // to this principal it does not exist
+		}
+		found[r.MID] = true
+		c, err := decide(r, d)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			out.Missed = append(out.Missed, Missed{r.MID, r.first(d.may)})
+			continue
+		}
+		changes = append(changes, *c)
+	}
+	for _, mid := range mids {
+		if !found[mid] {
+			out.Missed = append(out.Missed, Missed{mid, "there is no message " + mid.String() + " in the quarantine"})
+		}
+	}
+	return changes, nil
+}
+
+// tell writes the log lines of a change that is durable and sends off what
+// begins to leave.
+func (s *Service) tell(c *Change) {
+	r, log := c.After, s.opt.Log
+	for _, i := range c.Left {
+		m := &r.Memberships[i]
+		sec := max(0, int64(m.Left.Sub(m.Entered)/time.Second))
+		if m.State == Deleted {
+			log.DeletedFrom(r.MID, m.Quarantine, string(m.Cause), sec)
+		} else {
+			log.ReleasedFrom(r.MID, m.Quarantine, string(m.Cause), sec)
+		}
+	}
+	switch {
+	case r.State == Removed:
+		log.DeletedFromAll(r.MID)
+	case c.Intent != nil:
+		log.ReleasedFromAll(r.MID)
+		s.opt.Sender.Enqueue(r.MID)
+	}
+}
+
+// ExpireDue applies the default action of each quarantine to the memberships
+// whose exit time has come, in that quarantine only, and gives the number of
+// messages changed.
+func (s *Service) ExpireDue(ctx context.Context) (int, error) {
+	total := 0
+	for ctx.Err() == nil {
+		now := s.stamp()
+		mids, err := s.opt.Store.Due(ctx, now, batch)
+		if err != nil || len(mids) == 0 {
+			return total, err
+		}
+		changed := 0
+		for _, a := range []Action{Delete, Release} {
+			n, err := s.expire(ctx, mids, a, now)
+			changed += n
+			if err != nil {
+				return total + changed, err
+			}
+		}
+		total += changed
+		if len(mids) < batch || changed == 0 { // changed == 0: others were first; next time
+			return total, nil
+		}
+	}
+	return total, ctx.Err()
+}
+
+// expire does one of the two actions where it is the default.
+func (s *Service) expire(ctx context.Context, mids []mail.MID, a Action, now time.Time) (int, error) {
+	p := mail.System()
+	d := decision{action: a, due: true, cause: Expired, by: p.Name, at: now,
+		may: func(name string) bool { q, _ := s.setting(name); return q.DefaultAction == a }}
+	out, err := s.act(ctx, mids, &d, func(c *Change) {
+		s.opt.Audit.Record(p, "quarantine expiry ("+string(a)+") MID "+c.After.MID.String(), "ok")
+	})
+	return out.Count, err
+}

@@ -1,0 +1,83 @@
+package quarantine
+
+import (
+	"time"
+
+	"lazaret/internal/mail"
+)
+
+// Message is what is shown of a record: the JSON object of `quarantine search
+// --json`. Names may be added, none changed.
+type Message struct {
+	ID          mail.MID         `json:"id"` // the same number as MID
+	MID         mail.MID         `json:"mid"`
+	GatewayMID  mail.MID         `json:"esa_mid"`
+	Gateway     string           `json:"gateway"` // name
+	Serial      string           `json:"gateway_serial"`
+	Key         mail.Key         `json:"key"`
+	Sender      string           `json:"sender"`
+	Recipients  []string         `json:"recipients"`
+	Subject     string           `json:"subject"` // decoded; still hostile
+	MessageID   string           `json:"message_id"`
+	Received    time.Time        `json:"received"` // here
+	Accepted    time.Time        `json:"accepted"` // at the gateway
+	Size        int64            `json:"size"`
+	SHA256      string           `json:"sha256"`
+	State       string           `json:"state"`
+	Quarantines []MembershipView `json:"quarantines"`
+	Others      bool             `json:"other_quarantines"` // also in ones that may not be seen
+	Release     []DeliveryView   `json:"release"`
+	Origin      mail.Origin      `json:"-"`
+	Policy      string           `json:"policy"`
+}
+
+// MembershipView is a message in one quarantine, as shown.
+type MembershipView struct {
+	Name   string    `json:"name"`
+	Reason string    `json:"reason"`
+	Exit   time.Time `json:"exit"`
+	State  string    `json:"state"`
+	Cause  string    `json:"cause,omitempty"`
+	By     string    `json:"by,omitempty"`
+	Left   time.Time `json:"left,omitzero"`
+}
+
+// DeliveryView is one recipient of a release, as shown.
+type DeliveryView struct {
+	Recipient string   `json:"recipient"`
+	State     string   `json:"state"` // queued, taken, failed
+	Reply     string   `json:"reply"`
+	NewMID    mail.MID `json:"new_mid,omitempty"` // at the gateway
+}
+
+// view shows a record; see says which quarantines may be seen. False: none.
+func view(r *Record, see func(string) bool) (*Message, bool) {
+	m := &Message{ID: r.MID, MID: r.MID, GatewayMID: r.GatewayMID, Gateway: r.GatewayName, Serial: r.Gateway, Key: r.Key,
+		Sender: r.Envelope.From.String(), Recipients: make([]string, len(r.Envelope.To)), Subject: r.Display,
+		MessageID: r.MessageID, Received: r.Received.UTC(), Accepted: r.Accepted.UTC(), Size: r.Size, SHA256: r.Hash.String(),
+		State: r.State.String(), Quarantines: []MembershipView{}, Release: make([]DeliveryView, len(r.Release)),
+		Origin: r.Origin, Policy: r.Policy}
+	if m.Gateway == "" {
+		m.Gateway = r.Gateway
+	}
+	for i, a := range r.Envelope.To {
+		m.Recipients[i] = a.String()
+	}
+	for i := range r.Memberships {
+		ms := &r.Memberships[i]
+		if !see(ms.Quarantine) {
+			m.Others = true
+			continue
+		}
+		v := MembershipView{Name: ms.Quarantine, Reason: ms.Reason, Exit: ms.Exit.UTC(), State: ms.State.String(),
+			Cause: string(ms.Cause), By: ms.By}
+		if !ms.Left.IsZero() {
+			v.Left = ms.Left.UTC()
+		}
+		m.Quarantines = append(m.Quarantines, v)
+	}
+	for i, d := range r.Release {
+		m.Release[i] = DeliveryView{Recipient: d.Recipient.String(), State: d.State.String(), Reply: d.Reply, NewMID: d.Remote}
+	}
+	return m, len(m.Quarantines) > 0
+}

@@ -1,0 +1,69 @@
+package quarantine
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"lazaret/internal/mail"
+)
+
+// Store keeps records. Everything it does is durable when it returns nil.
+type Store interface {
+	// Add keeps a new record, held. When the key is known nothing is added and
+	// the number of the first time is given; when a content of this hash is
+	// kept already, that one is used. Either way a content that is not needed
+	// is removed.
+	Add(ctx context.Context, r *Record) (mid mail.MID, existing bool, err error)
+	// Load gives the records that exist, in the order asked.
+	Load(ctx context.Context, mids []mail.MID) ([]*Record, error)
+	// Change makes each change whose version still holds, all in one
+	// transaction, and says which it made.
+	Change(ctx context.Context, changes []Change) ([]bool, error)
+	// Find gives one page: at most q.Limit records.
+	Find(ctx context.Context, q Query) ([]*Record, error)
+	// Counts gives what each quarantine holds now.
+	Counts(ctx context.Context) ([]Count, error)
+}
+
+// Calendar is the part of the store that knows when things are due.
+type Calendar interface {
+	// Due gives messages of which a membership's exit time has come, longest
+	// overdue first.
+	Due(ctx context.Context, now time.Time, limit int) ([]mail.MID, error)
+	// Forget removes records of messages that were finished before a time and
+	// keeps their keys; keys from before another time are removed too. It
+	// gives the number of records removed, at most limit.
+	Forget(ctx context.Context, records, keys time.Time, limit int) (int, error)
+}
+
+// Contents keeps content, compressed and encrypted.
+type Contents interface {
+	// Put reads content to io.EOF; it is durable when err is nil.
+	Put(ctx context.Context, content io.Reader) (ContentID, int64, mail.Hash, error)
+	// Open gives content. errs.Damaged, on Open or Read, when it fails its check.
+	Open(ctx context.Context, id ContentID) (io.ReadCloser, error)
+	// Delete removes content; one that does not exist is no error.
+	Delete(ctx context.Context, id ContentID) error
+}
+
+// Sender takes up a release whose intent is durable. *queue.Queue is one.
+type Sender interface {
+	Enqueue(mid mail.MID)
+}
+
+// Log is what is written into mail_logs; *logs.Mail implements it.
+type Log interface {
+	Mapped(mid mail.MID, gateway string, gatewayMID mail.MID)
+	Quarantined(mid mail.MID, quarantine, reason string)
+	ReleasedFrom(mid mail.MID, quarantine, cause string, seconds int64)
+	ReleasedFromAll(mid mail.MID)
+	DeletedFrom(mid mail.MID, quarantine, cause string, seconds int64)
+	DeletedFromAll(mid mail.MID)
+	Fault(component, text string)
+}
+
+// Audit writes who did what. Log lines are about messages; this is about people.
+type Audit interface {
+	Record(p mail.Principal, what, result string)
+}

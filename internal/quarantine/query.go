@@ -1,0 +1,87 @@
+package quarantine
+
+import (
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+)
+
+// Op is how a text is compared; case never counts.
+type Op uint8
+
+// The comparisons, reference 3.3.
+const (
+	Contains Op = iota
+	Is
+	StartsWith
+	EndsWith
+)
+
+// Text is a condition on a text. An empty Text asks nothing, except with Is:
+// then the text must be empty.
+type Text struct {
+	Op   Op
+	Not  bool
+	Text string
+}
+
+// Any reports whether the condition lets everything pass.
+func (t Text) Any() bool { return t.Text == "" && t.Op != Is }
+
+// Query says which messages are wanted; all conditions together. The zero
+// value wants every message that is not deleted. Newest come first.
+type Query struct {
+	Quarantine string // held there, or having been there
+	Sender     Text
+	Recipient  Text   // at least one recipient
+	Subject    Text   // as decoded for display
+	Gateway    string // serial or name
+	MID        mail.MID
+	GatewayMID mail.MID
+	Since      time.Time // received at or after
+	Until      time.Time // received before
+	States     []State   // empty: all but deleted; with MID or GatewayMID: all
+	Limit      int       // messages given; 0: no limit
+	After      mail.MID  // keyset: those that come after this one in the order
+
+	visible []string // names of quarantines; nil with all: no restriction
+	all     bool
+}
+
+// MaxText is the longest text that may be searched for.
+const MaxText = 1024
+
+// Check finds what is wrong with a query.
+func (q Query) Check() error {
+	for _, t := range []Text{q.Sender, q.Recipient, q.Subject} {
+		if len(t.Text) > MaxText {
+			return errs.New(errs.Invalid, "a text to search for is longer than %d bytes", MaxText)
+		}
+		if t.Op > EndsWith {
+			return errs.New(errs.Invalid, "unknown comparison")
+		}
+	}
+	if q.Limit < 0 {
+		return errs.New(errs.Invalid, "limit is negative")
+	}
+	if !q.Since.IsZero() && !q.Until.IsZero() && !q.Since.Before(q.Until) {
+		return errs.New(errs.Invalid, "the end of the time range is not after its start")
+	}
+	return nil
+}
+
+// Wanted gives the states that the query asks for.
+func (q Query) Wanted() []State {
+	if len(q.States) > 0 {
+		return q.States
+	}
+	if q.MID != 0 || q.GatewayMID != 0 {
+		return []State{Held, Leaving, Releasing, Gone, Binned, Removed, Shadow, Failed}
+	}
+	return []State{Held, Leaving, Releasing, Gone, Binned, Shadow, Failed}
+}
+
+// Visible gives the quarantines that whoever asks may see; all is without
+// restriction. The service sets it; a query made elsewhere sees nothing.
+func (q Query) Visible() (names []string, all bool) { return q.visible, q.all }

@@ -1,0 +1,67 @@
+package quarantine
+
+import (
+	"context"
+	"iter"
+
+	"lazaret/internal/auth"
+	"lazaret/internal/mail"
+)
+
+const page = 200 // records read at once
+
+// Search gives the messages that a query wants, newest first, reading page by
+// page: what is not looked at costs nothing. An error ends the sequence.
+func (s *Service) Search(ctx context.Context, p mail.Principal, q Query) iter.Seq2[*Message, error] {
+	return func(yield func(*Message, error) bool) {
+		if err := s.open(p, &q); err != nil {
+			yield(nil, err)
+			return
+		}
+		may, left := s.may(p), q.Limit
+		for q.Limit == 0 || left > 0 {
+			one := q
+			if one.Limit = page; q.Limit > 0 {
+				one.Limit = min(page, left)
+			}
+			list, err := s.opt.Store.Find(ctx, one)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, r := range list {
+				left--
+				m, ok := view(r, may)
+				if ok && !yield(m, nil) {
+					return
+				}
+			}
+			if len(list) < one.Limit {
+				return
+			}
+			q.After = list[len(list)-1].MID
+		}
+	}
+}
+
+// open checks a query and limits it to what the principal may see.
+func (s *Service) open(p mail.Principal, q *Query) error {
+	if err := s.guard(p); err != nil {
+		return err
+	}
+	if q.Quarantine != "" {
+		if err := s.checkName(p, q.Quarantine); err != nil {
+			return err
+		}
+	}
+	q.visible, q.all = nil, auth.Can(p.Role, auth.QuarantineAll)
+	if !q.all {
+		may := s.may(p)
+		for _, n := range *s.order.Load() {
+			if may(n) {
+				q.visible = append(q.visible, n)
+			}
+		}
+	}
+	return q.Check()
+}

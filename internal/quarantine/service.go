@@ -1,0 +1,331 @@
+package quarantine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"lazaret/internal/auth"
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/message"
+)
+
+// How long what is finished is remembered.
+const (
+	// History is how long the record of a released or deleted message is kept
+	// after its content is gone, so that search can show what became of it.
+	History = 30 * day
+	// KeyMemory is how long a message key is known after its record is gone, so
+	// that a gateway which comes back late does not bring the message again.
+	KeyMemory = 400 * day
+)
+
+// Options plug a service together. Store, Contents, Sender, Log and Audit are required.
+type Options struct {
+	Store interface {
+		Store
+		Calendar
+	}
+	Contents    Contents
+	Sender      Sender
+	Log         Log
+	Audit       Audit
+	Settings    []Settings
+	Clock       func() time.Time
+	ExpireEvery time.Duration // pause between two looks for what is due; 0: 10 s
+}
+
+// Service is the quarantines of one appliance. Safe for concurrent use.
+type Service struct {
+	opt      Options
+	now      func() time.Time
+	settings atomic.Pointer[map[string]Settings]
+	order    atomic.Pointer[[]string]
+}
+
+// New makes a service; Run makes it act on time.
+func New(opt Options) (*Service, error) {
+	if opt.Store == nil || opt.Contents == nil || opt.Sender == nil || opt.Log == nil || opt.Audit == nil {
+		return nil, errs.New(errs.Internal, "quarantine needs a store, contents, a sender, a log and an audit log")
+	}
+	if opt.Clock == nil {
+		opt.Clock = time.Now
+	}
+	if opt.ExpireEvery <= 0 {
+		opt.ExpireEvery = 10 * time.Second
+	}
+	s := &Service{opt: opt, now: opt.Clock}
+	return s, s.Configure(opt.Settings)
+}
+
+// Configure changes the quarantines. A new retention holds for messages that
+// come in from now on (reference 1.6).
+func (s *Service) Configure(all []Settings) error {
+	if err := Check(all); err != nil {
+		return err
+	}
+	set := make(map[string]Settings, len(all))
+	names := make([]string, len(all))
+	for i, q := range all {
+		q.Users, q.Roles = slices.Clone(q.Users), slices.Clone(q.Roles)
+		set[q.Name], names[i] = q, q.Name
+	}
+	s.settings.Store(&set)
+	s.order.Store(&names)
+	return nil
+}
+
+// setting gives the settings of a quarantine; those of Unclassified for one
+// that does not exist any more.
+func (s *Service) setting(name string) (Settings, bool) {
+	set := *s.settings.Load()
+	q, ok := set[name]
+	if !ok {
+		q = set[Unclassified]
+	}
+	return q, ok
+}
+
+// may gives what a principal may see and work in. A quarantine that is not
+// configured any more is open to those with the right to all.
+func (s *Service) may(p mail.Principal) func(string) bool {
+	if auth.Can(p.Role, auth.QuarantineAll) {
+		return func(string) bool { return true }
+	}
+	set := *s.settings.Load()
+	return func(name string) bool {
+		q, ok := set[name]
+		return ok && q.may(p)
+	}
+}
+
+// guard refuses a principal who has no business here at all.
+func (s *Service) guard(p mail.Principal) error {
+	if !auth.Can(p.Role, auth.Quarantine) {
+		return errs.New(errs.Denied, "role %q may not work with quarantines", p.Role)
+	}
+	return nil
+}
+
+// checkName refuses a quarantine that the principal cannot see: to them it does
+// not exist.
+func (s *Service) checkName(p mail.Principal, name string) error {
+	if _, ok := s.setting(name); (!ok && !auth.Can(p.Role, auth.QuarantineAll)) || !s.may(p)(name) {
+		return errs.New(errs.NotFound, "there is no quarantine %q", clip(name))
+	}
+	return nil
+}
+
+// Ingest takes a message into its quarantines. It is durable when err is nil.
+// A key that was there before gives the number of that time and existing: the
+// peer did not hear our answer, and nothing is done twice.
+func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid mail.MID, existing bool, err error) {
+	if err := checkDeposit(&d); err != nil {
+		return 0, false, err
+	}
+	id, size, hash, err := s.opt.Contents.Put(ctx, content)
+	if err != nil {
+		return 0, false, errs.Context(err, "keeping the content of %s", d.Key)
+	}
+	if size != d.Size || hash != d.Hash {
+		s.drop(id)
+		return 0, false, errs.New(errs.Damaged, "content of %s is not what was announced: %d bytes, %s", d.Key, size, hash)
+	}
+	r := s.newRecord(d, id)
+	mid, existing, err = s.opt.Store.Add(ctx, r)
+	if err != nil {
+		// Whether the record was kept is not always known. Content that nobody
+		// refers to is swept at the next start; content somebody refers to must stay.
+		return 0, false, errs.Context(err, "keeping the record of %s", d.Key)
+	}
+	if existing {
+		return mid, true, nil
+	}
+	s.opt.Log.Mapped(mid, r.gatewayLabel(), d.GatewayMID)
+	for i := range r.Memberships {
+		s.opt.Log.Quarantined(mid, r.Memberships[i].Quarantine, r.Memberships[i].Reason)
+	}
+	return mid, false, nil
+}
+
+func (r *Record) gatewayLabel() string {
+	if r.GatewayName != "" {
+		return r.GatewayName
+	}
+	return r.Gateway
+}
+
+// drop removes content that nobody will refer to, even when the session it came
+// from is over.
+func (s *Service) drop(id ContentID) {
+	if err := s.opt.Contents.Delete(context.Background(), id); err != nil {
+		s.opt.Log.Fault("quarantine", "removing content that was refused: "+err.Error())
+	}
+}
+
+func checkDeposit(d *Deposit) error {
+	_, serial, mid, err := mail.ParseKey(string(d.Key))
+	switch {
+	case err != nil:
+		return err
+	case serial != d.Gateway || mid != d.GatewayMID:
+		return errs.New(errs.Invalid, "message key %s is not one of gateway %s, MID %s", d.Key, clip(d.Gateway), d.GatewayMID)
+	case d.MID == 0:
+		return errs.New(errs.Internal, "deposit of %s has no number", d.Key)
+	case len(d.Placements) == 0:
+		return errs.New(errs.Invalid, "deposit of %s names no quarantine", d.Key)
+	case len(d.Envelope.To) == 0:
+		return errs.New(errs.Invalid, "deposit of %s has no recipient", d.Key)
+	}
+	return nil
+}
+
+// newRecord places a deposit. Hits on a quarantine that does not exist go to
+// Unclassified, and two on one quarantine become one membership.
+func (s *Service) newRecord(d Deposit, id ContentID) *Record {
+	now := s.now().UTC().Truncate(time.Millisecond)
+	r := &Record{Deposit: d, Content: id, Display: display(d.Subject), Received: now, State: Held, Version: 1, Changed: now}
+	for _, p := range d.Placements {
+		q, ok := s.setting(p.Quarantine)
+		reason := p.Reason
+		if !ok {
+			reason += ` (no quarantine "` + clip(p.Quarantine) + `")`
+		}
+		if i := slices.IndexFunc(r.Memberships, func(m Membership) bool { return m.Quarantine == q.Name }); i >= 0 {
+			r.Memberships[i].Reason += "; " + reason
+			continue
+		}
+		r.Memberships = append(r.Memberships, Membership{Quarantine: q.Name, Reason: reason, State: In, Entered: now, Exit: now.Add(q.Retention)})
+	}
+	return r
+}
+
+// maxDisplay limits the decoded subject.
+const maxDisplay = 4096
+
+func display(raw string) string {
+	t := strings.ToValidUTF8(message.DecodeHeader(raw), "\ufffd")
+	if len(t) > maxDisplay {
+		t = strings.ToValidUTF8(t[:maxDisplay], "")
+	}
+	return t
+}
+
+// Show gives one message.
+func (s *Service) Show(ctx context.Context, p mail.Principal, mid mail.MID) (*Message, error) {
+	_, m, err := s.visible(ctx, p, mid)
+	return m, err
+}
+
+func (s *Service) visible(ctx context.Context, p mail.Principal, mid mail.MID) (*Record, *Message, error) {
+	if err := s.guard(p); err != nil {
+		return nil, nil, err
+	}
+	list, err := s.opt.Store.Load(ctx, []mail.MID{mid})
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(list) == 1 {
+		if m, ok := view(list[0], s.may(p)); ok {
+			return list[0], m, nil
+		}
+	}
+	return nil, nil, errs.New(errs.NotFound, "there is no message %s in the quarantine", mid)
+}
+
+// Content gives the content of one message, as received by the gateway.
+func (s *Service) Content(ctx context.Context, p mail.Principal, mid mail.MID) (io.ReadCloser, error) {
+	r, m, err := s.visible(ctx, p, mid)
+	if err != nil {
+		return nil, err
+	}
+	if !r.State.HasContent() {
+		return nil, errs.New(errs.NotFound, "message %s is %s: its content is not kept any more", mid, m.State)
+	}
+	c, err := s.opt.Contents.Open(ctx, r.Content)
+	if errs.Is(err, errs.NotFound) { // it left between the two looks, or is lost
+		return nil, errs.Wrap(errs.NotFound, err, "message %s: its content is not kept any more", mid)
+	}
+	if err == nil {
+		s.opt.Audit.Record(p, "quarantine read MID "+mid.String(), "ok")
+	}
+	return c, err
+}
+
+// Listed is one quarantine as listed.
+type Listed struct {
+	Settings
+	Messages int64     `json:"messages"`
+	Bytes    int64     `json:"bytes"`
+	Last     time.Time `json:"last"` // newest entry; zero when empty
+	Gone     bool      `json:"gone"` // not configured any more, but not empty
+}
+
+// Quarantines gives those the principal may see, in the order of the
+// configuration, with what they hold.
+func (s *Service) Quarantines(ctx context.Context, p mail.Principal) ([]Listed, error) {
+	if err := s.guard(p); err != nil {
+		return nil, err
+	}
+	counts, err := s.opt.Store.Counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	by := make(map[string]Count, len(counts))
+	for _, c := range counts {
+		by[c.Quarantine] = c
+	}
+	may := s.may(p)
+	var out []Listed
+	for _, n := range *s.order.Load() {
+		if c := by[n]; may(n) {
+			q, _ := s.setting(n)
+			out = append(out, Listed{Settings: q, Messages: c.Messages, Bytes: c.Bytes, Last: c.Last})
+		}
+		delete(by, n)
+	}
+	for _, c := range counts {
+		if _, left := by[c.Quarantine]; left && may(c.Quarantine) {
+			q, _ := s.setting(c.Quarantine)
+			q.Name = c.Quarantine
+			out = append(out, Listed{Settings: q, Messages: c.Messages, Bytes: c.Bytes, Last: c.Last, Gone: true})
+		}
+	}
+	return out, nil
+}
+
+// Run applies default actions to what is due and forgets what is old, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if _, err := s.ExpireDue(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			s.opt.Log.Fault("quarantine", "expiry: "+err.Error())
+		}
+		if err := s.forget(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			s.opt.Log.Fault("quarantine", "forgetting old records: "+err.Error())
+		}
+		t.Reset(s.opt.ExpireEvery)
+	}
+}
+
+func (s *Service) forget(ctx context.Context) error {
+	const some = 1000
+	for {
+		now := s.now()
+		n, err := s.opt.Store.Forget(ctx, now.Add(-History), now.Add(-KeyMemory), some)
+		if err != nil || n < some {
+			return err
+		}
+	}
+}
