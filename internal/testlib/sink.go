@@ -196,7 +196,13 @@ func (c *session) command(verb, args string) bool {
 	case "HELO":
 		return c.act(verb, "250 sink\r\n")
 	case "STARTTLS":
-		return c.act(verb, "220 go ahead\r\n") && c.handshake()
+		if !c.act(verb, "220 go ahead\r\n") {
+			return false
+		}
+		if a, ok := c.sink.behaviour.Acts[verb]; ok && !strings.HasPrefix(a.Say, "220") {
+			return true
+		}
+		return c.handshake()
 	case "MAIL":
 		c.msg = Message{Conn: c.number, From: args, TLS: c.tls}
 		c.rcpts = 0

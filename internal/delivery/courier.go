@@ -1,0 +1,198 @@
+package delivery
+
+import (
+	"context"
+	"crypto/tls"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/logs"
+	"lazaret/internal/mail"
+	"lazaret/internal/queue"
+	"lazaret/internal/smtp"
+	"lazaret/internal/stats"
+)
+
+// Endpoint is where the peer behind a CPQ destination listens, and how it
+// proves who it is.
+type Endpoint struct {
+	Addr    netip.AddrPort
+	LocalIP netip.Addr  // to dial from; the zero value lets the system choose
+	TLS     *tls.Config // of certs: TLS 1.3, our certificate, the peer's pins
+	Name    string      // the peer's name, for messages
+}
+
+// Locator knows where a CPQ destination is now. On a manager it asks the
+// gateway over SSH, so that a changed port is found (reference 4.1).
+type Locator interface {
+	Locate(ctx context.Context, dest queue.Dest) (Endpoint, error)
+	Forget(dest queue.Dest) // what Locate gave did not work: ask again
+}
+
+// Dial opens a connection; local is the zero value or the address to dial from.
+type Dial func(ctx context.Context, network, addr string, local netip.Addr) (net.Conn, error)
+
+// Options is what the couriers of one appliance need. Fields without a remark
+// are required.
+type Options struct {
+	Hostname string // said in EHLO
+	DCIDs    func() mail.DCID
+	Log      *logs.Mail
+	Stats    *stats.Set
+	Dial     Dial // nil: the system's
+
+	// For SMTP destinations.
+	Resolver Resolver
+	Routes   func() *Routes                   // nil: everything by DNS
+	Control  func(domain string) Control      // nil: the zero Control
+	TLS      *tls.Config                      // base for STARTTLS: roots, ciphers; nil: the defaults
+	Source   func() netip.Addr                // address to dial from; nil: the system chooses
+	Own      func(netip.AddrPort) bool        // is this one of our listeners; nil: none is
+	Shuffle  func(n int, swap func(i, j int)) // nil: at random
+	Timeouts smtp.ClientTimeouts              // zero fields get the defaults
+	Connect  time.Duration                    // for one connection to be made: 30 seconds
+
+	// For the.cpq.host and the.cpq.release.host; nil: they cannot be reached.
+	Locator Locator
+}
+
+// Couriers makes the couriers of one appliance. It keeps no state of a destination.
+type Couriers struct {
+	opt Options
+}
+
+// New checks the options and fills in the defaults.
+func New(opt Options) (*Couriers, error) {
+	if _, err := mail.ParseDomain(opt.Hostname); err != nil {
+		return nil, errs.Context(err, "delivery: host name %q", clip(opt.Hostname))
+	}
+	if opt.DCIDs == nil || opt.Log == nil || opt.Stats == nil || opt.Resolver == nil {
+		return nil, errs.New(errs.Internal, "delivery: an option is missing")
+	}
+	if opt.Dial == nil {
+		opt.Dial = dialSystem
+	}
+	if opt.Routes == nil {
+		none := new(Routes)
+		opt.Routes = func() *Routes { return none }
+	}
+	if opt.Control == nil {
+		opt.Control = func(string) Control { return Control{} }
+	}
+	if opt.TLS == nil {
+		opt.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if opt.Source == nil {
+		opt.Source = func() netip.Addr { return netip.Addr{} }
+	}
+	if opt.Own == nil {
+		opt.Own = func(netip.AddrPort) bool { return false }
+	}
+	if opt.Shuffle == nil {
+		opt.Shuffle = rand.Shuffle
+	}
+	if opt.Connect <= 0 {
+		opt.Connect = 30 * time.Second
+	}
+	return &Couriers{opt: opt}, nil
+}
+
+// Courier gives the courier for a destination, by its name.
+func (c *Couriers) Courier(dest queue.Dest) queue.Courier {
+	if dest.Quarantine() {
+		return &courier{opt: &c.opt, way: &cpqWay{opt: &c.opt, release: dest.Name == queue.CPQReleaseHost}}
+	}
+	return &courier{opt: &c.opt, way: &smtpWay{opt: &c.opt}}
+}
+
+func dialSystem(ctx context.Context, network, addr string, local netip.Addr) (net.Conn, error) {
+	var d net.Dialer
+	if local.IsValid() {
+		d.LocalAddr = &net.TCPAddr{IP: local.AsSlice()}
+	}
+	return d.DialContext(ctx, network, addr)
+}
+
+// way is what SMTP and CPQ do differently.
+type way interface {
+	// open gives a connection that is ready for a transaction. Everything it
+	// met on the way is in the log already. A *hardError bounces the
+	// destination's mail, errDiscard throws it away.
+	open(ctx context.Context, dest queue.Dest) (*link, error)
+	// blocks gives the commands that go before MAIL.
+	blocks(item *queue.Item) ([]smtp.Block, error)
+	// settle has the last word on a fate that the replies decided.
+	settle(f *fate)
+}
+
+// link is an open connection, greeted, with TLS where it is to be.
+type link struct {
+	client   *smtp.Client
+	dcid     mail.DCID
+	ext      smtp.Extensions
+	messages int  // how many it may carry
+	cpq      bool // the log says so
+}
+
+// courier carries the messages of one destination over one connection.
+type courier struct {
+	opt *Options
+	way way
+}
+
+// Run takes a message, opens a connection for it, and goes on until the queue
+// has no more, the connection has carried its share, or it is of no more use.
+// The queue has noted the attempt before we dial (house rule 17).
+func (c *courier) Run(ctx context.Context, dest queue.Dest, feed *queue.Feed) {
+	task, ok := feed.Next(ctx)
+	if !ok {
+		return
+	}
+	l, err := c.way.open(ctx, dest)
+	if err == errDiscard {
+		c.finishAll(ctx, feed, task, func() fate {
+			return fate{state: queue.Delivered, status: "2.0.0", texts: []string{"discarded by the SMTP route /dev/null"}}
+		})
+		return
+	}
+	if hard, is := asHard(err); is {
+		c.finishAll(ctx, feed, task, hard.fate)
+		return
+	}
+	if err != nil {
+		feed.Down(err)
+		return
+	}
+	for n := 1; ; n++ {
+		good := c.deliver(ctx, l, task)
+		if !good || n >= l.messages {
+			break
+		}
+		if task, ok = feed.Next(ctx); !ok {
+			break
+		}
+	}
+	c.close(ctx, l)
+}
+
+// finishAll ends every due message of a destination without a connection.
+func (c *courier) finishAll(ctx context.Context, feed *queue.Feed, task *queue.Task, end func() fate) {
+	for ok := true; ok; task, ok = feed.Next(ctx) {
+		fates := make([]fate, len(task.Recipients))
+		for i := range fates {
+			fates[i] = end()
+		}
+		c.report(&link{}, task, fates)
+	}
+}
+
+// close says QUIT if the connection still listens.
+func (c *courier) close(ctx context.Context, l *link) {
+	// The peer owes us nothing any more: what QUIT meets is of no interest.
+	_ = l.client.Quit(ctx)
+	_ = l.client.Close()
+	c.opt.Log.DCIDClose(l.dcid)
+}
