@@ -74,7 +74,7 @@ func take(_ context.Context, sess smtp.Session, m Metadata) smtp.Reply {
 	return ReplyTaken()
 }
 
-func newServer(t testing.TB) *smtp.Server {
+func serverTLS(t testing.TB) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -85,8 +85,12 @@ func newServer(t testing.TB) *smtp.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := smtp.NewServer(smtp.ServerConfig{Hostname: "sma1.example.net", Greeting: "CPQ", TLSOnly: true,
-		TLS:         &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13},
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13}
+}
+
+func newServer(t testing.TB) *smtp.Server {
+	t.Helper()
+	s, err := smtp.NewServer(smtp.ServerConfig{Hostname: "sma1.example.net", Greeting: "CPQ", TLSOnly: true, TLS: serverTLS(t),
 		ErrorLimits: smtp.ErrorLimits{Soft: 1 << 30, Hard: 1 << 30},
 		Extensions:  []smtp.Extension{NewExtension(take)}})
 	if err != nil {
@@ -337,4 +341,31 @@ func TestEveryStringAsContent(t *testing.T) {
 		}
 	}
 	rec(0)
+}
+
+// Under TLS 1.3 a client's handshake is complete before the server has seen its
+// certificate. The refusal comes with the reply to EHLO, before any metadata.
+func TestRefusedCertificateIsSeenBeforeMetadata(t *testing.T) {
+	s := &manager{}
+	cfg := smtp.ServerConfig{Hostname: "sma1.example.net", TLSOnly: true, Extensions: []smtp.Extension{NewExtension(take)}}
+	cfg.TLS = serverTLS(t)
+	cfg.TLS.ClientAuth = tls.RequireAnyClientCert
+	strict, err := smtp.NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	c := smtp.NewClient(serve(t, strict, s), smtp.ClientConfig{})
+	c.Greet(ctx)
+	c.Hello(ctx, "gw1.example.net")
+	if _, err := c.StartTLS(ctx, &tls.Config{InsecureSkipVerify: true}); err != nil {
+		return // seen at once
+	}
+	_, r, err := c.Hello(ctx, "gw1.example.net")
+	if err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Fatalf("EHLO after a refused certificate: %v %v", r, err)
+	}
+	if _, err := c.Send(ctx, &smtp.Transaction{To: []mail.Address{{Local: "b", Domain: "example.org"}}}); err == nil {
+		t.Fatal("the client goes on")
+	}
 }

@@ -12,7 +12,9 @@ import (
 var ErrBareNewline = errs.New(errs.Invalid, "content has a bare CR, a bare LF or a NUL and is not sent")
 
 // dotWriter sends content in the form of DATA: a dot is put before each line
-// that starts with one. Everything it passes on is whole CR LF lines.
+// that starts with one. Everything it passes on is whole CR LF lines. A line
+// longer than RFC 5321 section 4.5.3.1.6 allows passes as it is: what was
+// accepted leaves byte for byte.
 type dotWriter struct {
 	w      io.Writer
 	inLine bool // behind the start of a line

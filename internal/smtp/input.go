@@ -38,10 +38,11 @@ var bigBuffers = sync.Pool{New: func() any { b := make([]byte, bigBuffer); retur
 // input is a read buffer. fill must add at least one byte at w or fail; it is
 // the only place where anything waits.
 type input struct {
-	buf  []byte
-	r, w int
-	big  *[]byte // what buf is, when borrowed
-	fill func(*input) error
+	buf   []byte
+	r, w  int
+	small []byte  // what buf is otherwise, while big is borrowed
+	big   *[]byte // what buf is, when borrowed
+	fill  func(*input) error
 }
 
 // buffered gives what has come and is not consumed.
@@ -62,7 +63,7 @@ func (in *input) grow() {
 	}
 	in.big = bigBuffers.Get().(*[]byte)
 	in.w = copy(*in.big, in.buffered())
-	in.r, in.buf = 0, *in.big
+	in.r, in.small, in.buf = 0, in.buf, *in.big
 }
 
 // shrink gives the big buffer back if the rest fits in a small one.
@@ -70,9 +71,8 @@ func (in *input) shrink() {
 	if in.big == nil || in.w-in.r > smallBuffer/2 {
 		return
 	}
-	small := make([]byte, smallBuffer)
-	in.w = copy(small, in.buffered())
-	in.r, in.buf = 0, small
+	in.w = copy(in.small, in.buffered())
+	in.r, in.buf = 0, in.small
 	bigBuffers.Put(in.big)
 	in.big = nil
 }

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -81,8 +82,9 @@ func (e *ReplyError) Unwrap() error {
 // a temporary failure, so that the peer keeps the mail (promise P3). A
 // *ReplyError in the chain is passed on as it stands.
 func ErrorReply(err error) Reply {
-	if r, ok := err.(*ReplyError); ok {
-		return r.Reply
+	var known *ReplyError
+	if errors.As(err, &known) {
+		return known.Reply
 	}
 	text := errs.Public(err)
 	switch errs.KindOf(err) {
@@ -98,8 +100,6 @@ func ErrorReply(err error) Reply {
 		return NewReply(452, "4.3.1", text)
 	case errs.Closed:
 		return NewReply(451, "4.3.2", text)
-	case errs.Damaged, errs.Internal:
-		return NewReply(451, "4.3.0", text)
 	}
 	return NewReply(451, "4.3.0", text)
 }
