@@ -28,6 +28,7 @@ func (q *Queue) SuspendDelivery(names ...string) {
 	for _, n := range names {
 		q.suspended[suspendName(n)] = true
 	}
+	q.log.Suspended(strings.Join(q.suspendedNames(), ", "))
 	for d, h := range q.hosts {
 		if q.suspended[""] || q.suspended[d.Name] {
 			h.move(Suspended)

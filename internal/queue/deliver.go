@@ -172,10 +172,11 @@ func (q *Queue) settle(t *Task, outcomes []Outcome) {
 
 // change collects what happened to one message at one destination.
 type change struct {
-	receipt                           *Receipt
-	bounced                           []Recipient
-	delivered, soft, deleted, expired int
-	hard                              [4]int // dns, 5xx, expired, other
+	receipt                  *Receipt
+	bounced                  []Recipient
+	late                     []bool // for each of bounced: it expired
+	delivered, soft, deleted int
+	hard                     [4]int // dns, 5xx, expired, other
 }
 
 // outcome moves one active recipient. entry.mu is held.
@@ -234,6 +235,7 @@ func bounceKind(o Outcome) int {
 func (c *change) bounce(r Recipient, kind int) {
 	c.bounced = append(c.bounced, r)
 	c.hard[kind]++
+	c.late = append(c.late, kind == bounceExpired)
 }
 
 // commit writes a change and schedules what is left. entry.mu is held.
@@ -269,6 +271,11 @@ func (q *Queue) write(e *entry, h *host, c *change, now time.Time) {
 		e.dirty = true
 	}
 	q.count(h, c)
+	for i, r := range c.bounced {
+		if c.late[i] {
+			q.log.Bounced(0, e.mid, r.RID, "5.4.7", "Delivery expired (message too old)", "000", []string{r.Reply})
+		}
+	}
 	if final {
 		q.log.Finished(e.mid, true)
 	}
@@ -288,7 +295,7 @@ func (q *Queue) tellBounces(e *entry, h *host, c *change, now time.Time) {
 		r := &e.item.Recipients[b.RID]
 		r.State, r.Next = Deferred, now.Add(h.set.FirstRetry)
 	}
-	c.bounced, c.hard = nil, [4]int{}
+	c.bounced, c.late, c.hard = nil, nil, [4]int{}
 }
 
 func (q *Queue) count(h *host, c *change) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"time"
 
 	"lazaret/internal/errs"
@@ -85,8 +84,8 @@ func (f *Feed) run() {
 func (f *Feed) guarded() (fault string) {
 	defer func() {
 		if p := recover(); p != nil {
-			fault = fmt.Sprintf("courier for %s: %v", f.h.dest, p)
-			f.q.log.Fault("queue", fault+"\n"+string(debug.Stack()))
+			fault = fmt.Sprintf("courier for %s: panic: %v%s", f.h.dest, p, culprit())
+			f.q.log.Fault("queue", fault)
 			f.Down(errs.New(errs.Internal, "internal fault in the courier"))
 		}
 	}()

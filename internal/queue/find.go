@@ -136,6 +136,7 @@ func (q *Queue) Delete(ctx context.Context, m Match, fn func(Removed)) (messages
 		for _, d := range done {
 			messages++
 			recipients += len(d.RIDs)
+			q.log.Deleted(d.MID, d.RIDs)
 			if fn != nil {
 				fn(d)
 			}

@@ -2,7 +2,8 @@ package queue
 
 import (
 	"fmt"
-	"runtime/debug"
+	"runtime"
+	"strings"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
@@ -87,7 +88,7 @@ func (q *Queue) begin(e *entry, j job) (*Item, bool) {
 func (q *Queue) process(it *Item, open Opener) (r Routing, panicked bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			q.log.Fault("queue", fmt.Sprintf("judging MID %d: %v\n%s", it.MID, p, debug.Stack()))
+			q.log.Fault("queue", fmt.Sprintf("judging MID %d: panic: %v%s", it.MID, p, culprit()))
 			panicked, err = true, errs.New(errs.Internal, "internal fault while judging")
 		}
 	}()
@@ -208,5 +209,21 @@ func (q *Queue) takeCopies(copies []Copy) {
 		}
 		q.work.fresh.push(c.Item.MID)
 		q.wake.Signal()
+	}
+}
+
+// culprit names the place of a panic; to be called by the deferred function
+// that recovers it.
+func culprit() string {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if f.Function != "" && !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf(" (at %s:%d)", f.Function, f.Line)
+		}
+		if !more {
+			return ""
+		}
 	}
 }

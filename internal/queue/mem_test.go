@@ -130,12 +130,29 @@ type memLog struct {
 	mu       sync.Mutex
 	faults   []string
 	finished []mail.MID
+	lines    []string
 }
 
 func (l *memLog) Finished(mid mail.MID, _ bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finished = append(l.finished, mid)
+}
+
+func (l *memLog) Bounced(_ mail.DCID, mid mail.MID, rid mail.RID, status, reason, code string, texts []string) {
+	l.line(fmt.Sprintf("Bounced MID %d RID %d %s %s %s %q", mid, rid, status, reason, code, texts))
+}
+
+func (l *memLog) Deleted(mid mail.MID, rids []mail.RID) {
+	l.line(fmt.Sprintf("Deleted MID %d %v", mid, rids))
+}
+
+func (l *memLog) Suspended(domains string) { l.line("Suspended " + domains) }
+
+func (l *memLog) line(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, s)
 }
 
 func (l *memLog) Fault(_, text string) {

@@ -87,8 +87,12 @@ type Outcome struct {
 	Receipt string // the id at the other side, over CPQ
 }
 
-// Log is what the queue writes into mail_logs; *logs.Mail implements it.
+// Log is what the queue writes into mail_logs; *logs.Mail implements it. The
+// lines of a delivery are the courier's, those of a judgement the processor's.
 type Log interface {
 	Finished(mid mail.MID, done bool)
+	Bounced(dcid mail.DCID, mid mail.MID, rid mail.RID, status, reason, code string, texts []string) // expired
+	Deleted(mid mail.MID, rids []mail.RID)
+	Suspended(domains string)
 	Fault(component, text string)
 }

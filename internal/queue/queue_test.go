@@ -219,6 +219,9 @@ func TestExpireBehindDownHost(t *testing.T) {
 		time.Sleep(71*time.Hour + 90*time.Minute)
 		slices.Sort(why)
 		equal(t, why, []string{"1 no route", "2 no route"})
+		if len(r.log.lines) != 2 || !strings.Contains(r.log.lines[0], `RID 0 5.4.7 Delivery expired (message too old) 000 ["no route"]`) {
+			t.Errorf("log %q", r.log.lines)
+		}
 		if d := r.q.Destinations()[0]; d.Active != 0 || d.HardBounced != 2 || d.State != Down {
 			t.Errorf("%+v", d)
 		}
