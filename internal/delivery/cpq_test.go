@@ -1,0 +1,349 @@
+package delivery
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lazaret/internal/certs"
+	"lazaret/internal/cpq"
+	"lazaret/internal/mail"
+	"lazaret/internal/queue"
+	"lazaret/internal/smtp"
+	"lazaret/internal/testlib"
+)
+
+// cpqPeer is the accepting side on our own wire, with answers of the test's choice.
+type cpqPeer struct {
+	addr netip.AddrPort
+
+	mu       sync.Mutex
+	metadata []cpq.Metadata
+	content  []string
+	to       [][]mail.Address
+	rcpt     func(mail.Address) smtp.Reply
+	final    func() smtp.Reply
+}
+
+func pair(t *testing.T, serial string) certs.Pair {
+	t.Helper()
+	c, k, err := certs.NewCPQ(serial, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := certs.Parse(c, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// check is what one side checks the other by.
+func check(own tls.Certificate, peers ...certs.Pin) certs.Check {
+	return certs.Check{
+		Own:   func() (tls.Certificate, error) { return own, nil },
+		Peers: func() []certs.Peer { return []certs.Peer{{ID: "PEER0000", Name: "peer", Pins: peers}} },
+	}
+}
+
+func newCPQPeer(t *testing.T, conf *tls.Config) *cpqPeer {
+	t.Helper()
+	p := &cpqPeer{
+		rcpt:  func(mail.Address) smtp.Reply { return smtp.NewReply(250, "2.1.5", "ok") },
+		final: func() smtp.Reply { return cpq.ReplyAccepted(4711) },
+	}
+	server, err := smtp.NewServer(smtp.ServerConfig{Hostname: "sma1.example.com", TLS: conf, TLSOnly: true,
+		Extensions: []smtp.Extension{cpq.NewExtension(func(_ context.Context, s smtp.Session, m cpq.Metadata) smtp.Reply {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.metadata = append(p.metadata, m)
+			return cpq.ReplyTaken()
+		})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.addr = ln.Addr().(*net.TCPAddr).AddrPort()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { _, _ = server.Serve(ctx, c, &cpqSession{p: p}) })
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		_ = ln.Close()
+		wg.Wait()
+	})
+	return p
+}
+
+type cpqSession struct {
+	p  *cpqPeer
+	to []mail.Address
+}
+
+func (s *cpqSession) Hello(context.Context, smtp.HelloCommand) smtp.Reply {
+	return smtp.NewReply(250, "", "sma1.example.com")
+}
+func (s *cpqSession) Mail(context.Context, smtp.MailCommand) smtp.Reply {
+	return smtp.NewReply(250, "2.1.0", "ok")
+}
+func (s *cpqSession) Rcpt(_ context.Context, to mail.Address) smtp.Reply {
+	s.to = append(s.to, to)
+	return s.p.rcpt(to)
+}
+func (s *cpqSession) Reset(context.Context) { s.to = nil }
+func (s *cpqSession) Data(_ context.Context, r io.Reader) smtp.Reply {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return smtp.ErrorReply(err)
+	}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.p.content = append(s.p.content, string(b))
+	s.p.to = append(s.p.to, s.to)
+	s.to = nil
+	return s.p.final()
+}
+
+// cpqWorld is a world whose mail all goes over CPQ to addr.
+func cpqWorld(t *testing.T, dest string, conf *tls.Config, addr netip.AddrPort) (*world, *fixedPeer) {
+	w := newWorld(t)
+	peer := &fixedPeer{answers: []Endpoint{{Addr: addr, TLS: conf, Name: "sma1"}}}
+	w.opt.Locator = peer
+	w.to = func(queue.Recipient) queue.Dest { return queue.Dest{Name: dest} }
+	return w, peer
+}
+
+func placed(it *queue.Item) {
+	it.Placements = []mail.Placement{{Quarantine: "Policy", Reason: "message filter:hold_me"}}
+	it.Subject = "HOLDME \xff"
+	it.Prepend = []byte("Received: by gw\r\n")
+}
+
+// The seed's lines, character for character, and the metadata and the bytes as
+// they were accepted.
+func TestDepositLikeTheSeed(t *testing.T) {
+	gw, sma := pair(t, "GATEWAY1"), pair(t, "MANAGER1")
+	p := newCPQPeer(t, check(sma.TLS, gw.Pin()).Server())
+	w, _ := cpqWorld(t, queue.CPQHost, check(gw.TLS, sma.Pin()).Client(), p.addr)
+	w.start()
+	mid := w.add(body, placed, "b@example.com", "c@example.org")
+	if s := states(w.settled(mid)); s != "delivered delivered" {
+		t.Fatal(s)
+	}
+	w.logged("DCID 1 close")
+	got := w.log.String()
+	suite := got[strings.Index(got, "cipher ")+7:]
+	suite = suite[:strings.Index(suite, " ")]
+	w.wantLines(p.addr,
+		"New SMTP DCID 1 %A",
+		"DCID 1 TLS success protocol TLSv1.3 cipher "+suite+" the.cpq.host",
+		"Delivery start DCID 1 MID 1 to RID [0, 1] to Centralized Policy Quarantine",
+		"Message done DCID 1 MID 1 to RID [0, 1] (centralized policy quarantine)",
+		"MID 1 RID [0, 1] Response 'ok:  Message 4711 accepted'",
+		"Message finished MID 1 done",
+		"DCID 1 close",
+	)
+	if len(p.content) != 1 || p.content[0] != body || len(p.to[0]) != 2 {
+		t.Errorf("peer has %q for %v", p.content, p.to)
+	}
+	d := p.metadata[0].Deposit
+	if d == nil || d.GatewaySerial != "ABCD1234" || d.GatewayMID != 1 || d.Prepend != "Received: by gw\r\n" || len(d.Placements) != 1 || d.GatewayName != "gw.example.com" {
+		t.Errorf("metadata %+v", p.metadata[0])
+	}
+	if err := p.metadata[0].CheckContent(int64(len(body)), d.Hash); err != nil {
+		t.Error(err)
+	}
+	if r := w.store.receipts; len(r) != 1 || r[0].Remote != "4711" {
+		t.Errorf("receipts %+v", r)
+	}
+}
+
+func released(it *queue.Item) {
+	it.Release = &queue.Release{Action: mail.NewActionKey(it.Key, 1), Gateway: "ABCD1234", ManagerMID: 44, GatewayMID: it.MID, Cause: "manual", By: "admin"}
+}
+
+// A release that the gateway refuses for good is at an end; a deposit waits,
+// whatever the manager says.
+func TestRefusals(t *testing.T) {
+	gw, sma := pair(t, "GATEWAY1"), pair(t, "MANAGER1")
+	for _, c := range []struct {
+		name, dest string
+		change     func(*queue.Item)
+		final      smtp.Reply
+		want, line string
+	}{
+		{"release-refused", queue.CPQReleaseHost, released, smtp.NewReply(550, "5.7.1", "never seen this message"), "bounced",
+			"Bounced: DCID 1 MID 1 to RID 0 - 5.3.0 - Other mail system problem ('550', ['5.7.1 never seen this message'])"},
+		{"release-later", queue.CPQReleaseHost, released, smtp.NewReply(452, "4.3.1", "no space"), "deferred", "Delayed: DCID 1 MID 1 to RID 0 - 4.3.4"},
+		{"deposit-refused", queue.CPQHost, placed, smtp.NewReply(550, "5.7.1", "no"), "deferred", "Delayed: DCID 1 MID 1 to RID 0"},
+		{"no-receipt", queue.CPQHost, placed, smtp.NewReply(250, "2.0.0", "ok"), "deferred", "4.5.0 - Protocol error"},
+		{"wrong-receipt", queue.CPQHost, placed, smtp.NewReply(250, "2.0.0", "ok:  Message 0 accepted"), "deferred", "4.5.0 - Protocol error"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newCPQPeer(t, check(sma.TLS, gw.Pin()).Server())
+			p.final = func() smtp.Reply { return c.final }
+			w, _ := cpqWorld(t, c.dest, check(gw.TLS, sma.Pin()).Client(), p.addr)
+			w.start()
+			if s := states(w.settled(w.add(body, c.change, "b@example.com"))); s != c.want {
+				t.Errorf("%s, want %s; the log:\n%s", s, c.want, w.log)
+			}
+			w.logged(c.line)
+		})
+	}
+}
+
+// One refused recipient, and nobody's message leaves: a part would be taken
+// for the whole when its key comes again.
+func TestAllRecipientsOrNone(t *testing.T) {
+	gw, sma := pair(t, "GATEWAY1"), pair(t, "MANAGER1")
+	p := newCPQPeer(t, check(sma.TLS, gw.Pin()).Server())
+	p.rcpt = func(a mail.Address) smtp.Reply {
+		if a.Local == "c" {
+			return smtp.NewReply(451, "4.3.0", "later")
+		}
+		return smtp.NewReply(250, "2.1.5", "ok")
+	}
+	w, _ := cpqWorld(t, queue.CPQHost, check(gw.TLS, sma.Pin()).Client(), p.addr)
+	w.start()
+	if s := states(w.settled(w.add(body, placed, "b@example.com", "c@example.com"))); s != "deferred deferred" {
+		t.Errorf("states %s", s)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.content) != 0 {
+		t.Errorf("content left for %v", p.to)
+	}
+}
+
+// A gateway whose port was changed gets its mail: what failed is forgotten and
+// asked again, at once.
+func TestPortChanged(t *testing.T) {
+	gw, sma := pair(t, "GATEWAY1"), pair(t, "MANAGER1")
+	p := newCPQPeer(t, check(gw.TLS, sma.Pin()).Server())
+	old := testlib.NewSink(t, testlib.Behaviour{})
+	old.Close()
+	conf := check(sma.TLS, gw.Pin()).Client()
+	w, peer := cpqWorld(t, queue.CPQReleaseHost, conf, old.Addr)
+	peer.answers = append(peer.answers, Endpoint{Addr: p.addr, TLS: conf, Name: "gw1"})
+	w.start()
+	if s := states(w.settled(w.add(body, released, "b@example.com"))); s != "delivered" {
+		t.Fatalf("%s; the log:\n%s", s, w.log)
+	}
+	w.logged(fmt.Sprintf("Connection Error: DCID 1 domain: the.cpq.release.host IP: 127.0.0.1 port: %d", old.Addr.Port()))
+	if r := p.metadata[0].Release; r == nil || r.ManagerMID != 44 || r.By != "admin" {
+		t.Errorf("metadata %+v", p.metadata[0])
+	}
+}
+
+func TestPeerNotFound(t *testing.T) {
+	w, peer := cpqWorld(t, queue.CPQReleaseHost, nil, netip.AddrPort{})
+	peer.err = errors.New("ssh: no route to host")
+	w.start()
+	w.add(body, released, "b@example.com")
+	w.logged("no route to host")
+}
+
+// Promise P4: whoever does not prove to be the peer gets EHLO and STARTTLS in
+// clear and nothing else; the seed's two lines say why.
+func TestUnprovenPeersGetNothing(t *testing.T) {
+	gw, sma, other := pair(t, "GATEWAY1"), pair(t, "MANAGER1"), pair(t, "OTHER001")
+	conf := check(gw.TLS, sma.Pin()).Client()
+	expired := testlib.Certificate(t, testlib.CertOptions{NotAfter: time.Now().Add(-time.Hour)})
+	files := func(c tls.Certificate) []string {
+		cert, key := testlib.CertificateFiles(t, c)
+		return []string{"-cert", cert, "-key", key}
+	}
+	for _, c := range []struct {
+		name  string
+		args  []string
+		conf  *tls.Config
+		cause string
+	}{
+		{"anonymous-ciphers-only", []string{"-nocert", "-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"}, conf, "no certificate from server"},
+		{"no-certificate", []string{"-nocert"}, conf, "no certificate from server"},
+		{"wrong-certificate", files(other.TLS), conf, "certificate of server is not the pinned one"},
+		{"expired", files(expired), check(gw.TLS, certs.PinOf(expired.Leaf)).Client(), "expired on"},
+		{"TLS-1.2", append(files(sma.TLS), "-tls1_2"), conf, "it does not speak TLS 1.3"},
+		// OpenSSL demands a client certificate that it trusts: told to us only
+		// after our handshake is complete.
+		{"refuses-us", append(files(sma.TLS), "-Verify", "1", "-verify_return_error"), conf, "server refused our certificate"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			o := testlib.NewOpenSSL(t, c.args...)
+			w, _ := cpqWorld(t, queue.CPQHost, c.conf, o.Addr)
+			w.start()
+			mid := w.add(body, placed, "b@example.com")
+			w.logged("DCID 1 close")
+			w.wantLines(o.Addr,
+				"New SMTP DCID 1 %A",
+				"DCID 1 TLS failed: verify error: "+causeIn(w.log.String(), c.cause),
+				"DCID 1 TLS was required but could not be successfully negotiated",
+				"DCID 1 close")
+			if it, _ := w.store.look(mid); states(it) == "delivered" {
+				t.Error("delivered to nobody known")
+			}
+			if in := o.Inside(); strings.Contains(in, "XCPQ") || strings.Contains(in, "MAIL") || strings.Contains(in, "example.com>") {
+				t.Errorf("inside TLS arrived:\n%s", in)
+			}
+			if said := strings.Join(o.Said(), "|"); said != "EHLO gw.example.com|STARTTLS" {
+				t.Errorf("in clear went %q", said)
+			}
+		})
+	}
+}
+
+// causeIn gives the whole cause of the log when it contains want.
+func causeIn(log, want string) string {
+	_, rest, _ := strings.Cut(log, "verify error: ")
+	line, _, _ := strings.Cut(rest, "\n")
+	if strings.Contains(line, want) {
+		return line
+	}
+	return want
+}
+
+// Hosts that misbehave as CPQ peers get no metadata either.
+func TestHostilePeers(t *testing.T) {
+	gw, sma := pair(t, "GATEWAY1"), pair(t, "MANAGER1")
+	for _, b := range testlib.Hostile(sma.TLS) {
+		t.Run(strings.ReplaceAll(b.Name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			sink := testlib.NewSink(t, b)
+			w, _ := cpqWorld(t, queue.CPQHost, check(gw.TLS, sma.Pin()).Client(), sink.Addr)
+			w.start()
+			mid := w.add(body, placed, "b@example.com")
+			w.logged("DCID 1")
+			if !strings.Contains(w.log.String(), "Connection Error: DCID 1") {
+				w.logged("DCID 1 close")
+			}
+			if it, _ := w.store.look(mid); states(it) == "delivered" || states(it) == "bounced" {
+				t.Errorf("%s; the log:\n%s", states(it), w.log)
+			}
+			for _, cmd := range sink.Commands() {
+				if strings.Contains(cmd, "XCPQ") || strings.Contains(cmd, "MAIL") || strings.Contains(cmd, "RCPT") {
+					t.Errorf("%s got %q", b.Name, cmd)
+				}
+			}
+		})
+	}
+}
