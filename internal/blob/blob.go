@@ -1,0 +1,214 @@
+// Package blob keeps the content of quarantined messages on this machine:
+// compressed, encrypted and checked on the way out.
+//
+// It is not the record of a message: it knows neither who sent it nor which
+// content belongs to whom, and it does not look for content it already has.
+// The SQL store does both.
+//
+// It promises that a content is on stable storage when Put returns nil, that
+// what Open gives is byte for byte what Put took or ends in errs.Damaged, that
+// nothing readable is on the disk without the key, and that content whose
+// record never came to be is found and removed by Sweep.
+//
+// # Form on disk
+//
+// One Pebble store. An object has a random number of 16 bytes and a class:
+// small (one chunk) or large. Its keys:
+//
+//	i ID          nothing; the list of what is there, so that a sweep reads no content
+//	o ID          version, sealed header (size, SHA-256, chunks), and the chunk of a small object
+//	c ID number   one sealed chunk of a large object
+//	k             check value of the key
+//
+// Chunks are 256 KiB of content, zstd at its fastest when that makes them
+// smaller, sealed with AES-256-GCM under a key made of the master key and the
+// object's number. So each object has a key of its own, the chunk's number is
+// the nonce, and no chunk can stand in for another.
+package blob
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/klauspost/compress/zstd"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/quarantine"
+)
+
+// KeySize is the length of the master key.
+const KeySize = 32
+
+// Options of a store.
+type Options struct {
+	Dir     string
+	Key     []byte      // KeySize bytes, from LoadKey
+	FS      vfs.FS      // nil: the operating system's
+	MinFree uint64      // bytes that must stay free on the disk; 0: 256 MiB
+	OnFatal func(error) // the engine cannot go on: end the process; called at most once
+	OnFault func(error) // something to be logged
+}
+
+const (
+	defaultMinFree = 256 << 20
+	memTable       = 64 << 20
+	blockCache     = 16 << 20
+)
+
+// Store is one content store. Safe for concurrent use.
+type Store struct {
+	opt   Options
+	db    *pebble.DB
+	cache *pebble.Cache
+	enc   *zstd.Encoder
+	dec   *zstd.Decoder
+	bufs  sync.Pool // *[]byte of chunkSize
+	old   *pebble.Snapshot
+	oldMu sync.Mutex // guards old
+	free  freeSpace
+}
+
+// Open opens the store in a directory and makes it when it is not there.
+func Open(opt Options) (*Store, error) {
+	if len(opt.Key) != KeySize {
+		return nil, errs.New(errs.Internal, "the content key has %d bytes, not %d", KeySize, len(opt.Key))
+	}
+	if opt.FS == nil {
+		opt.FS = vfs.Default
+	}
+	if opt.MinFree == 0 {
+		opt.MinFree = defaultMinFree
+	}
+	s := &Store{opt: opt, cache: pebble.NewCache(blockCache)}
+	s.bufs.New = func() any { b := make([]byte, chunkSize); return &b }
+	var err error
+	if s.db, err = pebble.Open(opt.Dir, s.engine()); err != nil {
+		s.cache.Unref()
+		return nil, errs.Wrap(errs.Internal, err, "opening the content store %s", opt.Dir)
+	}
+	if err = s.prepare(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// prepare makes what is needed besides the engine and checks the key.
+func (s *Store) prepare() (err error) {
+	// 256 KiB is all that a chunk can refer back to.
+	s.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(chunkSize),
+		zstd.WithEncoderConcurrency(max(2, runtime.GOMAXPROCS(0))), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return err
+	}
+	s.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(max(2, runtime.GOMAXPROCS(0))), zstd.WithDecoderMaxMemory(2*chunkSize))
+	if err != nil {
+		return err
+	}
+	if err := s.checkKey(); err != nil {
+		return err
+	}
+	s.old = s.db.NewSnapshot()
+	return nil
+}
+
+// engine sets up Pebble. Content is compressed and encrypted already: its own
+// compression would only cost.
+func (s *Store) engine() *pebble.Options {
+	o := &pebble.Options{
+		FS:                          s.opt.FS,
+		Cache:                       s.cache,
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                memTable,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		MaxOpenFiles:                500,
+		Logger:                      logger{s},
+	}
+	o.CompactionConcurrencyRange = func() (int, int) { return 1, 2 }
+	for i := range o.Levels {
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return o
+}
+
+// logger passes on what matters. Pebble calls Fatalf when a commit cannot be
+// made durable and expects it not to return: nobody who waits for that commit
+// may go on to say 250 (rule Q-2).
+type logger struct{ s *Store }
+
+func (logger) Infof(string, ...any) {}
+
+func (l logger) Errorf(format string, args ...any) { l.s.fault(fmt.Errorf(format, args...)) }
+
+func (l logger) Fatalf(format string, args ...any) {
+	err := errs.New(errs.Internal, "content store: "+format, args...)
+	if l.s.opt.OnFatal == nil {
+		panic(err)
+	}
+	l.s.opt.OnFatal(err)
+	select {}
+}
+
+func (s *Store) fault(err error) {
+	if s.opt.OnFault != nil {
+		s.opt.OnFault(err)
+	}
+}
+
+// checkKey holds the key against the one that this store was made with: with
+// another one all content would look damaged.
+func (s *Store) checkKey() error {
+	mac := hmac.New(sha256.New, s.opt.Key)
+	mac.Write([]byte("lazaret content key check"))
+	want := mac.Sum(nil)
+	got, closer, err := s.db.Get([]byte{prefixKey})
+	if errors.Is(err, pebble.ErrNotFound) {
+		return s.db.Set([]byte{prefixKey}, want, pebble.Sync)
+	}
+	if err != nil {
+		return errs.Wrap(errs.Internal, err, "reading the content store %s", s.opt.Dir)
+	}
+	defer closer.Close()
+	if !bytes.Equal(got, want) {
+		return errs.New(errs.Invalid, "the content store %s was made with another content key: put the old key file back", s.opt.Dir)
+	}
+	return nil
+}
+
+// Close ends the store. Nobody may use it any more.
+func (s *Store) Close() error {
+	s.endSweep()
+	if s.dec != nil {
+		s.dec.Close()
+	}
+	err := s.db.Close()
+	s.cache.Unref()
+	return err
+}
+
+// Delete removes content; one that is not there is no error. It is not synced:
+// should a crash undo it, the next sweep finds it again.
+func (s *Store) Delete(_ context.Context, id quarantine.ContentID) error {
+	o, err := parseID(id)
+	if err != nil {
+		return err
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := o.remove(b); err != nil {
+		return err
+	}
+	return b.Commit(pebble.NoSync)
+}

@@ -1,0 +1,155 @@
+package blob
+
+import (
+	"context"
+	"crypto/cipher"
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+)
+
+// putter is one content on its way in.
+type putter struct {
+	s      *Store
+	o      object
+	aead   cipher.AEAD
+	sum    hash.Hash
+	header header
+	packed []byte
+}
+
+// Put keeps content, read to io.EOF; any other error of the reader leaves
+// nothing behind. When err is nil it is on stable storage; many callers at once
+// share one flush.
+func (s *Store) Put(ctx context.Context, content io.Reader) (quarantine.ContentID, int64, mail.Hash, error) {
+	if err := s.Ready(0); err != nil {
+		return "", 0, mail.Hash{}, err
+	}
+	buf := s.bufs.Get().(*[]byte)
+	defer s.bufs.Put(buf)
+	n, last, err := fill(content, *buf)
+	if err != nil {
+		return "", 0, mail.Hash{}, err
+	}
+	p := &putter{s: s, o: newObject(!last), sum: sha256.New()}
+	if p.aead, err = s.seal(p.o); err != nil {
+		return "", 0, mail.Hash{}, err
+	}
+	if last {
+		err = p.small((*buf)[:n])
+	} else {
+		err = p.large(ctx, content, *buf, n)
+	}
+	if err != nil {
+		return "", 0, mail.Hash{}, err
+	}
+	return p.o.id(), p.header.size, p.header.hash, nil
+}
+
+// fill reads until buf is full or the content ends. It does not use
+// io.ReadFull: that one makes an end and a break-off look the same.
+func fill(r io.Reader, buf []byte) (n int, last bool, err error) {
+	for n < len(buf) && err == nil {
+		var m int
+		m, err = r.Read(buf[n:])
+		n += m
+	}
+	if err == io.EOF { // not wrapped: only this is the end of a content
+		return n, true, nil
+	}
+	return n, false, err
+}
+
+// take adds a chunk to size and hash and gives it sealed, behind dst.
+func (p *putter) take(dst, chunk []byte) []byte {
+	p.sum.Write(chunk)
+	p.header.size += int64(len(chunk))
+	p.packed = p.s.pack(p.packed, chunk)
+	dst = p.aead.Seal(dst, nonce(uint64(p.header.chunks)), p.packed, nil)
+	p.header.chunks++
+	return dst
+}
+
+// record gives the value of the object's own key, without a chunk.
+func (p *putter) record(dst []byte) []byte {
+	p.sum.Sum(p.header.hash[:0])
+	dst = append(dst, recordVersion)
+	return p.aead.Seal(dst, nonce(headerNonce), p.header.append(make([]byte, 0, headerSize)), nil)
+}
+
+// small writes everything in one batch.
+func (p *putter) small(chunk []byte) error {
+	sealed := p.take(make([]byte, 0, len(chunk)+64), chunk)
+	value := append(p.record(make([]byte, 0, 1+sealedHeader+len(sealed))), sealed...)
+	b := p.s.db.NewBatch()
+	defer b.Close()
+	if err := errors.Join(b.Set(p.o.key(prefixList), nil, nil), b.Set(p.o.key(prefixObject), value, nil)); err != nil {
+		return err
+	}
+	return commit(b)
+}
+
+// large writes chunks unsynced as they come; the record, synced, comes last and
+// takes them all to stable storage with it: they are earlier in the same log.
+func (p *putter) large(ctx context.Context, content io.Reader, buf []byte, n int) (err error) {
+	db := p.s.db
+	if err := db.Set(p.o.key(prefixList), nil, pebble.NoSync); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.undo())
+		}
+	}()
+	sealed := make([]byte, 0, chunkSize+64)
+	for last := false; ; {
+		if p.header.chunks >= maxChunks-1 {
+			return errs.New(errs.Full, "the content is too large")
+		}
+		if n > 0 || p.header.chunks == 0 {
+			num := p.header.chunks
+			sealed = p.take(sealed[:0], buf[:n])
+			if err := db.Set(p.o.chunkKey(num), sealed, pebble.NoSync); err != nil {
+				return err
+			}
+		}
+		if last {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return errs.Wrap(errs.Temporary, err, "the content broke off")
+		}
+		if err := p.s.Ready(chunkSize); err != nil {
+			return err
+		}
+		if n, last, err = fill(content, buf); err != nil {
+			return err
+		}
+	}
+	b := db.NewBatch()
+	defer b.Close()
+	if err := b.Set(p.o.key(prefixObject), p.record(nil), nil); err != nil {
+		return err
+	}
+	return commit(b)
+}
+
+func (p *putter) undo() error {
+	b := p.s.db.NewBatch()
+	defer b.Close()
+	if err := p.o.remove(b); err != nil {
+		return err
+	}
+	return b.Commit(pebble.NoSync)
+}
+
+func commit(b *pebble.Batch) error {
+	return errs.Wrap(errs.Internal, b.Commit(pebble.Sync), "writing content")
+}
