@@ -135,6 +135,8 @@ type link struct {
 	ext      smtp.Extensions
 	messages int  // how many it may carry
 	cpq      bool // the log says so
+	carried  int  // messages that had their answer
+	stale    bool // closed by the peer while it was kept
 }
 
 // courier carries the messages of one destination over one connection.
@@ -166,11 +168,7 @@ func (c *courier) Run(ctx context.Context, dest queue.Dest, feed *queue.Feed) {
 		feed.Down(err)
 		return
 	}
-	for n := 1; ; n++ {
-		good := c.deliver(ctx, l, task)
-		if !good || n >= l.messages {
-			break
-		}
+	for c.deliver(ctx, l, task) && l.carried < l.messages {
 		if task, ok = feed.Next(ctx); !ok {
 			break
 		}

@@ -162,6 +162,8 @@ func TestDepositLikeTheSeed(t *testing.T) {
 		"Message finished MID 1 done",
 		"DCID 1 close",
 	)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.content) != 1 || p.content[0] != body || len(p.to[0]) != 2 {
 		t.Errorf("peer has %q for %v", p.content, p.to)
 	}
@@ -172,6 +174,8 @@ func TestDepositLikeTheSeed(t *testing.T) {
 	if err := p.metadata[0].CheckContent(int64(len(body)), d.Hash); err != nil {
 		t.Error(err)
 	}
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
 	if r := w.store.receipts; len(r) != 1 || r[0].Remote != "4711" {
 		t.Errorf("receipts %+v", r)
 	}
@@ -249,6 +253,8 @@ func TestPortChanged(t *testing.T) {
 		t.Fatalf("%s; the log:\n%s", s, w.log)
 	}
 	w.logged(fmt.Sprintf("Connection Error: DCID 1 domain: the.cpq.release.host IP: 127.0.0.1 port: %d", old.Addr.Port()))
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if r := p.metadata[0].Release; r == nil || r.ManagerMID != 44 || r.By != "admin" {
 		t.Errorf("metadata %+v", p.metadata[0])
 	}

@@ -20,6 +20,11 @@ func (c *courier) deliver(ctx context.Context, l *link, task *queue.Task) bool {
 	c.opt.Log.DeliveryStart(l.dcid, task.Item.MID, rids(task.Recipients), l.cpq)
 	fates := make([]fate, len(task.Recipients))
 	good := c.transact(ctx, l, task, fates)
+	if l.stale {
+		// The peer closed a kept connection before it heard of this message.
+		// Not settled, the task goes back and has cost no attempt.
+		return false
+	}
 	for i := range fates {
 		c.way.settle(&fates[i])
 	}
@@ -27,6 +32,7 @@ func (c *courier) deliver(ctx context.Context, l *link, task *queue.Task) bool {
 		unite(fates)
 	}
 	c.report(l, task, fates)
+	l.carried++
 	return good && !l.client.Closing()
 }
 
@@ -128,8 +134,23 @@ func (a *attempt) run(ctx context.Context, fates []fate) bool {
 	if cerr := raw.Close(); cerr != nil && content.err == nil {
 		a.c.opt.Log.Fault("delivery", "MID "+item.MID.String()+": close the content: "+cerr.Error())
 	}
+	if (a.l.carried > 0 || ctx.Err() != nil) && a.from == 0 && content.err == nil && (err != nil || a.l.client.Closing()) && unheard(&res) {
+		a.l.stale = true
+		return false
+	}
 	a.decide(res, err, content, fates)
 	return err == nil
+}
+
+// unheard reports whether the peer answered nothing of a transaction, or only
+// that it closes.
+func unheard(res *smtp.Result) bool {
+	for i := range res.Before {
+		if c := res.Before[i].Code; c != 0 && c != 421 {
+			return false
+		}
+	}
+	return !res.DotSent && (res.Mail.IsZero() || res.Mail.Code == 421)
 }
 
 // decide turns what the peer said into fates.

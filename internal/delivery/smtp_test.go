@@ -66,6 +66,27 @@ func TestDeliver(t *testing.T) {
 	)
 }
 
+// A kept connection that the peer has closed in the meantime costs a message
+// neither an attempt nor a wait.
+func TestKeptConnectionClosed(t *testing.T) {
+	sink := testlib.NewSink(t, testlib.Behaviour{Keep: 1})
+	w := newWorld(t)
+	w.routes("ALL [%s]:%d", sink.Addr.Addr(), sink.Addr.Port())
+	w.set = func(queue.Dest) queue.Settings { return queue.Settings{Concurrency: 1, Idle: patience} }
+	w.start()
+	for range 3 {
+		if s := states(w.settled(w.add(body, nil, "b@example.com"))); s != "delivered" {
+			t.Fatalf("%s; the log:\n%s", s, w.log)
+		}
+	}
+	if all := w.log.String(); strings.Contains(all, "Delayed") || strings.Contains(all, "Connection Error") {
+		t.Errorf("the log:\n%s", all)
+	}
+	if n := sink.Connections(); n != 3 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 // Each recipient has its own result; what was refused for now and what for
 // good does not stop the others.
 func TestRecipientResults(t *testing.T) {

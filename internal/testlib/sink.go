@@ -42,6 +42,10 @@ type Behaviour struct {
 	TLS  *tls.Config // offers STARTTLS when set
 	Plus []string    // more EHLO keywords
 
+	// Keep is after how many messages a connection is closed when the next
+	// one begins, without a word: a server that tires of waiting. 0: never.
+	Keep int
+
 	// Rcpt gives the reply to the n-th RCPT of a transaction, from 0; nil accepts.
 	Rcpt func(n int, path string) string
 }
@@ -159,6 +163,7 @@ type session struct {
 	tls    bool
 	msg    Message
 	rcpts  int
+	taken  int
 }
 
 func (c *session) run() {
@@ -204,6 +209,9 @@ func (c *session) command(verb, args string) bool {
 		}
 		return c.handshake()
 	case "MAIL":
+		if k := c.sink.behaviour.Keep; k > 0 && c.taken >= k {
+			return false
+		}
 		c.msg = Message{Conn: c.number, From: args, TLS: c.tls}
 		c.rcpts = 0
 		return c.act(verb, "250 2.1.0 ok\r\n")
@@ -267,6 +275,7 @@ func (c *session) data() bool {
 	c.msg.Content = content
 	c.sink.mu.Lock()
 	c.sink.messages = append(c.sink.messages, c.msg)
+	c.taken++
 	c.sink.mu.Unlock()
 	return c.act(".", "250 2.0.0 ok: queued\r\n")
 }
