@@ -182,8 +182,11 @@ type change struct {
 // outcome moves one active recipient. entry.mu is held.
 func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, now time.Time) {
 	state := o.State
-	if state == Bounced && h.set.Forever {
-		state = Deferred // never bounce quarantined mail (P3)
+	if state == Bounced && h.set.Forever && h.dest.Name != CPQReleaseHost {
+		// Never bounce quarantined mail (P3). A release that the gateway
+		// refused for good does end: the message is still held at the
+		// manager, whose store marks the release as failed.
+		state = Deferred
 	}
 	if state == Deferred && int(r.RID) < len(e.drop) && e.drop[r.RID] {
 		state = Deleted
@@ -283,8 +286,8 @@ func (q *Queue) write(e *entry, h *host, c *change, now time.Time) {
 
 // tellBounces calls the bounce hook; when it fails the recipients stay.
 func (q *Queue) tellBounces(e *entry, h *host, c *change, now time.Time) {
-	if len(c.bounced) == 0 || q.opt.Bounce == nil {
-		return
+	if len(c.bounced) == 0 || q.opt.Bounce == nil || h.dest.Quarantine() {
+		return // nobody outside hears of a refused release
 	}
 	err := q.opt.Bounce(q.ctx, e.item.Clone(), c.bounced)
 	if err == nil {

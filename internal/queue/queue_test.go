@@ -103,9 +103,10 @@ func TestMaxRetriesAndFailingBounce(t *testing.T) {
 	})
 }
 
-// Quarantined mail neither expires nor bounces, whatever settings and couriers say.
+// Quarantined mail neither expires nor bounces, whatever settings and couriers
+// say; only a release that its gateway refuses for good ends, and tells nobody.
 func TestQuarantineHostsNeverGiveUp(t *testing.T) {
-	for _, host := range []string{CPQHost, CPQReleaseHost} {
+	for host, refusal := range map[string]RecipientState{CPQHost: Bounced, CPQReleaseHost: Deferred} {
 		tries := 0
 		s := &script{
 			process: func(*Item, Opener) (Routing, error) {
@@ -115,7 +116,7 @@ func TestQuarantineHostsNeverGiveUp(t *testing.T) {
 				if tries++; tries > 12000 {
 					return t.all(Outcome{State: Delivered, Receipt: "77"})
 				}
-				return t.all(Outcome{State: Bounced, Code: 550, Reply: "never"})
+				return t.all(Outcome{State: refusal, Code: 550, Reply: "never"})
 			}}
 		opt := func(o *Options) {
 			o.Settings = func(Dest) Settings { return Settings{MaxRetries: 1, MaxTime: time.Minute, LongestWait: time.Minute} }
@@ -133,6 +134,27 @@ func TestQuarantineHostsNeverGiveUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRefusedReleaseEnds(t *testing.T) {
+	s := &script{
+		process: func(*Item, Opener) (Routing, error) {
+			return Routing{Dest: func(Recipient) Dest { return Dest{CPQReleaseHost, "L"} }}, nil
+		},
+		deliver: func(_ Dest, t *Task) []Outcome {
+			return t.all(Outcome{State: Bounced, Code: 550, Reply: "never"})
+		}}
+	opt := func(o *Options) {
+		o.Bounce = func(context.Context, *Item, []Recipient) error { t.Error("bounced"); return nil }
+	}
+	bubble(t, s, opt, func(r *rig) {
+		r.start()
+		r.accept(1, "a.example")
+		synctest.Wait()
+		if r.store.get(1) != nil || len(r.store.receipts) != 0 {
+			t.Errorf("still there, or receipted: %v", r.store.receipts)
+		}
+	})
 }
 
 // A destination that is down gets one probe at a time with growing waits, costs
