@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,14 +69,18 @@ func ListenLocal(path string) (net.Listener, error) {
 type localListener struct {
 	*net.UnixListener
 	path string
+	once sync.Once
+	err  error
 }
 
+// Close returns when the socket is gone, whoever began to close it.
 func (l *localListener) Close() error {
-	err := l.UnixListener.Close()
-	if err == nil {
-		err = os.Remove(l.path)
-	}
-	return err
+	l.once.Do(func() {
+		if l.err = l.UnixListener.Close(); l.err == nil {
+			l.err = os.Remove(l.path)
+		}
+	})
+	return l.err
 }
 
 // shortPath names path by its directory's descriptor: the address of a socket

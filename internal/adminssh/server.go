@@ -125,6 +125,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, handle func(context
 	defer cancel()
 	unhook := context.AfterFunc(ctx, func() { l.Close() })
 	defer unhook()
+	defer l.Close() // a second time: a listener with a name waits until it is removed
 	for {
 		conn, err := l.Accept()
 		if ctx.Err() != nil {

@@ -72,7 +72,7 @@ func ask(ctx context.Context, dial Dialer, q question) ([]byte, net.IP, error) {
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		ip = tcp.IP
 	}
-	return out.Bytes(), ip, nil
+	return out.b.Bytes(), ip, nil
 }
 
 // refused says what a failed login means for who reads it.
@@ -88,20 +88,21 @@ func failed(q question, out *limited, err error) error {
 	word, _, _ := strings.Cut(q.line, " ")
 	var status *ssh.ExitError
 	if errors.As(err, &status) {
-		said, _, _ := strings.Cut(strings.TrimSpace(out.String()), "\n")
+		said, _, _ := strings.Cut(strings.TrimSpace(out.b.String()), "\n")
 		return errs.New(errs.Conflict, "%s: %s ended with status %d: %s", q.addr, word, status.ExitStatus(), logs.Escape(clip(said)))
 	}
 	return errs.Wrap(errs.Temporary, err, "%s: %s was broken off", q.addr, word)
 }
 
 // limited keeps output up to a size; more is an error.
-type limited struct{ bytes.Buffer }
+// The buffer is not embedded: its ReadFrom would go around Write.
+type limited struct{ b bytes.Buffer }
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.Len()+len(p) > maxAnswer {
+	if l.b.Len()+len(p) > maxAnswer {
 		return 0, errs.New(errs.Invalid, "the answer is longer than %d bytes", maxAnswer)
 	}
-	return l.Buffer.Write(p)
+	return l.b.Write(p)
 }
 
 // supervise runs f with a deadline in a goroutine of its own. A panic becomes

@@ -75,7 +75,7 @@ func (r PairRequest) Check() error {
 	if a, err := netip.ParseAddrPort(r.CPQ); err != nil || a.Port() == 0 || a.Addr().IsUnspecified() {
 		return errs.New(errs.Invalid, "%q is not the IP address and port of a manager", logs.Escape(clip(r.CPQ)))
 	}
-	if _, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(r.Key)); err != nil || len(options) > 0 || len(rest) > 0 || len(r.Key) > maxText*16 {
+	if _, _, options, rest, err := ssh.ParseAuthorizedKey([]byte(r.Key)); err != nil || len(options) > 0 || len(rest) > 0 || len(r.Key) > maxText*16 || strings.ContainsAny(r.Key, "\r\n") {
 		return errs.New(errs.Invalid, "the key of the command client is not a public key")
 	}
 	return nil
@@ -83,6 +83,7 @@ func (r PairRequest) Check() error {
 
 // Encode gives the request as one word of a command line.
 func (r PairRequest) Encode() (string, error) {
+	r.Key = strings.TrimSpace(r.Key)
 	if err := r.Check(); err != nil {
 		return "", err
 	}
