@@ -1,0 +1,193 @@
+// Package config is the configuration of an appliance: typed, read strictly
+// from XML and written back with comments, with pending changes that become
+// real by commit.
+//
+// It is not the appliance: what a setting does is known to the room that owns
+// it, and the role applies what was committed. It promises that a file with an
+// unknown element, a bad value or a name that does not exist is refused with
+// the place, that a commit is on stable storage before it takes effect, and
+// that nothing half-changed is ever in force.
+package config
+
+import (
+	"lazaret/internal/access"
+)
+
+// Role of an appliance.
+type Role string
+
+// The roles.
+const (
+	Gateway Role = "gateway"
+	Manager Role = "manager"
+)
+
+// Config is the whole configuration. Its order is the order in the file.
+type Config struct {
+	Role       string      `xml:"role" doc:"gateway or manager; fixed at init"`
+	Hostname   string      `xml:"hostname" doc:"the appliance's own name, three labels or more: it is said in banners, Received lines and the prompt"`
+	Serial     string      `xml:"serial_number" doc:"names this appliance for ever in message keys; fixed at init"`
+	Interfaces []Interface `xml:"interfaces>interface" doc:"named local addresses; listeners and deliveries refer to them by name"`
+	SSH        SSH         `xml:"ssh" doc:"the command line: ssh -p PORT USER@ADDRESS"`
+	Listeners  []Listener  `xml:"listeners>listener" doc:"SMTP listeners, public or private, and the hidden cpq_listener; <hat> is the host access table in its own text form, <rat> the recipient access table (docs/hat.md)"`
+	Limits     Limits      `xml:"limits" doc:"limits of all SMTP listeners; mail flow policies in the HAT may set lower ones"`
+	Delivery   Delivery    `xml:"deliveryconfig" doc:"default_interface: interface that deliveries leave from, or Auto"`
+
+	SMTPRoutes   []SMTPRoute   `xml:"smtproutes>smtproute" doc:"where mail for a domain goes instead of its MX: domain, .domain or ALL, and hosts such as mail.example.com, [192.0.2.1]:2525, USEDNS, /dev/null"`
+	Destinations []Destination `xml:"destination_controls>destination_control" doc:"per domain, or DEFAULT: tls is none, preferred, required, preferred-verify or required-verify; concurrency and messages_per_connection are limits, 0 is the default"`
+	Bounce       Bounce        `xml:"bounce_profile" doc:"how often and how long delivery is tried, in seconds; never applied to the.cpq.host and the.cpq.release.host, which neither expire nor bounce"`
+	Filters      string        `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
+
+	CPQ         CPQ          `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager"`
+	Quarantines []Quarantine `xml:"quarantines>quarantine" doc:"on a manager: retention_period such as 10d or 12h, default_action Delete or Release"`
+	Appliances  []Appliance  `xml:"appliances>appliance" doc:"on a manager: the gateways it works for, as pairing wrote them"`
+
+	Users []User `xml:"users>user" doc:"administrators; enc_password is an argon2id hash, group a role"`
+	Log   Log    `xml:"log_subscriptions" doc:"mail_logs: a file is closed at rolloversize bytes, rollover_max_files closed ones are kept"`
+}
+
+// Interface is a named local address.
+type Interface struct {
+	Name     string `xml:"interface_name"`
+	IP       string `xml:"ip"`
+	Hostname string `xml:"interface_hostname"`
+}
+
+// SSH is where the command line listens.
+type SSH struct {
+	Interface string `xml:"interface_name"`
+	Port      int    `xml:"port"`
+}
+
+// Listener is the element of the seed, element for element.
+type Listener struct {
+	Name      string            `xml:"listener_name"`
+	Protocol  string            `xml:"protocol"`
+	Interface string            `xml:"interface_name"`
+	Port      int               `xml:"port"`
+	Backlog   int               `xml:"listen_queue_size"`
+	Type      string            `xml:"type"`
+	HAT       string            `xml:"hat"`
+	RAT       []access.RATEntry `xml:"rat>rat_entry"`
+}
+
+// Limits of all SMTP listeners.
+type Limits struct {
+	MessageSize int64  `xml:"max_message_size"`
+	Recipients  int    `xml:"max_recipients"`
+	Clients     int    `xml:"max_connections"`
+	Newlines    string `xml:"bare_newlines" doc:"what happens to a message with a bare CR, a bare LF or a NUL: reject or normalise"`
+}
+
+// Delivery is what all deliveries share.
+type Delivery struct {
+	Interface string `xml:"default_interface"`
+}
+
+// SMTPRoute is one row of the SMTP routes.
+type SMTPRoute struct {
+	Domain string   `xml:"domain"`
+	Hosts  []string `xml:"host"`
+}
+
+// Destination is one row of the destination controls.
+type Destination struct {
+	Domain      string `xml:"domain"`
+	TLS         string `xml:"tls"`
+	Concurrency int    `xml:"concurrency"`
+	Messages    int    `xml:"messages_per_connection"`
+}
+
+// Bounce is the bounce profile, reference 8.4; times in seconds.
+type Bounce struct {
+	MaxRetries int `xml:"max_retries"`
+	MaxTime    int `xml:"max_time_in_queue"`
+	FirstRetry int `xml:"first_retry"`
+	Longest    int `xml:"longest_interval"`
+}
+
+// CPQ is a gateway's link to its manager. Where this side listens is the
+// listener with protocol CPQ.
+type CPQ struct {
+	Enabled  bool  `xml:"enabled"`
+	Managers []Mgr `xml:"managers>manager" doc:"as pairing wrote them: where the manager takes mail, and the pins of its CPQ certificate, two while it is renewed"`
+}
+
+// Mgr is a manager that a gateway works with.
+type Mgr struct {
+	Serial string   `xml:"serial_number"`
+	Name   string   `xml:"name"`
+	Addr   string   `xml:"address"`
+	Pins   []string `xml:"pin"`
+}
+
+// Quarantine is one of a manager's.
+type Quarantine struct {
+	Name      string   `xml:"quarantine_name"`
+	Kind      string   `xml:"quarantine_type"`
+	Retention string   `xml:"retention_period"`
+	Action    string   `xml:"default_action"`
+	Users     []string `xml:"quarantine_user"`
+	Roles     []string `xml:"quarantine_role"`
+}
+
+// Appliance is a gateway that a manager works for.
+type Appliance struct {
+	Name    string   `xml:"name"`
+	Serial  string   `xml:"serial_number"`
+	SSH     string   `xml:"ssh_address"`
+	User    string   `xml:"ssh_user"`
+	HostKey string   `xml:"ssh_host_key"`
+	Pins    []string `xml:"pin"`
+}
+
+// User is an administrator.
+type User struct {
+	Name     string   `xml:"username"`
+	FullName string   `xml:"fullname"`
+	Group    string   `xml:"group"`
+	Password string   `xml:"enc_password" secret:"1"`
+	Keys     []string `xml:"ssh_key"`
+}
+
+// Log holds the log subscriptions.
+type Log struct {
+	Mail LogText `xml:"log_text"`
+}
+
+// LogText is one subscription.
+type LogText struct {
+	Name     string `xml:"name"`
+	Size     int64  `xml:"rolloversize"`
+	MaxFiles int    `xml:"rollover_max_files"`
+}
+
+// InterfaceIP gives the address of a named interface, or nothing.
+func (c *Config) InterfaceIP(name string) string {
+	for _, i := range c.Interfaces {
+		if i.Name == name {
+			return i.IP
+		}
+	}
+	return ""
+}
+
+// Listener gives the listener of that name, or nil.
+func (c *Config) Listener(name string) *Listener {
+	for i := range c.Listeners {
+		if c.Listeners[i].Name == name {
+			return &c.Listeners[i]
+		}
+	}
+	return nil
+}
+
+// User gives the user of that name, or nil.
+func (c *Config) User(name string) *User {
+	for i := range c.Users {
+		if c.Users[i].Name == name {
+			return &c.Users[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lazaret/internal/auth"
+	"lazaret/internal/errs"
+	"lazaret/internal/logs"
+	"lazaret/internal/mail"
+)
+
+func sample(t testing.TB, role Role) *Config {
+	t.Helper()
+	hash, err := auth.HashPassword("correct horse battery")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Defaults(Params{Role: role, Hostname: "gw1.example.com", Serial: "GATEWAY001", IP: "127.0.0.1", SSHPort: 2222, SMTPPort: 2525, CPQPort: 7025, Password: hash})
+}
+
+// What is written is read back as the same text, for both roles; comments are there.
+func TestDefaultsRoundTrip(t *testing.T) {
+	for _, role := range []Role{Gateway, Manager} {
+		text := sample(t, role).Text(false)
+		c, err := Parse(text)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", role, err, text)
+		}
+		if got := c.Text(false); string(got) != string(text) {
+			t.Errorf("%s: read back differently:\n%s", role, got)
+		}
+		if !strings.Contains(string(text), "<!-- ") {
+			t.Errorf("%s: no comments:\n%s", role, text)
+		}
+		for _, line := range strings.Split(string(text), "\n") {
+			if strings.Contains(strings.TrimLeft(line, " "), "      ") {
+				t.Errorf("%s: a run of blanks that clients take for a pager's trace: %q", role, line)
+			}
+		}
+	}
+}
+
+// The seed's element, as it stands in the vendor's note.
+const seedListener = `<listener>
+  <listener_name>cpq_listener</listener_name>
+  <protocol>CPQ</protocol>
+  <interface_name>Incoming Mail</interface_name>
+  <port>7025</port>
+  <listen_queue_size>50</listen_queue_size>
+  <type>private</type>
+  <hat>
+$RELAYED
+  RELAY {}
+$BLOCKED
+  REJECT {}
+RELAYLIST:
+  10.1.2.3
+    $RELAYED (Only select hosts can relay from this box)
+ALL
+  $BLOCKED (Everyone else)
+  </hat>
+  <rat>
+    <rat_entry>
+      <rat_address>ALL</rat_address>
+      <access>ACCEPT</access>
+    </rat_entry>
+  </rat>
+</listener>`
+
+func TestSeedListener(t *testing.T) {
+	c := sample(t, Manager)
+	c.Interfaces = append(c.Interfaces, Interface{Name: "Incoming Mail", IP: "10.1.1.1"})
+	text := string(c.Text(false))
+	start, end := strings.Index(text, "<listener>"), strings.Index(text, "</listeners>")
+	got, err := Parse([]byte(text[:start] + seedListener + "\n" + text[end:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := got.Listener("cpq_listener")
+	if l == nil || l.Interface != "Incoming Mail" || l.Backlog != 50 || !strings.Contains(l.HAT, "10.1.2.3") || len(l.RAT) != 1 {
+		t.Errorf("%+v", l)
+	}
+}
+
+// Each folder of testdata/rejected holds an edit of a valid file (old, new)
+// and the message that it must give.
+func TestRejected(t *testing.T) {
+	cases, err := filepath.Glob("testdata/rejected/*")
+	if err != nil || len(cases) < 20 {
+		t.Fatalf("%d cases, %v", len(cases), err)
+	}
+	for _, dir := range cases {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			read := func(name string) string {
+				b, err := os.ReadFile(filepath.Join(dir, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return strings.TrimSuffix(string(b), "\n")
+			}
+			role := Gateway
+			if strings.HasPrefix(filepath.Base(dir), "manager-") {
+				role = Manager
+			}
+			good := string(sample(t, role).Text(false))
+			if !strings.Contains(good, read("old")) {
+				t.Fatalf("%q is not in the file:\n%s", read("old"), good)
+			}
+			_, err := Parse([]byte(strings.Replace(good, read("old"), read("new"), 1)))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if got := err.Error(); got != read("message") {
+				t.Errorf("got  %s\nwant %s", got, read("message"))
+			}
+			if !errs.Is(err, errs.Invalid) {
+				t.Errorf("kind %v", errs.KindOf(err))
+			}
+		})
+	}
+}
+
+// veto refuses or remembers.
+type veto struct {
+	err     error
+	applied []string
+}
+
+func (v *veto) Prepare(*Config) error { return v.err }
+func (v *veto) Apply(c *Config)       { v.applied = append(v.applied, c.Hostname) }
+
+// Pending changes take effect by commit only; a veto or a bad value changes
+// nothing; what the program writes by itself keeps others' pending changes.
+func TestPendingAndCommit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.xml")
+	first := sample(t, Gateway)
+	if err := WriteFile(path, first.Text(false), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := NewStore(path, first, logs.DiscardAudit(), nil)
+	sub := &veto{}
+	s.Subscribe(sub)
+	p := mail.Principal{Name: "admin", Role: mail.Administrator}
+	if _, err := s.Commit(p, ""); err != ErrNothing {
+		t.Errorf("commit of nothing: %v", err)
+	}
+	rename := func(to string) func(*Config) error {
+		return func(c *Config) error { c.Hostname = to; return nil }
+	}
+	if err := s.Change(p, "hostname", rename("two.labels")); err == nil {
+		t.Error("a bad value became pending")
+	}
+	if err := s.Change(p, "serial", func(c *Config) error { c.Serial = "OTHER00001"; return nil }); err == nil {
+		t.Error("the serial was changed")
+	}
+	if err := s.Change(p, "hostname", rename("new.example.com")); err != nil {
+		t.Fatal(err)
+	}
+	if s.Committed().Hostname != "gw1.example.com" {
+		t.Error("a pending change is in force")
+	}
+	if err := s.Update(p, "port", func(c *Config) error { c.SSH.Port = 2200; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if c, pending := s.Pending(); !pending || c.Hostname != "new.example.com" || c.SSH.Port != 2200 {
+		t.Errorf("pending %v: %s %d", pending, c.Hostname, c.SSH.Port)
+	}
+	sub.err = errs.New(errs.Invalid, "no")
+	if _, err := s.Commit(p, "x"); err == nil || s.Committed().Hostname != "gw1.example.com" {
+		t.Errorf("veto is not heard: %v", err)
+	}
+	sub.err = nil
+	if _, err := s.Commit(p, "x"); err != nil {
+		t.Fatal(err)
+	}
+	disk, err := Load(path)
+	if err != nil || disk.Hostname != "new.example.com" || disk.SSH.Port != 2200 {
+		t.Errorf("on disk: %v %v", disk, err)
+	}
+	if len(sub.applied) != 2 || sub.applied[1] != "new.example.com" {
+		t.Errorf("applied %v", sub.applied)
+	}
+	if err := s.Change(p, "hostname", rename("third.example.com")); err != nil {
+		t.Fatal(err)
+	}
+	if !s.Clear(p) || s.Clear(p) {
+		t.Error("clear does not say what it did")
+	}
+	if err := s.Change(p, "hostname", rename("new.example.com")); err != nil {
+		t.Fatal(err)
+	}
+	if _, pending := s.Pending(); pending {
+		t.Error("a change to what is in force is pending")
+	}
+}
+
+// A masked file shows no secret and cannot be loaded.
+func TestMasked(t *testing.T) {
+	text := sample(t, Gateway).Text(true)
+	if strings.Contains(string(text), "argon2id$") || !strings.Contains(string(text), "<enc_password>*****</enc_password>") {
+		t.Errorf("a secret shows:\n%s", text)
+	}
+	if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), "masked") {
+		t.Errorf("masked file: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(sample(f, Gateway).Text(false))
+	f.Add([]byte("<config><role>gateway</role></config>"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := Parse(b)
+		if err != nil {
+			return
+		}
+		again, err := Parse(c.Text(false))
+		if err != nil {
+			t.Fatalf("%v\n%s", err, c.Text(false))
+		}
+		if string(again.Text(false)) != string(c.Text(false)) {
+			t.Fatal("does not settle")
+		}
+	})
+}
