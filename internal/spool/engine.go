@@ -1,0 +1,134 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+
+	"lazaret/internal/errs"
+)
+
+// openEngine opens the key-value engine with settings for a queue: what comes
+// in is mostly gone before the write buffer is full, so that it never reaches
+// a table.
+func (s *Spool) openEngine() (err error) {
+	size := s.opt.MemTable
+	if size == 0 {
+		size = 64 << 20
+	}
+	s.cache = pebble.NewCache(16 << 20)
+	o := &pebble.Options{
+		FS:                          s.opt.FS,
+		Cache:                       s.cache,
+		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      engineLog{s},
+		MemTableSize:                size,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       1000, // back-pressure comes from the space floor, not from stalls
+		LBaseMaxBytes:               256 << 20,
+		BytesPerSync:                1 << 20,
+		MaxOpenFiles:                256,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+	}
+	for i := range o.Levels {
+		// What reaches a table waits for a host that is down; it is read once.
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.FastestCompression }
+	}
+	s.db, err = pebble.Open(s.opt.Dir, o)
+	if err != nil {
+		s.cache.Unref()
+	}
+	return err
+}
+
+// commit applies a batch. With sync it returns after the flush that covers it.
+// It is the only way in for anything that matters.
+func (s *Spool) commit(b *pebble.Batch, sync bool) (err error) {
+	if e := s.dead.Load(); e != nil {
+		return *e
+	}
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case failure:
+			err = p.err
+		default:
+			if e, ok := p.(error); ok && errors.Is(e, pebble.ErrClosed) {
+				err = errs.New(errs.Closed, "the spool is closed")
+				return
+			}
+			panic(p)
+		}
+	}()
+	o := pebble.NoSync
+	if sync {
+		o = pebble.Sync
+	}
+	if err := s.db.Apply(b, o); err != nil {
+		return s.die(err)
+	}
+	return nil
+}
+
+// die notes that the engine cannot be believed any more and gives the error
+// that everybody gets from now on.
+func (s *Spool) die(cause error) error {
+	s.fatal.Do(func() {
+		err := errs.Wrap(errs.Temporary, cause, "the spool cannot be written")
+		s.dead.Store(&err)
+		s.opt.Log.Fault("spool", err.Error())
+		if s.opt.OnFatal != nil {
+			go s.opt.OnFatal(err)
+		}
+	})
+	return *s.dead.Load()
+}
+
+// Err gives why the spool stopped, or nil.
+func (s *Spool) Err() error {
+	if e := s.dead.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// failure carries a fatal error from the engine's logger back to commit.
+type failure struct{ err error }
+
+// engineLog is the engine's logger. The engine calls Fatalf when a write
+// failed and believes that it does not return.
+type engineLog struct{ s *Spool }
+
+func (l engineLog) Infof(string, ...any) {}
+
+func (l engineLog) Errorf(format string, args ...any) {
+	l.s.opt.Log.Fault("spool", fmt.Sprintf(format, args...))
+}
+
+func (l engineLog) Fatalf(format string, args ...any) {
+	err := l.s.die(fmt.Errorf(format, args...))
+	if inCommit() {
+		panic(failure{err}) // a session waits for this commit: it gets the error
+	}
+	select {} // a goroutine of the engine, with locks held; the process is about to end
+}
+
+// inCommit reports whether the caller runs below Spool.commit.
+func inCommit() bool {
+	var pcs [64]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "spool.(*Spool).commit") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}

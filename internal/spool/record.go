@@ -1,0 +1,270 @@
+package spool
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"net/netip"
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/queue"
+)
+
+// A record is: version, body, CRC-32C over key, version and body. The key is
+// in the checksum so that a record in the wrong place is damaged. Fields are
+// only ever added at the end, with a new version.
+const recordVersion = 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum covers a key and the parts of its value.
+func checksum(key []byte, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+}
+
+// seal appends the checksum.
+func seal(key, value []byte) []byte {
+	return binary.LittleEndian.AppendUint32(value, checksum(key, value))
+}
+
+// unseal checks and takes off the checksum.
+func unseal(key, value []byte) ([]byte, error) {
+	n := len(value) - 4
+	if n < 0 || binary.LittleEndian.Uint32(value[n:]) != checksum(key, value[:n]) {
+		return nil, errs.New(errs.Damaged, "checksum of %c %x is wrong", key[0], key[1:])
+	}
+	return value[:n], nil
+}
+
+// encoder appends fields.
+type encoder struct{ b []byte }
+
+func (e *encoder) uint(v uint64)   { e.b = binary.AppendUvarint(e.b, v) }
+func (e *encoder) int(v int64)     { e.b = binary.AppendVarint(e.b, v) }
+func (e *encoder) bytes(v []byte)  { e.uint(uint64(len(v))); e.b = append(e.b, v...) }
+func (e *encoder) string(v string) { e.uint(uint64(len(v))); e.b = append(e.b, v...) }
+
+func (e *encoder) bool(v bool) {
+	if v {
+		e.b = append(e.b, 1)
+	} else {
+		e.b = append(e.b, 0)
+	}
+}
+
+func (e *encoder) time(t time.Time) {
+	if t.IsZero() {
+		e.int(0)
+		return
+	}
+	e.int(t.UnixNano())
+}
+
+func (e *encoder) address(a mail.Address) { e.string(a.Local); e.string(a.Domain) }
+
+func (e *encoder) dest(d queue.Dest) { e.string(d.Name); e.string(d.Lane) }
+
+// decoder reads fields; the first thing wrong makes the rest zero and stays.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) uint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) int() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) take(n uint64) []byte {
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	v := d.b[:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) fail()          { d.bad, d.b = true, nil }
+func (d *decoder) string() string { return string(d.take(d.uint())) }
+
+func (d *decoder) bytes() []byte {
+	if v := d.take(d.uint()); len(v) > 0 {
+		return append([]byte(nil), v...)
+	}
+	return nil
+}
+
+func (d *decoder) bool() bool {
+	v := d.take(1)
+	return len(v) == 1 && v[0] != 0
+}
+
+func (d *decoder) time() time.Time {
+	if n := d.int(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+func (d *decoder) address() mail.Address { return mail.Address{Local: d.string(), Domain: d.string()} }
+
+func (d *decoder) dest() queue.Dest { return queue.Dest{Name: d.string(), Lane: d.string()} }
+
+// count reads a number of elements, each of which takes at least min bytes.
+func (d *decoder) count(min int) int {
+	n := d.uint()
+	if n > uint64(len(d.b)/min) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+// appendRecord encodes an item for its key.
+func appendRecord(b, key []byte, it *queue.Item) []byte {
+	e := encoder{append(b, recordVersion)}
+	e.b = append(e.b, byte(it.State))
+	e.string(string(it.Key))
+	e.address(it.From)
+	e.bool(it.EightBit)
+	e.uint(uint64(it.Size))
+	e.b = append(e.b, it.Hash[:]...)
+	e.time(it.Accepted)
+	e.origin(&it.Origin)
+	e.string(it.Subject)
+	e.string(it.MessageID)
+	e.bytes(it.Prepend)
+	e.uint(uint64(len(it.Placements)))
+	for _, p := range it.Placements {
+		e.string(p.Quarantine)
+		e.string(p.Reason)
+	}
+	e.bool(it.Release != nil)
+	if r := it.Release; r != nil {
+		e.string(string(r.Action))
+		e.string(r.Gateway)
+		e.uint(uint64(r.ManagerMID))
+		e.uint(uint64(r.GatewayMID))
+		e.string(r.Cause)
+		e.string(r.By)
+	}
+	e.uint(uint64(it.Tries))
+	e.uint(uint64(len(it.Recipients)))
+	for i := range it.Recipients {
+		r := &it.Recipients[i]
+		e.address(r.Address)
+		e.dest(r.Dest)
+		e.b = append(e.b, byte(r.State))
+		e.uint(uint64(r.Attempts))
+		e.time(r.Next)
+		e.string(r.Reply)
+	}
+	return seal(key, e.b)
+}
+
+func (e *encoder) origin(o *mail.Origin) {
+	e.uint(uint64(o.ICID))
+	e.string(o.Listener)
+	e.string(o.Interface)
+	ip, _ := o.RemoteIP.MarshalBinary() // never fails
+	e.bytes(ip)
+	e.string(o.RemoteHost)
+	e.string(o.Helo)
+	e.string(o.Protocol)
+	e.string(o.SenderGroup)
+	e.string(o.Policy)
+	e.bool(o.Relay)
+}
+
+func (d *decoder) origin(o *mail.Origin) {
+	o.ICID = mail.ICID(d.uint())
+	o.Listener = d.string()
+	o.Interface = d.string()
+	if o.RemoteIP.UnmarshalBinary(d.take(d.uint())) != nil {
+		o.RemoteIP = netip.Addr{}
+		d.fail()
+	}
+	o.RemoteHost = d.string()
+	o.Helo = d.string()
+	o.Protocol = d.string()
+	o.SenderGroup = d.string()
+	o.Policy = d.string()
+	o.Relay = d.bool()
+}
+
+// decodeRecord reads what appendRecord wrote, or says errs.Damaged.
+func decodeRecord(key, value []byte) (*queue.Item, error) {
+	mid, err := keyMID(key)
+	if err != nil {
+		return nil, err
+	}
+	body, err := unseal(key, value)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) < 2 || body[0] != recordVersion {
+		return nil, errs.New(errs.Damaged, "record of MID %d has an unknown version", mid)
+	}
+	it := &queue.Item{MID: mid, State: queue.MessageState(body[1])}
+	d := decoder{b: body[2:]}
+	it.Key = mail.Key(d.string())
+	it.From = d.address()
+	it.EightBit = d.bool()
+	it.Size = int64(d.uint())
+	copy(it.Hash[:], d.take(uint64(len(it.Hash))))
+	it.Accepted = d.time()
+	d.origin(&it.Origin)
+	it.Subject = d.string()
+	it.MessageID = d.string()
+	it.Prepend = d.bytes()
+	d.rest(it)
+	if d.bad || len(d.b) > 0 || it.Size < 0 {
+		return nil, errs.New(errs.Damaged, "record of MID %d has a wrong form", mid)
+	}
+	return it, nil
+}
+
+// rest reads the lists at the end of a record.
+func (d *decoder) rest(it *queue.Item) {
+	for range d.count(2) {
+		it.Placements = append(it.Placements, mail.Placement{Quarantine: d.string(), Reason: d.string()})
+	}
+	if d.bool() {
+		it.Release = &queue.Release{Action: mail.ActionKey(d.string()), Gateway: d.string(),
+			ManagerMID: mail.MID(d.uint()), GatewayMID: mail.MID(d.uint()), Cause: d.string(), By: d.string()}
+	}
+	it.Tries = int(d.uint())
+	n := d.count(8)
+	if n > 0 {
+		it.Recipients = make([]queue.Recipient, n)
+	}
+	for i := range it.Recipients {
+		r := &it.Recipients[i]
+		r.RID = mail.RID(i)
+		r.Address = d.address()
+		r.Dest = d.dest()
+		if s := d.take(1); len(s) == 1 {
+			r.State = queue.RecipientState(s[0])
+		}
+		r.Attempts = int(d.uint())
+		r.Next = d.time()
+		r.Reply = d.string()
+	}
+}

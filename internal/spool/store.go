@@ -1,0 +1,230 @@
+package spool
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/queue"
+)
+
+var _ queue.Store = (*Spool)(nil)
+
+// Scan gives each live message, oldest first.
+func (s *Spool) Scan(ctx context.Context, fn func(*queue.Item) error) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyRecord}, UpperBound: []byte{keyRecord + 1}})
+	if err != nil {
+		return engineError(err, "reading the spool")
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		item, err := s.decode(it)
+		if err != nil {
+			if err := s.damagedKey(it.Key(), err); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := fn(item); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return engineError(err, "reading the spool")
+	}
+	return nil
+}
+
+func (s *Spool) decode(it *pebble.Iterator) (*queue.Item, error) {
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return nil, engineError(err, "reading a record")
+	}
+	return decodeRecord(it.Key(), v)
+}
+
+// damagedKey sets aside what Scan could not read.
+func (s *Spool) damagedKey(key []byte, cause error) error {
+	if !errs.Is(cause, errs.Damaged) {
+		return cause
+	}
+	mid, err := keyMID(key)
+	if err != nil {
+		s.opt.Log.Fault("spool", cause.Error())
+		return nil
+	}
+	s.opt.Log.Fault("spool", "MID "+mid.String()+" is set aside: "+cause.Error())
+	return s.SetAside(context.Background(), mid, cause)
+}
+
+// Load gives one live message.
+func (s *Spool) Load(_ context.Context, mid mail.MID) (*queue.Item, error) {
+	key := midKey(keyRecord, mid)
+	v, closer, err := s.db.Get(key)
+	if err == pebble.ErrNotFound {
+		return nil, errs.New(errs.NotFound, "no message with MID %d is in the queue", mid)
+	}
+	if err != nil {
+		return nil, engineError(err, "reading MID "+mid.String())
+	}
+	defer closer.Close()
+	return decodeRecord(key, v)
+}
+
+// Apply makes one change: all of it or nothing.
+func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
+	b := s.db.NewBatch()
+	defer b.Close()
+	for _, c := range u.Add {
+		if err := s.addCopy(ctx, b, c); err != nil {
+			return errs.Context(err, "copying MID %d", c.Of)
+		}
+	}
+	var buf []byte
+	for _, it := range u.Save {
+		key := midKey(keyRecord, it.MID)
+		buf = appendRecord(buf[:0], key, it)
+		if err := b.Set(key, buf, nil); err != nil {
+			return errs.Wrap(errs.Internal, err, "saving MID %d", it.MID)
+		}
+	}
+	for i := range u.Receipts {
+		if err := s.addSent(b, &u.Receipts[i]); err != nil {
+			return err
+		}
+	}
+	for i, mid := range u.Remove {
+		if err := s.remove(ctx, b, mid, final(u, i)); err != nil {
+			return err
+		}
+	}
+	if b.Empty() {
+		if !u.Durable {
+			return nil
+		}
+		if err := b.LogData(nil, nil); err != nil { // an entry of the log alone, to sync what is before it
+			return errs.Wrap(errs.Internal, err, "syncing the spool")
+		}
+	}
+	return s.commit(b, u.Durable)
+}
+
+// final gives the last state of a message that is removed, if the update has it.
+func final(u queue.Update, i int) *queue.Item {
+	if i < len(u.Final) && u.Final[i] != nil && u.Final[i].MID == u.Remove[i] {
+		return u.Final[i]
+	}
+	return nil
+}
+
+// remove deletes a message, content and record.
+func (s *Spool) remove(ctx context.Context, b *pebble.Batch, mid mail.MID, it *queue.Item) error {
+	if it == nil {
+		var err error
+		if it, err = s.Load(ctx, mid); errs.Is(err, errs.NotFound) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := s.dropContent(b, mid, chunksOf(it.Size)); err != nil {
+		return err
+	}
+	return errs.Wrap(errs.Internal, b.Delete(midKey(keyRecord, mid), nil), "removing MID %d", mid)
+}
+
+// addCopy makes a new message from the content of another.
+func (s *Spool) addCopy(ctx context.Context, b *pebble.Batch, c queue.Copy) error {
+	of, err := s.Load(ctx, c.Of)
+	if err != nil {
+		return err
+	}
+	if err := s.copyContent(b, c.Of, c.Item.MID, of.Size); err != nil {
+		return err
+	}
+	c.Item.Size, c.Item.Hash = of.Size, of.Hash
+	key := midKey(keyRecord, c.Item.MID)
+	return errs.Wrap(errs.Internal, b.Set(key, appendRecord(nil, key, c.Item), nil), "storing MID %d", c.Item.MID)
+}
+
+// SetAside takes a message out of the queue's sight. Record and content stay,
+// as far as they can be read.
+func (s *Spool) SetAside(_ context.Context, mid mail.MID, cause error) error {
+	key := midKey(keyRecord, mid)
+	raw, _, err := s.get(key)
+	if err != nil && !errs.Is(err, errs.Damaged) {
+		return err
+	}
+	var e encoder
+	e.time(s.now())
+	e.string(cause.Error())
+	e.bytes(raw)
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := b.Set(midKey(keyAside, mid), e.b, nil); err != nil {
+		return errs.Wrap(errs.Internal, err, "setting MID %d aside", mid)
+	}
+	if err := b.Delete(key, nil); err != nil {
+		return errs.Wrap(errs.Internal, err, "setting MID %d aside", mid)
+	}
+	return s.commit(b, true)
+}
+
+// Aside is one message that was set aside.
+type Aside struct {
+	MID   mail.MID
+	At    time.Time
+	Cause string
+}
+
+// Aside lists what was set aside, oldest first.
+func (s *Spool) Aside() (list []Aside, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyAside}, UpperBound: []byte{keyAside + 1}})
+	if err != nil {
+		return nil, engineError(err, "reading what is set aside")
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		mid, err := keyMID(it.Key())
+		if err != nil {
+			continue
+		}
+		a := Aside{MID: mid, Cause: "unreadable"}
+		if v, err := it.ValueAndErr(); err == nil {
+			d := decoder{b: v}
+			a.At, a.Cause = d.time(), d.string()
+		}
+		list = append(list, a)
+	}
+	if err := it.Error(); err != nil {
+		return list, engineError(err, "reading what is set aside")
+	}
+	return list, nil
+}
+
+// Discard drops a message that was set aside, with its content.
+func (s *Spool) Discard(mid mail.MID) error {
+	if _, found, err := s.get(midKey(keyAside, mid)); err != nil || !found {
+		if err == nil {
+			err = errs.New(errs.NotFound, "MID %d is not set aside", mid)
+		}
+		return err
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	from, to := chunkKey(mid, 0), binary.BigEndian.AppendUint64([]byte{keyContent}, uint64(mid)+1)
+	if err := b.DeleteRange(from, to, nil); err != nil {
+		return errs.Wrap(errs.Internal, err, "discarding MID %d", mid)
+	}
+	if err := b.Delete(midKey(keyAside, mid), nil); err != nil {
+		return errs.Wrap(errs.Internal, err, "discarding MID %d", mid)
+	}
+	return s.commit(b, true)
+}
