@@ -222,6 +222,7 @@ func (e *encoder) element(f field, name string, v reflect.Value, depth int) {
 
 // text writes a value; one of several lines stands on lines of its own.
 func (e *encoder) text(s string, secret bool, depth int) {
+	s = strings.TrimSpace(s) // as it is read back
 	switch {
 	case secret && e.mask && s != "":
 		e.b.WriteString(mask)
