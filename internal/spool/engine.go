@@ -3,8 +3,6 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"runtime"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -22,7 +20,7 @@ func (s *Spool) openEngine() (err error) {
 	}
 	s.cache = pebble.NewCache(16 << 20)
 	o := &pebble.Options{
-		FS:                          s.opt.FS,
+		FS:                          guardFS{s.opt.FS, s},
 		Cache:                       s.cache,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      engineLog{s},
@@ -112,23 +110,8 @@ func (l engineLog) Errorf(format string, args ...any) {
 
 func (l engineLog) Fatalf(format string, args ...any) {
 	err := l.s.die(fmt.Errorf(format, args...))
-	if inCommit() {
+	if below("spool.(*Spool).commit") {
 		panic(failure{err}) // a session waits for this commit: it gets the error
 	}
 	select {} // a goroutine of the engine, with locks held; the process is about to end
-}
-
-// inCommit reports whether the caller runs below Spool.commit.
-func inCommit() bool {
-	var pcs [64]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	for {
-		f, more := frames.Next()
-		if strings.HasSuffix(f.Function, "spool.(*Spool).commit") {
-			return true
-		}
-		if !more {
-			return false
-		}
-	}
 }
