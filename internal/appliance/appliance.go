@@ -1,0 +1,222 @@
+// Package appliance is what gateway and manager have in common: the directory
+// with its keys, the log files, the configuration with its pending changes,
+// the listeners, and administration over SSH and the local socket.
+//
+// It knows no mail: what is received and what becomes of it is the role's. It
+// promises that everything it starts ends with Close, and that a directory is
+// used by one process at a time.
+package appliance
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"lazaret/internal/adminssh"
+	"lazaret/internal/auth"
+	"lazaret/internal/certs"
+	"lazaret/internal/config"
+	"lazaret/internal/dns"
+	"lazaret/internal/errs"
+	"lazaret/internal/listener"
+	"lazaret/internal/logs"
+	"lazaret/internal/stats"
+)
+
+// Version of the program.
+const Version = "0.1.0"
+
+// Options of an appliance.
+type Options struct {
+	Dir      string
+	Clock    func() time.Time // nil: time.Now
+	Resolver dns.Resolver     // nil: the machine's
+	Trouble  io.Writer        // for what cannot go into a log; nil: nowhere
+
+	// Check builds everything without opening a port, a database or a log file.
+	Check bool
+}
+
+// Appliance is the common part of a role.
+type Appliance struct {
+	Dir      string
+	Now      func() time.Time
+	Config   *config.Store
+	Log      *logs.Mail
+	Audit    *logs.Audit
+	MailLog  *logs.File // nil when checking
+	Stats    *stats.Set
+	State    *State
+	Users    *auth.Users
+	Resolver dns.Resolver
+	CPQ      certs.Pair // the hidden certificate
+	Host     certs.Pair // for STARTTLS on SMTP listeners
+	HostKey  ssh.Signer
+	Started  time.Time
+
+	Listeners *listener.Group // made by Listen
+
+	opt     Options
+	check   certs.Check
+	lock    *os.File
+	audit   *logs.File
+	ssh     *adminssh.Server
+	sockets sockets
+	fatal   chan error
+	once    sync.Once
+	closers []func() error
+}
+
+// File names below the directory.
+const (
+	ConfigName = "config.xml"
+	socketName = "admin.sock"
+	keysName   = "keys"
+)
+
+// Path gives a file of the appliance.
+func (a *Appliance) Path(names ...string) string {
+	return filepath.Join(append([]string{a.Dir}, names...)...)
+}
+
+// SocketPath gives the local socket of the appliance in dir.
+func SocketPath(dir string) string { return filepath.Join(dir, socketName) }
+
+// Open reads everything that is in the directory. role is what it must be.
+func Open(opt Options, role config.Role) (a *Appliance, err error) {
+	a = &Appliance{Dir: opt.Dir, Now: opt.Clock, opt: opt, Stats: &stats.Set{}, fatal: make(chan error, 1)}
+	if a.Now == nil {
+		a.Now = time.Now
+	}
+	a.Started = a.Now()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	committed, err := config.Load(a.Path(ConfigName))
+	if err != nil {
+		return a, err
+	}
+	if committed.Role != string(role) {
+		return a, errs.New(errs.Invalid, "%s holds a %s, not a %s", opt.Dir, committed.Role, role)
+	}
+	for _, step := range []func(*config.Config) error{a.takeLock, a.openLogs, a.openState, a.loadKeys, a.openUsers} {
+		if err := step(committed); err != nil {
+			return a, err
+		}
+	}
+	a.Config = config.NewStore(a.Path(ConfigName), committed, a.Audit, a.Now)
+	a.openResolver()
+	a.check = certs.Check{Own: func() (tls.Certificate, error) { return a.CPQ.TLS, nil }, Peers: a.peers, Clock: a.Now}
+	return a, nil
+}
+
+// takeLock keeps a second process out.
+func (a *Appliance) takeLock(*config.Config) error {
+	if a.opt.Check {
+		return nil
+	}
+	f, err := os.OpenFile(a.Path("lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return errs.Wrap(errs.Internal, err, "lock file")
+	}
+	if err := flock(f); err != nil {
+		return errors.Join(errs.New(errs.Conflict, "%s is in use by another process", a.Dir), f.Close())
+	}
+	a.lock = f
+	return nil
+}
+
+func (a *Appliance) openLogs(c *config.Config) (err error) {
+	if a.opt.Check {
+		a.Log, a.Audit = logs.Discard(), logs.DiscardAudit()
+		return nil
+	}
+	opt := logs.FileOptions{
+		Dir: a.Path("log", "mail_logs"), Prefix: "mail", Version: Version, Serial: c.Serial, Clock: a.Now, Trouble: a.opt.Trouble,
+		Settings: logs.FileSettings{MaxSize: c.Log.Mail.Size, MaxFiles: c.Log.Mail.MaxFiles},
+	}
+	if a.MailLog, err = logs.OpenFile(opt); err != nil {
+		return err
+	}
+	a.Log = logs.NewMail(a.MailLog, a.Now)
+	opt.Dir, opt.Prefix, opt.Plain = a.Path("log", "audit"), "audit", true
+	if a.audit, err = logs.OpenFile(opt); err != nil {
+		return err
+	}
+	a.Audit = logs.NewAudit(a.audit, a.Now)
+	return nil
+}
+
+func (a *Appliance) openState(*config.Config) (err error) {
+	if a.State, err = OpenState(a.Path("state.json")); err != nil {
+		return err
+	}
+	return a.State.RestoreCounters(a.Stats)
+}
+
+func (a *Appliance) loadKeys(*config.Config) (err error) {
+	if a.CPQ, err = certs.Load(a.Path(keysName, "cpq.crt"), a.Path(keysName, "cpq.key")); err != nil {
+		return err
+	}
+	if a.Host, err = certs.Load(a.Path(keysName, "tls.crt"), a.Path(keysName, "tls.key")); err != nil {
+		return err
+	}
+	a.HostKey, err = adminssh.LoadKey(a.Path(keysName, "ssh_host_ed25519"))
+	return err
+}
+
+func (a *Appliance) openUsers(c *config.Config) (err error) {
+	a.Users, err = auth.NewUsers(c.AuthUsers(), auth.Options{Clock: a.Now})
+	return err
+}
+
+func (a *Appliance) openResolver() {
+	if a.Resolver = a.opt.Resolver; a.Resolver == nil {
+		stub := dns.New(dns.Options{Clock: a.opt.Clock})
+		a.Resolver = stub
+		a.closers = append(a.closers, func() error { stub.Close(); return nil })
+	}
+}
+
+// Fatal stops the role: the engine below can write no more. The error comes
+// out of Wait.
+func (a *Appliance) Fatal(err error) {
+	a.once.Do(func() {
+		a.Log.Fault("storage", err.Error())
+		a.fatal <- err
+	})
+}
+
+// Failed gives the channel on which a fatal error arrives.
+func (a *Appliance) Failed() <-chan error { return a.fatal }
+
+// Close ends what Open and Listen began. The role has closed its own before.
+func (a *Appliance) Close() error {
+	var all []error
+	if a.State != nil && !a.opt.Check && a.lock != nil {
+		all = append(all, a.State.SaveCounters(a.Stats))
+	}
+	for _, f := range a.closers {
+		all = append(all, f())
+	}
+	a.closers = nil
+	if a.MailLog != nil {
+		all = append(all, a.MailLog.Close())
+	}
+	if a.audit != nil {
+		all = append(all, a.audit.Close())
+	}
+	if a.lock != nil {
+		all = append(all, a.lock.Close())
+		a.lock = nil
+	}
+	return errors.Join(all...)
+}

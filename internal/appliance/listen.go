@@ -1,0 +1,176 @@
+package appliance
+
+import (
+	"context"
+	"crypto/tls"
+	"net/netip"
+	"slices"
+	"time"
+
+	"lazaret/internal/access"
+	"lazaret/internal/config"
+	"lazaret/internal/errs"
+	"lazaret/internal/listener"
+	"lazaret/internal/mail"
+)
+
+// Sinks are what a role receives with.
+type Sinks struct {
+	SMTP     listener.Sink // nil on a manager
+	CPQ      listener.CPQSink
+	NextICID func() mail.ICID
+}
+
+// Listen makes the group of listeners; nothing is open yet.
+func (a *Appliance) Listen(s Sinks) error {
+	c := a.Config.Committed()
+	g, err := listener.New(listener.Options{
+		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: s.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Clock: a.Now,
+	})
+	if err != nil {
+		return err
+	}
+	a.Listeners = g
+	all, err := a.listenerSettings(c)
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		if err := g.Add(l); err != nil {
+			return err
+		}
+	}
+	a.Config.Subscribe(a)
+	return nil
+}
+
+// OpenPorts suspends what was suspended and opens the rest.
+func (a *Appliance) OpenPorts() error {
+	if names := a.State.SuspendedListeners(); len(names) > 0 {
+		there := a.Listeners.Status()
+		names = slices.DeleteFunc(names, func(n string) bool {
+			return !slices.ContainsFunc(there, func(s listener.Status) bool { return s.Name == n })
+		})
+		if len(names) > 0 {
+			if _, err := a.Listeners.Suspend(0, names...); err != nil {
+				return err
+			}
+		}
+	}
+	return a.Listeners.Start()
+}
+
+// ClosePorts ends all sessions, letting a message in hand be finished.
+func (a *Appliance) ClosePorts() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return a.Listeners.Close(ctx)
+}
+
+// SuspendListeners closes listeners (no names: all, cpq_listener too) and
+// keeps that over a restart.
+func (a *Appliance) SuspendListeners(after time.Duration, names ...string) ([]string, error) {
+	changed, err := a.Listeners.Suspend(after, names...)
+	if err != nil {
+		return changed, err
+	}
+	return changed, a.State.SetSuspendedListeners(a.Listeners.Suspended())
+}
+
+// ResumeListeners is the reverse.
+func (a *Appliance) ResumeListeners(names ...string) ([]string, error) {
+	changed, err := a.Listeners.Resume(names...)
+	if err != nil {
+		return changed, err
+	}
+	return changed, a.State.SetSuspendedListeners(a.Listeners.Suspended())
+}
+
+// Prepare implements config.Subscriber.
+func (a *Appliance) Prepare(next *config.Config) error {
+	_, err := a.listenerSettings(next)
+	return err
+}
+
+// Apply implements config.Subscriber. What cannot be opened is said in the log
+// and shown as offline; the configuration stands.
+func (a *Appliance) Apply(next *config.Config) {
+	all, err := a.listenerSettings(next)
+	if err != nil {
+		a.Log.Fault("configuration", err.Error())
+		return
+	}
+	old := a.Listeners.Status()
+	for _, s := range all {
+		known := slices.ContainsFunc(old, func(o listener.Status) bool { return o.Name == s.Name })
+		if known {
+			err = a.Listeners.Update(s)
+		} else if err = a.Listeners.Add(s); err == nil {
+			err = a.Listeners.Start()
+		}
+		if err != nil {
+			a.Log.Fault("listener "+s.Name, err.Error())
+		}
+	}
+	for _, o := range old {
+		if !slices.ContainsFunc(all, func(s listener.Settings) bool { return s.Name == o.Name }) {
+			if err := a.Listeners.Remove(o.Name); err != nil {
+				a.Log.Fault("listener "+o.Name, err.Error())
+			}
+		}
+	}
+	if err := a.Users.Set(next.AuthUsers()); err != nil {
+		a.Log.Fault("configuration", err.Error())
+	}
+	a.moveSSH(next)
+}
+
+// listenerSettings translates the configuration.
+func (a *Appliance) listenerSettings(c *config.Config) ([]listener.Settings, error) {
+	all := make([]listener.Settings, 0, len(c.Listeners))
+	for _, l := range c.Listeners {
+		s, err := a.listenerSetting(c, l)
+		if err != nil {
+			return nil, errs.Context(err, "listener %s", l.Name)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func (a *Appliance) listenerSetting(c *config.Config, l config.Listener) (s listener.Settings, err error) {
+	s = listener.Settings{
+		Name: l.Name, Protocol: listener.Protocol(l.Protocol), Interface: l.Interface, Backlog: l.Backlog,
+		MaxSize: c.Limits.MessageSize, MaxClients: c.Limits.Clients,
+	}
+	if s.Addr, err = address(c, l.Interface, l.Port); err != nil {
+		return s, err
+	}
+	if s.Kind, err = access.ParseKind(l.Type); err != nil {
+		return s, err
+	}
+	if s.HAT, err = access.ParseHAT(l.HAT); err != nil {
+		return s, err
+	}
+	if len(l.RAT) > 0 {
+		if s.RAT, err = access.NewRAT(l.RAT); err != nil {
+			return s, err
+		}
+	}
+	if s.Protocol == listener.CPQ {
+		s.TLS = a.check.Server()
+		s.MaxSize = 0 // a gateway accepted it: its limits held there
+		return s, nil
+	}
+	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{a.Host.TLS}}
+	return s, nil
+}
+
+// address gives a named interface's address with a port.
+func address(c *config.Config, iface string, port int) (netip.AddrPort, error) {
+	ip, err := netip.ParseAddr(c.InterfaceIP(iface))
+	if err != nil {
+		return netip.AddrPort{}, errs.New(errs.Invalid, "interface %q does not exist", iface)
+	}
+	return netip.AddrPortFrom(ip, uint16(port)), nil
+}

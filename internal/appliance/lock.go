@@ -1,0 +1,13 @@
+package appliance
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// flock locks the file for this process; the kernel drops the lock at its end,
+// however it ends.
+func flock(f *os.File) error {
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+}

@@ -1,0 +1,63 @@
+package appliance
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/stats"
+)
+
+// What is suspended and the lifetime counters survive.
+func TestStateSurvives(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	open := func() *State {
+		s, err := OpenState(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	if err := s.SetSuspendedListeners([]string{"cpq_listener"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SetSuspendedDelivery([]string{"*"}); err != nil {
+		t.Fatal(err)
+	}
+	var set stats.Set
+	set.Add(stats.MessagesReceived, 7)
+	if err := s.SaveCounters(&set); err != nil {
+		t.Fatal(err)
+	}
+
+	again := open()
+	if got := again.SuspendedListeners(); !slices.Equal(got, []string{"cpq_listener"}) {
+		t.Errorf("suspended listeners %v", got)
+	}
+	if got := again.SuspendedDelivery(); !slices.Equal(got, []string{"*"}) {
+		t.Errorf("suspended delivery %v", got)
+	}
+	var back stats.Set
+	if err := again.RestoreCounters(&back); err != nil || back.Lifetime(stats.MessagesReceived) != 7 {
+		t.Errorf("lifetime %d, %v", back.Lifetime(stats.MessagesReceived), err)
+	}
+}
+
+// A damaged or newer state file stops the start with its name, and is not overwritten.
+func TestStateRefused(t *testing.T) {
+	for _, text := range []string{"{", `{"version":2}`} {
+		path := filepath.Join(t.TempDir(), "state.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenState(path); err == nil || errs.KindOf(err) == errs.Internal {
+			t.Errorf("%s: %v", text, err)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != text {
+			t.Errorf("%s: the file became %q, %v", text, b, err)
+		}
+	}
+}
