@@ -27,7 +27,7 @@ type User struct {
 
 // Limits of one user and of the list.
 const (
-	maxName  = 32
+	maxName  = 64
 	maxFull  = 128
 	maxKeys  = 20
 	maxUsers = 1000

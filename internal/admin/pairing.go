@@ -1,0 +1,277 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"lazaret/internal/access"
+	"lazaret/internal/auth"
+	"lazaret/internal/config"
+	"lazaret/internal/errs"
+	"lazaret/internal/listener"
+	"lazaret/internal/mail"
+	"lazaret/internal/peer"
+)
+
+// relayList is the sender group of cpq_listener that holds the peers (reference 4.1).
+const relayList = "RELAYLIST"
+
+// Paired is a gateway's side of the link: the two questions of the manager.
+type Paired struct {
+	Store *config.Store
+	Pins  func() []string       // of this appliance's CPQ certificate
+	Addr  func() netip.AddrPort // where cpq_listener listens, or would
+}
+
+// Commands gives the machine commands; they print one line of JSON each.
+func (g Paired) Commands() []Command {
+	return []Command{
+		{Name: peer.LocateCommand, Summary: "Say where released mail is taken", Usage: "cpqlocate", Right: auth.CommandClient, Hidden: true, Run: g.locate},
+		{Name: peer.PairCommand, Summary: "Accept a manager", Usage: "cpqpair REQUEST", Right: auth.UserConfig, Hidden: true, MaxArgs: 1, Run: g.pair},
+	}
+}
+
+func (g Paired) location() (peer.Location, error) {
+	c := g.Store.Committed()
+	l := c.Listener(listener.CPQName)
+	if l == nil {
+		return peer.Location{}, errs.New(errs.NotFound, "this appliance has no %s", listener.CPQName)
+	}
+	return peer.Location{Version: peer.Version, Serial: c.Serial, Interface: l.Interface, Addr: g.Addr()}, nil
+}
+
+func (g Paired) locate(_ context.Context, c *Call) error {
+	l, err := g.location()
+	if err != nil {
+		return err
+	}
+	return printJSON(c, l)
+}
+
+// pair takes a manager in and commits at once: the manager's administrator has
+// shown an administrator's password of ours, and waits for the answer.
+func (g Paired) pair(_ context.Context, c *Call) error {
+	r, err := peer.DecodePairRequest(c.Take())
+	if err != nil {
+		return err
+	}
+	user := ""
+	err = g.Store.Update(c.Principal, "pair with manager "+r.Name+" ("+r.Serial+") at "+r.CPQ, func(next *config.Config) (err error) {
+		user, err = AcceptManager(next, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	l, err := g.location()
+	if err != nil {
+		return err
+	}
+	conf := g.Store.Committed()
+	return printJSON(c, peer.PairReply{Version: peer.Version, Serial: conf.Serial, Name: conf.Hostname, Pins: g.Pins(), User: user, Location: l})
+}
+
+func printJSON(c *Call, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return errs.Wrap(errs.Internal, err, "encoding the answer")
+	}
+	c.Printf("%s\n", b)
+	return nil
+}
+
+// AcceptManager puts a manager into a gateway's configuration: quarantined mail
+// goes to it, its command client may log in for its few questions, and its
+// address may connect to cpq_listener. Doing so again replaces what was there.
+func AcceptManager(c *config.Config, r peer.PairRequest) (user string, err error) {
+	if err := r.Check(); err != nil {
+		return "", err
+	}
+	at, err := netip.ParseAddrPort(r.CPQ)
+	if err != nil {
+		return "", errs.Wrap(errs.Invalid, err, "the manager's address")
+	}
+	c.CPQ.Managers = slices.DeleteFunc(c.CPQ.Managers, func(m config.Mgr) bool { return m.Serial == r.Serial })
+	c.CPQ.Managers = append(c.CPQ.Managers, config.Mgr{Serial: r.Serial, Name: r.Name, Addr: r.CPQ, Pins: r.Pins})
+	c.CPQ.Enabled = true
+	user = "cpq-" + strings.ToLower(r.Serial)
+	c.Users = slices.DeleteFunc(c.Users, func(u config.User) bool { return u.Name == user })
+	c.Users = append(c.Users, config.User{Name: user, FullName: "Command client of " + r.Name, Group: string(mail.CommandClient), Keys: []string{r.Key}})
+	return user, admitPeer(c, at.Addr(), r.Name)
+}
+
+// AddAppliance puts a gateway that was paired with into a manager's configuration.
+func AddAppliance(c *config.Config, ssh string, p peer.Paired) error {
+	c.Appliances = slices.DeleteFunc(c.Appliances, func(a config.Appliance) bool { return a.Serial == p.Serial })
+	c.Appliances = append(c.Appliances, config.Appliance{Name: p.Name, Serial: p.Serial, SSH: ssh, User: p.User, HostKey: p.HostKey, Pins: p.Pins})
+	return admitPeer(c, p.Location.Addr.Addr(), p.Name)
+}
+
+func admitPeer(c *config.Config, ip netip.Addr, name string) error {
+	l := c.Listener(listener.CPQName)
+	if l == nil {
+		return errs.New(errs.NotFound, "this appliance has no %s", listener.CPQName)
+	}
+	hat, err := access.ParseHAT(l.HAT)
+	if err != nil {
+		return err
+	}
+	if hat, err = hat.With(relayList, ip.String(), name); err != nil {
+		return err
+	}
+	l.HAT = hat.String()
+	return nil
+}
+
+// Appliances is a manager's side: the gateways it works for.
+type Appliances struct {
+	Store   *config.Store
+	Client  *peer.Client
+	Request func() (peer.PairRequest, error) // who this manager is
+	Dial    peer.Dialer                      // nil: the network
+	Fault   func(component, text string)
+}
+
+// Commands gives applianceconfig.
+func (a Appliances) Commands() []Command {
+	return []Command{{Name: "applianceconfig", Summary: "Add, remove and test the gateways that this manager works for",
+		Usage: "applianceconfig\napplianceconfig add HOST[:PORT] USER FINGERPRINT   (the password is read from the input)\napplianceconfig delete NAME\napplianceconfig test NAME",
+		Right: auth.ConfigChange, MaxArgs: 4, Input: true, Run: a.run}}
+}
+
+func (a Appliances) run(ctx context.Context, c *Call) error {
+	for {
+		pending, _ := a.Store.Pending()
+		if len(c.Args) == 0 {
+			a.list(c, pending)
+		}
+		word, err := c.Menu(Choice{"ADD", "Add a gateway"}, Choice{"DELETE", "Remove a gateway"}, Choice{"TEST", "Ask a gateway where it takes released mail"})
+		if err != nil || word == "" {
+			return err
+		}
+		switch word {
+		case "add":
+			err = a.add(ctx, c)
+		case "delete":
+			err = a.delete(c, pending)
+		case "test":
+			err = a.test(ctx, c, pending)
+		}
+		if err != nil || c.Batch {
+			return err
+		}
+	}
+}
+
+func (a Appliances) list(c *Call, conf *config.Config) {
+	if len(conf.Appliances) == 0 {
+		c.Printf("No gateways have been added.\n")
+		return
+	}
+	c.Printf("%-30s %-20s %s\n", "Gateway", "Serial", "SSH")
+	for _, g := range conf.Appliances {
+		c.Printf("%-30s %-20s %s\n", Plain(g.Name), Plain(g.Serial), Plain(g.SSH))
+	}
+}
+
+func (a Appliances) add(ctx context.Context, c *Call) error {
+	addr, err := c.Ask("Enter the IP address or host name of the gateway, with :PORT if SSH is not at 22.", "")
+	if err != nil {
+		return err
+	}
+	if addr == "" {
+		return Usage("the address of a gateway is needed")
+	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		addr = net.JoinHostPort(strings.Trim(addr, "[]"), "22")
+	}
+	user, err := c.Ask("Enter the name of an administrator of the gateway.", "admin")
+	if err != nil {
+		return err
+	}
+	trusted := c.Take() // in a one-line form: the fingerprint, or Y
+	password, err := c.Password("Password: ")
+	if err != nil {
+		return err
+	}
+	request, err := a.Request()
+	if err != nil {
+		return err
+	}
+	p, err := peer.Pair(ctx, peer.PairOptions{Addr: addr, User: user, Password: password, Request: request, Dial: a.Dial, Fault: a.Fault,
+		Trust: func(fingerprint, _ string) error { return trust(c, fingerprint, trusted) }})
+	if err != nil {
+		return errs.New(errs.KindOf(err), "%s", err.Error()) // the cause is what helps here
+	}
+	err = a.Store.Change(c.Principal, "add gateway "+p.Name+" ("+p.Serial+") at "+addr, func(next *config.Config) error { return AddAppliance(next, addr, p) })
+	if err != nil {
+		return err
+	}
+	a.Client.Forget(p.Serial)
+	c.Printf("The gateway %s (serial number %s) has been added. It takes released mail at %s, interface %s.\nCommit to put this in force.\n",
+		Plain(p.Name), p.Serial, p.Location.Addr, Plain(p.Location.Interface))
+	return nil
+}
+
+// trust asks whether the host key is the right one. Who names it in the line
+// need not be asked.
+func trust(c *Call, fingerprint, given string) error {
+	if given == fingerprint || strings.EqualFold(given, "y") {
+		return nil
+	}
+	if given == "" && !c.Batch {
+		c.Printf("The SSH host key of the gateway has the fingerprint %s.\n", fingerprint)
+		if ok, err := c.Confirm("Is this the right one?", false); ok || err != nil {
+			return err
+		}
+	}
+	return errs.New(errs.Denied, "the host key with the fingerprint %s was not accepted", fingerprint)
+}
+
+func pickAppliance(c *Call, conf *config.Config, question string) (config.Appliance, error) {
+	var names []string
+	for _, g := range conf.Appliances {
+		names = append(names, g.Name)
+	}
+	if len(names) == 0 {
+		return config.Appliance{}, errs.New(errs.NotFound, "No gateways have been added")
+	}
+	n, err := c.Pick(question, names, 0)
+	if err != nil {
+		return config.Appliance{}, err
+	}
+	return conf.Appliances[n], nil
+}
+
+func (a Appliances) delete(c *Call, conf *config.Config) error {
+	g, err := pickAppliance(c, conf, "Choose the gateway to remove.")
+	if err != nil {
+		return err
+	}
+	err = a.Store.Change(c.Principal, "remove gateway "+g.Name+" ("+g.Serial+")", func(next *config.Config) error {
+		next.Appliances = slices.DeleteFunc(next.Appliances, func(o config.Appliance) bool { return o.Serial == g.Serial })
+		return nil
+	})
+	if err == nil {
+		c.Printf("The gateway %s has been removed. Commit to put this in force.\n", Plain(g.Name))
+	}
+	return err
+}
+
+func (a Appliances) test(ctx context.Context, c *Call, conf *config.Config) error {
+	g, err := pickAppliance(c, conf, "Choose the gateway to ask.")
+	if err != nil {
+		return err
+	}
+	a.Client.Forget(g.Serial)
+	l, err := a.Client.Locate(ctx, peer.Gateway{Serial: g.Serial, Name: g.Name, Addr: g.SSH, User: g.User, HostKey: g.HostKey})
+	if err != nil {
+		return errs.New(errs.KindOf(err), "%s", err.Error())
+	}
+	c.Printf("%s takes released mail at %s, interface %s.\n", Plain(g.Name), l.Addr, Plain(l.Interface))
+	return nil
+}

@@ -1,0 +1,346 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"lazaret/internal/auth"
+	"lazaret/internal/config"
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+)
+
+// Quarantines is what the quarantine commands work on. What somebody may see
+// and do there is decided by the service.
+type Quarantines struct {
+	Service *quarantine.Service
+	Clock   func() time.Time // nil: time.Now; its zone is that of dates that are typed
+}
+
+// maxMIDs is how many messages one line may name.
+const maxMIDs = 1000
+
+const conditions = `[CONDITION...] [--limit N] [--after MID] [--json]
+CONDITION: quarantine NAME, sender TEXT, recipient TEXT, subject TEXT, gateway NAME, mid N, esa_mid N,
+state WORD, since DATE, until DATE; each also as NAME=TEXT or --NAME TEXT.
+sender, recipient and subject look for text inside; with -is, -starts or -ends behind the name, for the
+whole, the start or the end. DATE is 2026-03-01 or 2026-03-01T15:04.`
+
+// Commands gives the quarantine commands.
+func (q Quarantines) Commands() []Command {
+	if q.Clock == nil {
+		q.Clock = time.Now
+	}
+	cmd := func(name, summary, usage string, max int, run func(context.Context, *Call) error) Command {
+		return Command{Name: "quarantine " + name, Summary: summary, Usage: "quarantine " + name + " " + usage, Right: auth.Quarantine, MaxArgs: max, Run: run}
+	}
+	return []Command{
+		cmd("list", "Show the quarantines", "[--json]", 1, q.list),
+		cmd("search", "Find quarantined messages", conditions, 100, q.search),
+		cmd("show", "Show one message, or its content", "MID [--content] [--json]", 3, q.show),
+		cmd("release", "Release messages from one or all quarantines", "MID... [--quarantine NAME]", maxMIDs+2, q.release),
+		cmd("delete", "Delete messages from one or all quarantines", "MID... [--quarantine NAME]", maxMIDs+2, q.delete),
+	}
+}
+
+func (q Quarantines) list(ctx context.Context, c *Call) error {
+	opt, err := c.options("--json")
+	if err != nil {
+		return err
+	}
+	all, err := q.Service.Quarantines(ctx, c.Principal)
+	if err != nil {
+		return err
+	}
+	if !opt.has("--json") {
+		c.Printf(" #  Quarantine Name        Messages     Size (KB)  Retention  Policy   Last Message\n")
+	}
+	for i, l := range all {
+		if opt.has("--json") {
+			if err := jsonLine(c, l); err != nil {
+				return err
+			}
+			continue
+		}
+		last := "-"
+		if !l.Last.IsZero() {
+			last = stamp(l.Last)
+		}
+		c.Printf("%2d  %-20s %10s  %12s  %9s  %-7s  %s\n", i+1, Plain(l.Name), comma(l.Messages), comma((l.Bytes+1023)/1024), config.FormatRetention(l.Retention), l.DefaultAction, last)
+	}
+	return nil
+}
+
+// jsonLine writes one object on one line. What JSON leaves as it is and a
+// terminal would act on is escaped by the output, in a form that JSON reads.
+func jsonLine(c *Call, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return errs.Wrap(errs.Internal, err, "encoding")
+	}
+	_, err := c.Write(b.Bytes())
+	return err
+}
+
+func (q Quarantines) search(ctx context.Context, c *Call) error {
+	query, asJSON, err := q.parseQuery(c)
+	if err != nil {
+		return err
+	}
+	n := 0
+	if !asJSON {
+		c.Printf("MID        Gateway MID          Received             Sender / Recipients / Subject\n")
+	}
+	for m, err := range q.Service.Search(ctx, c.Principal, query) {
+		if err != nil {
+			return err
+		}
+		n++
+		if asJSON {
+			if err := jsonLine(c, m); err != nil {
+				return err
+			}
+			continue
+		}
+		row(c, m)
+		if err := c.Err(); err != nil {
+			return err
+		}
+	}
+	if !asJSON {
+		c.Printf("\n%s messages found.\n", comma(n))
+	}
+	return nil
+}
+
+func row(c *Call, m *quarantine.Message) {
+	var where []string
+	for _, l := range m.Quarantines {
+		where = append(where, l.Name+" ("+l.State+")")
+	}
+	c.Printf("%-10s %-20s %-20s <%s> -> %s\n", m.MID, Clip(m.GatewayMID.String()+" "+m.Gateway, 20), m.Received.Format("2006-01-02 15:04:05"),
+		Plain(m.Sender), Clip(strings.Join(m.Recipients, ", "), 120))
+	c.Printf("%52s %s\n%52s %s: %s\n", "", oneLine(m.Subject, 120), "", Plain(m.State), Clip(strings.Join(where, ", "), 200))
+}
+
+// parseQuery reads conditions in any of their three forms.
+func (q Quarantines) parseQuery(c *Call) (quarantine.Query, bool, error) {
+	var query quarantine.Query
+	asJSON := false
+	for len(c.Args) > 0 {
+		word := c.Take()
+		if word == "--json" {
+			asJSON = true
+			continue
+		}
+		name, value, inline := strings.Cut(strings.TrimPrefix(word, "--"), "=")
+		if !inline {
+			if len(c.Args) == 0 {
+				return query, false, Usage("%q needs a value", word)
+			}
+			value = c.Take()
+		}
+		if err := q.condition(&query, strings.ToLower(name), value); err != nil {
+			return query, false, err
+		}
+	}
+	return query, asJSON, query.Check()
+}
+
+func (q Quarantines) condition(query *quarantine.Query, name, value string) (err error) {
+	text := quarantine.Text{Text: value}
+	base := name
+	for suffix, op := range map[string]quarantine.Op{"-is": quarantine.Is, "-starts": quarantine.StartsWith, "-ends": quarantine.EndsWith} {
+		if b, ok := strings.CutSuffix(name, suffix); ok {
+			base, text.Op = b, op
+		}
+	}
+	switch base {
+	case "sender", "from":
+		query.Sender = text
+		return nil
+	case "recipient", "to":
+		query.Recipient = text
+		return nil
+	case "subject":
+		query.Subject = text
+		return nil
+	}
+	switch name {
+	case "quarantine":
+		query.Quarantine = value
+	case "gateway":
+		query.Gateway = value
+	case "mid", "id":
+		query.MID, err = mail.ParseMID(value)
+	case "esa_mid", "esa-mid":
+		query.GatewayMID, err = mail.ParseMID(value)
+	case "after":
+		query.After, err = mail.ParseMID(value)
+	case "state":
+		var s quarantine.State
+		s, err = quarantine.ParseState(value)
+		query.States = append(query.States, s)
+	case "since":
+		query.Since, err = q.date(value)
+	case "until":
+		query.Until, err = q.date(value)
+	case "limit":
+		if query.Limit, err = strconv.Atoi(value); err != nil || query.Limit < 1 {
+			err = Usage("limit needs a number above zero, not %q", value)
+		}
+	default:
+		err = Usage("there is no condition %q", name)
+	}
+	return err
+}
+
+func (q Quarantines) date(s string) (time.Time, error) {
+	zone := q.Clock().Location()
+	for _, layout := range []string{"2006-01-02", "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
+		if t, err := time.ParseInLocation(layout, s, zone); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, Usage("%q is not a date such as 2026-03-01 or 2026-03-01T15:04", s)
+}
+
+func (q Quarantines) show(ctx context.Context, c *Call) error {
+	opt, err := c.options("--content", "--json")
+	if err != nil {
+		return err
+	}
+	mids, err := parseMIDs(c.Args)
+	if err != nil || len(mids) != 1 {
+		return Usage("show needs one message ID")
+	}
+	if opt.has("--content") {
+		r, err := q.Service.Content(ctx, c.Principal, mids[0])
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		_, err = io.Copy(c, r)
+		return err
+	}
+	m, err := q.Service.Show(ctx, c.Principal, mids[0])
+	if err != nil {
+		return err
+	}
+	if opt.has("--json") {
+		return jsonLine(c, m)
+	}
+	details(c, m)
+	return nil
+}
+
+func details(c *Call, m *quarantine.Message) {
+	field := func(name, value string) { c.Printf("%-14s %s\n", name+":", Plain(value)) }
+	field("MID", m.MID.String())
+	field("Gateway", m.Gateway+" ("+m.Serial+"), MID "+m.GatewayMID.String())
+	field("State", m.State)
+	field("Sender", "<"+m.Sender+">")
+	for _, r := range m.Recipients {
+		field("Recipient", r)
+	}
+	field("Subject", m.Subject)
+	field("Message-ID", m.MessageID)
+	field("Received", stamp(m.Received)+", at the gateway "+stamp(m.Accepted))
+	field("Size", comma(m.Size)+" bytes")
+	field("SHA-256", m.SHA256)
+	for _, l := range m.Quarantines {
+		line := l.Name + ": " + l.State + " (" + l.Reason + ")"
+		if l.Left.IsZero() {
+			line += ", leaves on " + stamp(l.Exit)
+		} else {
+			line += ", left on " + stamp(l.Left) + ", " + l.Cause
+		}
+		if l.By != "" {
+			line += " by " + l.By
+		}
+		field("Quarantine", line)
+	}
+	if m.Others {
+		field("Quarantine", "others that you may not see")
+	}
+	for _, r := range m.Release {
+		field("Release", r.Recipient+": "+r.State+" "+r.Reply)
+	}
+	c.Printf("The content: quarantine show %s --content\n", m.MID)
+}
+
+// parseMIDs reads message IDs, between blanks or commas.
+func parseMIDs(words []string) ([]mail.MID, error) {
+	var mids []mail.MID
+	for _, w := range words {
+		for _, s := range strings.Split(w, ",") {
+			mid, err := mail.ParseMID(s)
+			if err != nil {
+				return nil, err
+			}
+			mids = append(mids, mid)
+		}
+	}
+	if len(mids) > maxMIDs {
+		return nil, Usage("more than %d messages", maxMIDs)
+	}
+	return mids, nil
+}
+
+func (q Quarantines) release(ctx context.Context, c *Call) error {
+	return decide(ctx, c, "released", q.Service.Release)
+}
+
+// delete asks once in a shell: what is deleted does not come back. A line that
+// is executed has its messages named in it and means them.
+func (q Quarantines) delete(ctx context.Context, c *Call) error {
+	if !c.Batch && len(c.Args) > 0 {
+		args := c.Args
+		c.Args = nil
+		sure, err := c.Confirm("Are you sure you want to delete "+Clip(strings.Join(args, " "), 60)+"?", false)
+		if err != nil || !sure {
+			return err
+		}
+		c.Args = args
+	}
+	return decide(ctx, c, "deleted", q.Service.Delete)
+}
+
+type decision func(context.Context, mail.Principal, []mail.MID, string) (quarantine.Outcome, error)
+
+func decide(ctx context.Context, c *Call, done string, f decision) error {
+	opt, err := c.options("--quarantine=")
+	if err != nil {
+		return err
+	}
+	mids, err := parseMIDs(c.Args)
+	if err != nil {
+		return err
+	}
+	if len(mids) == 0 {
+		return Usage("a message ID is needed")
+	}
+	out, err := f(ctx, c.Principal, mids, opt.last("--quarantine"))
+	for _, m := range out.Missed {
+		c.Printf("MID %s: %s\n", m.MID, Plain(m.Why))
+	}
+	plural := "s"
+	if out.Count == 1 {
+		plural = ""
+	}
+	if err == nil || out.Count > 0 {
+		c.Printf("%s message%s %s.\n", comma(out.Count), plural, done)
+	}
+	if err == nil && len(out.Missed) > 0 {
+		err = errs.New(errs.Conflict, "%d of %d messages were not %s", len(out.Missed), len(mids), done)
+	}
+	return err
+}
