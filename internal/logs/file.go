@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -213,18 +214,46 @@ func (w *File) trouble(err error) {
 // openCurrent goes on with the file that the link names, or starts a new one.
 // A torn last line of a killed process is ended first.
 func (w *File) openCurrent() error {
-	link := w.link()
-	if name, err := os.Readlink(link); err == nil && w.ours(name) {
+	name, err := os.Readlink(w.link())
+	if err == nil && w.ours(name) {
 		f, err := os.OpenFile(filepath.Join(w.opt.Dir, name), os.O_RDWR|os.O_APPEND, 0o640)
 		if err == nil {
+			w.closeStale(name)
 			return w.resume(f)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
+	w.closeStale("")
 	return w.create()
 }
+
+// closeStale gives the closed name to files that a process was killed over
+// while it rolled over to the next; empty ones go.
+func (w *File) closeStale(current string) {
+	open, err := filepath.Glob(filepath.Join(w.opt.Dir, w.opt.Prefix+".@*.c"))
+	if err != nil {
+		return
+	}
+	for _, name := range open {
+		if filepath.Base(name) == current {
+			continue
+		}
+		if st, err := os.Lstat(name); err == nil && st.Size() == 0 {
+			err = os.Remove(name)
+			if err != nil {
+				w.trouble(err)
+			}
+			continue
+		}
+		if err := os.Rename(name, closedName(name)); err != nil {
+			w.trouble(err)
+		}
+	}
+}
+
+func closedName(open string) string { return strings.TrimSuffix(open, ".c") + ".s" }
 
 func (w *File) resume(f *os.File) error {
 	st, err := f.Stat()
@@ -249,31 +278,39 @@ func (w *File) resume(f *os.File) error {
 
 // create starts a new file and points the link at it.
 func (w *File) create() error {
-	stamp := w.opt.Clock().UTC().Format("20060102T150405")
-	var f *os.File
-	var name string
-	for i := 0; ; i++ {
-		name = w.opt.Prefix + ".@" + stamp
-		if i > 0 {
-			name += fmt.Sprintf("-%03d", i)
-		}
-		if _, err := os.Lstat(filepath.Join(w.opt.Dir, name+".s")); err == nil {
-			continue
-		}
-		var err error
-		f, err = os.OpenFile(filepath.Join(w.opt.Dir, name+".c"), os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o640)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, fs.ErrExist) || i > 999 {
-			return err
-		}
-	}
-	w.f, w.size = f, 0
-	if err := w.pointAt(name + ".c"); err != nil {
+	name, err := w.nextName()
+	if err != nil {
 		return err
 	}
+	f, err := os.OpenFile(filepath.Join(w.opt.Dir, name), os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o640)
+	if err != nil {
+		return err
+	}
+	if err := w.pointAt(name); err != nil {
+		return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	w.f, w.size = f, 0
 	return w.header()
+}
+
+// nextName gives a name that sorts behind all others, whatever the clock says:
+// the order of the names is the order of the lines for grep and tail. A second
+// file of one second, or one after the clock went back, gets a number.
+func (w *File) nextName() (string, error) {
+	stamp := w.opt.Clock().UTC().Format("20060102T150405")
+	files, err := Files(w.opt.Dir, w.opt.Prefix)
+	if err != nil {
+		return "", err
+	}
+	if len(files) > 0 {
+		last := strings.TrimPrefix(filepath.Base(stem(files[len(files)-1])), w.opt.Prefix+".@")
+		if stamp <= last {
+			at, digits, _ := strings.Cut(last, "-")
+			n, _ := strconv.Atoi(digits) // no number is 0
+			stamp = fmt.Sprintf("%s-%06d", at, n+1)
+		}
+	}
+	return w.opt.Prefix + ".@" + stamp + ".c", nil
 }
 
 // pointAt replaces the link NAME.current in one step.
@@ -327,25 +364,32 @@ func (w *File) finish() {
 	w.f = nil
 }
 
-// rollover closes the current file under its closed name, starts the next, and
-// removes the oldest beyond the number to keep.
+// rollover ends the current file, starts the next, and removes the oldest
+// beyond the number to keep. The link never names a file that is not there:
+// the old one gets its closed name when the link has moved on.
 func (w *File) rollover() {
 	if w.f == nil {
 		return
 	}
 	old := w.f.Name()
 	w.finish()
-	if err := os.Rename(old, strings.TrimSuffix(old, ".c")+".s"); err != nil {
-		w.trouble(err)
-	}
 	if err := w.create(); err != nil {
 		w.trouble(err)
+		return // the link still names the old one: the next write goes on there
 	}
-	closed, err := filepath.Glob(filepath.Join(w.opt.Dir, w.opt.Prefix+".@*.s"))
+	if err := os.Rename(old, closedName(old)); err != nil {
+		w.trouble(err)
+	}
+	w.prune()
+}
+
+// prune removes the oldest closed files beyond the number to keep.
+func (w *File) prune() {
+	closed, err := Files(w.opt.Dir, w.opt.Prefix)
 	if err != nil {
 		return
 	}
-	slices.Sort(closed)
+	closed = slices.DeleteFunc(closed, func(name string) bool { return !strings.HasSuffix(name, ".s") })
 	for len(closed) > w.opt.Settings.MaxFiles {
 		if err := os.Remove(closed[0]); err != nil {
 			w.trouble(err)

@@ -10,18 +10,18 @@ import (
 // NewICID: a connection came in. The protocol is SMTP or CPQ, verified is yes,
 // no or unknown.
 func (m *Mail) NewICID(protocol string, icid mail.ICID, iface string, local, remote netip.Addr, host, verified string) {
-	m.begin(info).s("New ").s(protocol).s(" ").icid(icid).s(" interface ").t(iface).s(" (").s(local.String()).s(") address ").
-		s(remote.String()).s(" reverse dns host ").t(host).s(" verified ").s(verified).put()
+	m.begin(info).s("New ").t(protocol).s(" ").icid(icid).s(" interface ").t(iface).s(" (").s(local.String()).s(") address ").
+		s(remote.String()).s(" reverse dns host ").t(host).s(" verified ").t(verified).put()
 }
 
 // HAT: what the host access table decided.
 func (m *Mail) HAT(icid mail.ICID, action, group, match, sbrs string) {
-	m.begin(info).icid(icid).s(" ").s(action).s(" SG ").t(group).s(" match ").t(match).s(" SBRS ").t(sbrs).put()
+	m.begin(info).icid(icid).s(" ").t(action).s(" SG ").t(group).s(" match ").t(match).s(" SBRS ").t(sbrs).put()
 }
 
 // ICIDTLSSuccess: the client and we speak TLS.
 func (m *Mail) ICIDTLSSuccess(icid mail.ICID, protocol, cipher string) {
-	m.begin(info).icid(icid).s(" TLS success protocol ").s(tlsName(protocol)).s(" cipher ").s(cipher).put()
+	m.begin(info).icid(icid).s(" TLS success protocol ").t(tlsName(protocol)).s(" cipher ").t(cipher).put()
 }
 
 // ICIDTLSFailed: the handshake failed, and why.
@@ -77,7 +77,7 @@ func (m *Mail) To(mid mail.MID, icid mail.ICID, rid mail.RID, to mail.Address) {
 
 // ToRejected: one that was not, and what rejected it, such as RAT.
 func (m *Mail) ToRejected(mid mail.MID, icid mail.ICID, to mail.Address, by string) {
-	m.begin(info).mid(mid).s(" ").icid(icid).s(" To: ").path(to).s(" Rejected by ").s(by).put()
+	m.begin(info).mid(mid).s(" ").icid(icid).s(" To: ").path(to).s(" Rejected by ").t(by).put()
 }
 
 // MessageID: the message's own identifier.

@@ -4,7 +4,7 @@ import "lazaret/internal/mail"
 
 // MatchedPolicy: the mail policy for all recipients; table is inbound or outbound.
 func (m *Mail) MatchedPolicy(mid mail.MID, policy, table string) {
-	m.begin(info).mid(mid).s(" matched all recipients for per-recipient policy ").t(policy).s(" in the ").s(table).s(" table").put()
+	m.begin(info).mid(mid).s(" matched all recipients for per-recipient policy ").t(policy).s(" in the ").t(table).s(" table").put()
 }
 
 // QueuedForDelivery: judged, and on its way.
@@ -84,5 +84,5 @@ func (m *Mail) DeletedFromAll(mid mail.MID) {
 // Decided: who decided about a message by hand, and from where. The lines
 // above keep their known end, so this is a line of its own (clients section 0).
 func (m *Mail) Decided(p mail.Principal, mid mail.MID, what, quarantine string) {
-	m.begin(info).s("User ").t(p.Name).s(" from ").t(p.From).s(": ").s(what).s(" ").mid(mid).s(" in quarantine ").q(quarantine, '"').put()
+	m.begin(info).s("User ").t(p.Name).s(" from ").t(p.From).s(": ").t(what).s(" ").mid(mid).s(" in quarantine ").q(quarantine, '"').put()
 }

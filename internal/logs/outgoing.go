@@ -13,7 +13,7 @@ func (m *Mail) NewDCID(dcid mail.DCID, local, remote netip.Addr, port uint16) {
 
 // DCIDTLSSuccess: name is the destination, such as the.cpq.host, or nothing.
 func (m *Mail) DCIDTLSSuccess(dcid mail.DCID, protocol, cipher, name string) {
-	l := m.begin(info).dcid(dcid).s(" TLS success protocol ").s(tlsName(protocol)).s(" cipher ").s(cipher)
+	l := m.begin(info).dcid(dcid).s(" TLS success protocol ").t(tlsName(protocol)).s(" cipher ").t(cipher)
 	if name != "" {
 		l = l.s(" ").t(name)
 	}

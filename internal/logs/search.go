@@ -2,12 +2,13 @@ package logs
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"lazaret/internal/errs"
@@ -131,11 +132,17 @@ func Tail(ctx context.Context, dir, prefix string, lines int, o GrepOptions, w i
 	if err != nil {
 		return err
 	}
-	link := filepath.Join(dir, prefix+".current")
 	t := tail{re: re, w: w}
 	defer t.close()
-	if err := t.open(link); err != nil {
-		return errs.Wrap(errs.NotFound, err, "the log %s has no file yet", prefix)
+	files, err := Files(dir, prefix)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return errs.New(errs.NotFound, "the log %s has no file yet", prefix)
+	}
+	if err := t.open(files[len(files)-1]); err != nil {
+		return errs.Wrap(errs.Internal, err, "reading the log")
 	}
 	if err := t.back(min(max(lines, 0), 1000)); err != nil {
 		return err
@@ -147,7 +154,7 @@ func Tail(ctx context.Context, dir, prefix string, lines int, o GrepOptions, w i
 		if !wait(ctx, 200*time.Millisecond) {
 			return nil
 		}
-		if err := t.follow(link); err != nil {
+		if err := t.follow(dir, prefix); err != nil {
 			return err
 		}
 	}
@@ -156,18 +163,23 @@ func Tail(ctx context.Context, dir, prefix string, lines int, o GrepOptions, w i
 type tail struct {
 	re   *regexp.Regexp
 	w    io.Writer
+	name string // of f when it was opened; its stem orders it among the others
 	f    *os.File
 	r    *bufio.Reader
 	part []byte // of a line that is not complete yet
 }
 
-func (t *tail) open(path string) error {
-	f, err := os.Open(path)
+// open goes to the start of a file, under its closed name if it just got that.
+func (t *tail) open(name string) error {
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		f, err = os.Open(closedName(name))
+	}
 	if err != nil {
 		return err
 	}
 	t.close()
-	t.f, t.r = f, bufio.NewReaderSize(f, 64<<10)
+	t.name, t.f, t.r, t.part = name, f, bufio.NewReaderSize(f, 64<<10), t.part[:0]
 	return nil
 }
 
@@ -220,7 +232,7 @@ func (t *tail) drain() error {
 		}
 		line := t.part
 		t.part = t.part[:0]
-		if t.re.Match(line) {
+		if t.re.Match(bytes.TrimSuffix(line, []byte{'\n'})) { // so that $ means the end of the line
 			if _, err := t.w.Write(line); err != nil {
 				return err
 			}
@@ -228,19 +240,31 @@ func (t *tail) drain() error {
 	}
 }
 
-// follow goes to the new file when the link points elsewhere.
-func (t *tail) follow(link string) error {
-	now, err := os.Stat(link)
-	if err != nil {
-		return nil // between two names: next time
+// follow goes on with the next file when there is one. It takes them one by
+// one: under load several may come and go between two looks.
+func (t *tail) follow(dir, prefix string) error {
+	for {
+		files, err := Files(dir, prefix)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(files, func(name string) bool { return stem(name) > stem(t.name) })
+		if i < 0 {
+			return nil
+		}
+		if err := t.drain(); err != nil { // what came before the change of files
+			return err
+		}
+		err = t.open(files[i])
+		if errors.Is(err, os.ErrNotExist) {
+			t.name = files[i] // removed before it was read: on to the next
+			continue
+		}
+		if err != nil {
+			return errs.Wrap(errs.Internal, err, "reading the log")
+		}
+		if err := t.drain(); err != nil {
+			return err
+		}
 	}
-	mine, err := t.f.Stat()
-	if err != nil || os.SameFile(now, mine) {
-		return errs.Wrap(errs.Internal, err, "reading the log")
-	}
-	if err := t.drain(); err != nil {
-		return err
-	}
-	t.part = t.part[:0]
-	return t.open(link)
 }

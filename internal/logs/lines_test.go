@@ -1,0 +1,277 @@
+package logs
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"lazaret/internal/mail"
+)
+
+// collect keeps lines.
+type collect struct{ b []byte }
+
+func (c *collect) WriteLine(line []byte) { c.b = append(c.b, line...) }
+
+func at(stamp string) func() time.Time {
+	t, err := time.Parse("2006-01-02 15:04:05", stamp)
+	if err != nil {
+		panic(err)
+	}
+	return func() time.Time { return t }
+}
+
+var (
+	here  = netip.MustParseAddr("10.10.20.1")
+	there = netip.MustParseAddr("10.10.10.1")
+	v6    = netip.MustParseAddr("2001:db8::7")
+	ann   = mail.Address{Local: "ann", Domain: "example.com"}
+	admin = mail.Principal{Name: "admin", Role: mail.Administrator, From: "192.0.2.9", Via: "ssh"}
+)
+
+// golden is one line of the catalogue: what it proves, the text after the
+// frame, and the call that makes it.
+type golden struct {
+	method, proves, want string
+	call                 func(m *Mail)
+}
+
+var catalogue = []golden{
+	// The seed, character for character.
+	{"NewICID", "the seed's CPQ line (its page breaks it in two)",
+		"Info: New CPQ ICID 12345 interface Management (10.10.10.1) address 10.10.20.1 reverse dns host unknown verified no",
+		func(m *Mail) { m.NewICID("CPQ", 12345, "Management", there, here, "unknown", "no") }},
+	{"NewDCID", "the seed: the custom port stands at the end, for grep \"port 7025\"",
+		"Info: New SMTP DCID 12345 interface 10.10.20.1 address 10.10.10.1 port 7025",
+		func(m *Mail) { m.NewDCID(12345, here, there, 7025) }},
+	{"DCIDTLSSuccess", "the seed: the destination's name behind the cipher",
+		"Info: DCID 12345 TLS success protocol TLSv1 cipher RC4-SHA the.cpq.host",
+		func(m *Mail) { m.DCIDTLSSuccess(12345, "TLSv1", "RC4-SHA", "the.cpq.host") }},
+	{"DeliveryStart", "the seed: capitals here ...",
+		"Info: Delivery start DCID 12345 MID 23456 to RID [0] to Centralized Policy Quarantine",
+		func(m *Mail) { m.DeliveryStart(12345, 23456, []mail.RID{0}, true) }},
+	{"MessageDone", "the seed: ... and none here",
+		"Info: Message done DCID 12345 MID 23456 to RID [0] (centralized policy quarantine)",
+		func(m *Mail) { m.MessageDone(12345, 23456, []mail.RID{0}, true) }},
+	{"DCIDClose", "the seed", "Info: DCID 12345 close", func(m *Mail) { m.DCIDClose(12345) }},
+	{"DCIDTLSFailed", "the seed: the cause stands behind verify error:",
+		"Info: DCID 123456 TLS failed: verify error: no certificate from server",
+		func(m *Mail) { m.DCIDTLSFailed(123456, "verify error: no certificate from server") }},
+	{"DCIDTLSRequired", "the seed",
+		"Info: DCID 123456 TLS was required but could not be successfully negotiated",
+		func(m *Mail) { m.DCIDTLSRequired(123456) }},
+
+	// Reference 5.2, incoming connections.
+	{"NewICID", "SMTP, with a verified name",
+		"Info: New SMTP ICID 282 interface IncomingMail (10.10.20.1) address 2001:db8::7 reverse dns host mail.example.com verified yes",
+		func(m *Mail) { m.NewICID("SMTP", 282, "IncomingMail", here, v6, "mail.example.com", "yes") }},
+	{"HAT", "group, entry and score", "Info: ICID 282 RELAY SG RELAYLIST match 10.2.2.0/24 SBRS rfc1918",
+		func(m *Mail) { m.HAT(282, "RELAY", "RELAYLIST", "10.2.2.0/24", "rfc1918") }},
+	{"HAT", "a refused connection has no ICID", "Info: ICID 0 TCPREFUSE SG BLACKLIST match 10.2.2.2 SBRS None",
+		func(m *Mail) { m.HAT(0, "TCPREFUSE", "BLACKLIST", "10.2.2.2", "None") }},
+	{"ICIDTLSSuccess", "crypto/tls says TLS 1.3, the field TLSv1.3", "Info: ICID 282 TLS success protocol TLSv1.3 cipher TLS_AES_128_GCM_SHA256",
+		func(m *Mail) { m.ICIDTLSSuccess(282, "TLS 1.3", "TLS_AES_128_GCM_SHA256") }},
+	{"ICIDTLSFailed", "the accepting side names the cause too", "Info: ICID 282 TLS failed: no certificate from client",
+		func(m *Mail) { m.ICIDTLSFailed(282, "no certificate from client") }},
+	{"ICIDTLSRequired", "the policy demands TLS", "Info: ICID 282 TLS was required but remote host did not initiate it",
+		func(m *Mail) { m.ICIDTLSRequired(282) }},
+	{"ICIDLost", "nothing follows the word", "Info: ICID 282 lost", func(m *Mail) { m.ICIDLost(282) }},
+	{"ICIDClose", "nothing follows the word", "Info: ICID 282 close", func(m *Mail) { m.ICIDClose(282) }},
+	{"ICIDIdle", "the address without a port", "Info: ICID 282 disconnected address 10.10.10.1, no messages injected within timeout period",
+		func(m *Mail) { m.ICIDIdle(282, there) }},
+	{"ReceivingFailed", "two capitals", "Info: ICID 282 Receiving Failed: Message loop", func(m *Mail) { m.ReceivingFailed(282, "Message loop") }},
+	{"UnknownCommand", "the client's own text, harmless", `Info: ICID 282 Unknown command: \x1b[2JGET / HTTP/1.1`,
+		func(m *Mail) { m.UnknownCommand(282, "\x1b[2JGET / HTTP/1.1") }},
+	{"BadSyntax", "at most 200 bytes of it", "Info: ICID 282 Bad syntax for command: " + strings.Repeat("A", 200) + "...",
+		func(m *Mail) { m.BadSyntax(282, strings.Repeat("A", 5000)) }},
+
+	// Reference 5.3, receipt.
+	{"Start", "a message made inside has ICID 0", "Info: Start MID 6 ICID 0", func(m *Mail) { m.Start(6, 0) }},
+	{"From", "the address in angle brackets", "Info: MID 6 ICID 5 From: <ann@example.com>", func(m *Mail) { m.From(6, 5, ann) }},
+	{"From", "the null path", "Info: MID 6 ICID 5 From: <>", func(m *Mail) { m.From(6, 5, mail.Address{}) }},
+	{"To", "the recipient's number", "Info: MID 6 ICID 5 RID 0 To: <ann@example.com>", func(m *Mail) { m.To(6, 5, 0, ann) }},
+	{"ToRejected", "no number when refused", "Info: MID 6 ICID 5 To: <ann@example.com> Rejected by RAT", func(m *Mail) { m.ToRejected(6, 5, ann, "RAT") }},
+	{"MessageID", "single quotes; one inside is escaped", `Info: MID 6 Message-ID '<it\'s@host>'`, func(m *Mail) { m.MessageID(6, "<it's@host>") }},
+	{"Subject", "double quotes (clients section 5); one inside is escaped", `Info: MID 6 Subject "say \"hello\""`, func(m *Mail) { m.Subject(6, `say "hello"`) }},
+	{"Subject", "letters beyond ASCII stay", `Info: MID 6 Subject "Grüße aus Köln"`, func(m *Mail) { m.Subject(6, "Grüße aus Köln") }},
+	{"Ready", "size and sender again", "Info: MID 6 ready 24663 bytes from <ann@example.com>", func(m *Mail) { m.Ready(6, 24663, ann) }},
+	{"ReceivingAborted", "the one abort that is not a decision", "Info: Message aborted MID 6 Receiving aborted", func(m *Mail) { m.ReceivingAborted(6) }},
+
+	// Reference 5.4, judgement.
+	{"MatchedPolicy", "readers cut the policy's name out of this", "Info: MID 6 matched all recipients for per-recipient policy DEFAULT in the inbound table",
+		func(m *Mail) { m.MatchedPolicy(6, "DEFAULT", "inbound") }},
+	{"QueuedForDelivery", "nothing follows", "Info: MID 6 queued for delivery", func(m *Mail) { m.QueuedForDelivery(6) }},
+	{"Aborted", "the filter's name in single quotes comes with the reason", "Info: Message aborted MID 6 Dropped by filter 'x'",
+		func(m *Mail) { m.Aborted(6, "Dropped by filter 'x'") }},
+	{"Finished", "the line ends behind the word: a reader demands it", "Info: Message finished MID 6 done", func(m *Mail) { m.Finished(6, true) }},
+	{"Finished", "likewise", "Info: Message finished MID 6 aborted", func(m *Mail) { m.Finished(6, false) }},
+	{"Rewritten", "old number, new number, cause", "Info: MID 501 rewritten to MID 533 by Policy Quarantine", func(m *Mail) { m.Rewritten(501, 533, "Policy Quarantine") }},
+	{"Generated", "with \"was\"", "Info: MID 14 was generated based on MID 13 by bcc filter 'copy'", func(m *Mail) { m.Generated(14, 13, "bcc filter 'copy'") }},
+	{"CustomEntry", "a filter's own words", "Info: MID 6 Custom Log Entry: seen", func(m *Mail) { m.CustomEntry(6, "seen") }},
+
+	// Reference 5.6, quarantine, and clients section 3.
+	{"Enqueued", "the one line by which a public consumer knows a transfer", `Info: MID 6 enqueued for transfer to centralized quarantine "Policy" (message filter:hold)`,
+		func(m *Mail) { m.Enqueued(6, "Policy", "message filter:hold") }},
+	{"Mapped", "both numbers, the manager's in front of a bracket", "Info: MID 44 (MID 501 of gw1) received for centralized quarantine",
+		func(m *Mail) { m.Mapped(44, "gw1", 501) }},
+	{"Quarantined", "name in double quotes, reason in brackets", `Info: MID 482 quarantined to "Policy" (message filter:policy_violation)`,
+		func(m *Mail) { m.Quarantined(482, "Policy", "message filter:policy_violation") }},
+	{"ReleasedFrom", "cause and seconds", `Info: MID 483 released from quarantine "Policy" (manual) t=69`, func(m *Mail) { m.ReleasedFrom(483, "Policy", "manual", 69) }},
+	{"DeletedFrom", "likewise", `Info: MID 484 deleted from quarantine "Virus" (expired) t=2592003`, func(m *Mail) { m.DeletedFrom(484, "Virus", "expired", 2592003) }},
+	{"ReleasedFromAll", "one line for all", "Info: MID 483 released from all quarantines", func(m *Mail) { m.ReleasedFromAll(483) }},
+	{"DeletedFromAll", "one line for all", "Info: MID 484 deleted from all quarantines", func(m *Mail) { m.DeletedFromAll(484) }},
+	{"Decided", "who did it, on a line of its own", `Info: User admin from 192.0.2.9: released MID 44 in quarantine "Policy"`,
+		func(m *Mail) { m.Decided(admin, 44, "released", "Policy") }},
+
+	// Reference 5.8, delivery.
+	{"DCIDTLSSuccess", "no blank at the end without a name", "Info: DCID 8 TLS success protocol TLSv1.2 cipher ECDHE-RSA-AES256-SHA384",
+		func(m *Mail) { m.DCIDTLSSuccess(8, "TLS 1.2", "ECDHE-RSA-AES256-SHA384", "") }},
+	{"DeliveryStart", "the list as [0, 1], and nothing behind it", "Info: Delivery start DCID 8 MID 6 to RID [0, 1]", func(m *Mail) { m.DeliveryStart(8, 6, []mail.RID{0, 1}, false) }},
+	{"MessageDone", "likewise", "Info: Message done DCID 8 MID 6 to RID [0]", func(m *Mail) { m.MessageDone(8, 6, []mail.RID{0}, false) }},
+	{"Response", "two blanks behind ok: stay two", "Info: MID 501 RID [0] Response 'ok:  Message 44 accepted'",
+		func(m *Mail) { m.Response(501, []mail.RID{0}, "ok:  Message 44 accepted") }},
+	{"Bounced", "code and lines of the reply as a pair", "Info: Bounced: DCID 8 MID 6 to RID 0 - 5.1.0 - Unknown address error ('550', ['<x>... Relaying denied'])",
+		func(m *Mail) {
+			m.Bounced(8, 6, 0, "5.1.0", "Unknown address error", "550", []string{"<x>... Relaying denied"})
+		}},
+	{"Delayed", "several lines", "Info: Delayed: DCID 8 MID 6 to RID 1 - 4.1.0 - Unknown address error ('466', ['Mailbox', 'temporarily full.'])",
+		func(m *Mail) {
+			m.Delayed(8, 6, 1, "4.1.0", "Unknown address error", "466", []string{"Mailbox", "temporarily full."})
+		}},
+	{"PossibleDelivery", "the outcome is not known", "Info: Possible Delivery: DCID 8 MID 6 to RID [0]", func(m *Mail) { m.PossibleDelivery(8, 6, []mail.RID{0}) }},
+	{"ConnectionError", "wanted for a CPQ port that is blocked",
+		"Info: Connection Error: DCID 8 domain: the.cpq.host IP: 10.10.10.1 port: 7025 details: timeout interface: 10.10.20.1 reason: connection timed out",
+		func(m *Mail) {
+			m.ConnectionError(8, "the.cpq.host", there, 7025, "timeout", here, "connection timed out")
+		}},
+	{"Deleted", "deleterecipients", "Info: Deleted: MID 3 to [0]", func(m *Mail) { m.Deleted(3, []mail.RID{0}) }},
+	{"Suspended", "suspenddel", "Info: Deliveries are currently suspended [example.com]", func(m *Mail) { m.Suspended("example.com") }},
+
+	// Ours.
+	{"Info", "words for people", "Info: Listener IncomingMail resumed", func(m *Mail) { m.Info("Listener IncomingMail resumed") }},
+	{"Warning", "the level", "Warning: disk is nearly full", func(m *Mail) { m.Warning("disk is nearly full") }},
+	{"Fault", "the seed's application fault, with its cause", "Critical: An application fault occurred: command client: gw1: no answer within 15s",
+		func(m *Mail) { m.Fault("command client", "gw1: no answer within 15s") }},
+}
+
+// Every line that the catalogue can write has its text fixed here.
+func TestCatalogue(t *testing.T) {
+	seen := map[string]bool{}
+	for _, g := range catalogue {
+		var c collect
+		g.call(NewMail(&c, at("2025-04-07 09:15:00")))
+		if want := "Mon Apr  7 09:15:00 2025 " + g.want + "\n"; string(c.b) != want {
+			t.Errorf("%s (%s)\ngot  %swant %s", g.method, g.proves, c.b, want)
+		}
+		seen[g.method] = true
+	}
+	typ := reflect.TypeFor[*Mail]()
+	for i := range typ.NumMethod() {
+		if name := typ.Method(i).Name; !seen[name] {
+			t.Errorf("%s has no golden line", name)
+		}
+	}
+}
+
+// The frame: day padded with a blank, a new stamp when the second changes, and
+// the buffer of one line leaves nothing in the next.
+func TestFrame(t *testing.T) {
+	now := time.Date(2013, 9, 13, 15, 8, 2, 0, time.UTC)
+	var c collect
+	m := NewMail(&c, func() time.Time { return now })
+	m.Subject(23456, strings.Repeat("long ", 50))
+	c.b = c.b[:0]
+	m.DCIDClose(12345)
+	now = now.Add(5 * time.Second)
+	m.DCIDClose(12345)
+	if want := "Fri Sep 13 15:08:02 2013 Info: DCID 12345 close\nFri Sep 13 15:08:07 2013 Info: DCID 12345 close\n"; string(c.b) != want {
+		t.Errorf("got %q", c.b)
+	}
+}
+
+// A line costs no memory of its own.
+func TestLinesDoNotAllocate(t *testing.T) {
+	m := Discard()
+	rids := []mail.RID{0}
+	n := testing.AllocsPerRun(200, func() {
+		m.Start(6, 5)
+		m.From(6, 5, ann)
+		m.Subject(6, "a subject")
+		m.DeliveryStart(8, 6, rids, true)
+	})
+	if n > 0 {
+		t.Errorf("%v allocations for four lines", n)
+	}
+}
+
+func TestAuditLine(t *testing.T) {
+	var c collect
+	NewAudit(&c, at("2025-04-17 09:15:00")).Record(admin, "release MID 44\nforged", "ok")
+	if want := "Thu Apr 17 09:15:00 2025 Info: User admin role Administrator from 192.0.2.9 via ssh: release MID 44\\x0aforged: ok\n"; string(c.b) != want {
+		t.Errorf("got %q", c.b)
+	}
+}
+
+// FuzzHostileText calls every line with the same hostile text in every place
+// that takes text: it stays one line, printable, in UTF-8, of bounded length
+// (register E7).
+func FuzzHostileText(f *testing.F) {
+	for _, s := range []string{"a", "x\r\nMon Apr  7 09:15:00 2025 Info: MID 1 released from all quarantines", "\x00\x1b[2J\x7f", "\u2028\u2029\u0085",
+		"exe.\u202egpj", "\u2066a\u2069\u200f\u061c\ufeff", "\xff\xc3", "'\"\\", strings.Repeat("ü", 2000), strings.Repeat("\x00", 4000)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var c collect
+		m := reflect.ValueOf(NewMail(&c, at("2025-04-07 09:15:00")))
+		for i := range m.NumMethod() {
+			c.b = c.b[:0]
+			m.Method(i).Call(hostileArguments(m.Method(i).Type(), s))
+			checkLine(t, m.Type().Method(i).Name, c.b)
+		}
+		c.b = c.b[:0]
+		NewAudit(&c, at("2025-04-07 09:15:00")).Record(mail.Principal{Name: s, Role: mail.Role(s), From: s, Via: s}, s, s)
+		checkLine(t, "Audit", c.b)
+	})
+}
+
+func hostileArguments(typ reflect.Type, s string) []reflect.Value {
+	args := make([]reflect.Value, typ.NumIn())
+	for i := range args {
+		switch in := typ.In(i); in {
+		case reflect.TypeFor[mail.Address]():
+			args[i] = reflect.ValueOf(mail.Address{Local: s, Domain: s})
+		case reflect.TypeFor[mail.Principal]():
+			args[i] = reflect.ValueOf(mail.Principal{Name: s, From: s})
+		case reflect.TypeFor[[]string]():
+			args[i] = reflect.ValueOf(make([]string, 100))
+			for k := range 100 {
+				args[i].Index(k).SetString(s)
+			}
+		case reflect.TypeFor[string]():
+			args[i] = reflect.ValueOf(s)
+		default:
+			args[i] = reflect.Zero(in)
+		}
+	}
+	return args
+}
+
+func checkLine(t *testing.T, name string, b []byte) {
+	t.Helper()
+	text, ended := strings.CutSuffix(string(b), "\n")
+	if !ended || !strings.HasPrefix(text, "Mon Apr  7 09:15:00 2025 ") {
+		t.Fatalf("%s: not one whole line: %q", name, b)
+	}
+	if !utf8.ValidString(text) || len(text) > 100<<10 {
+		t.Fatalf("%s: %d bytes, valid UTF-8 %v", name, len(text), utf8.ValidString(text))
+	}
+	for _, r := range text {
+		if unicode.IsControl(r) || r == 0x2028 || r == 0x2029 || unicode.Is(unicode.Bidi_Control, r) {
+			t.Fatalf("%s: %U in %q", name, r, text)
+		}
+	}
+}
