@@ -208,9 +208,7 @@ func (d *Draft) Abort() {
 
 func (d *Draft) end() {
 	d.ended = true
-	if cap(*d.buf) <= 64<<10 { // a few large ones must not stay for ever
-		*d.buf = (*d.buf)[:0]
-		d.s.bufs.Put(d.buf)
-	}
+	*d.buf = (*d.buf)[:0]
+	d.s.bufs.Put(d.buf)
 	d.buf = nil
 }

@@ -9,20 +9,31 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// guardFS stands between the engine and the file system for one failure that
-// the engine does not survive: when it changes over to a new log file and
-// cannot close the old or make the new one, it panics with its own mutex in
-// the wrong state, and the Go runtime ends the process at once, without a log
-// line. Here the failure is reported like any other fatal one, and the engine
-// waits at that place for the end that OnFatal brings.
+// guardFS stands between the engine and the file system for two things that
+// crash tests and fault injection found in Pebble 2.1.7.
 //
-// To be removed when Pebble (2.1.7: DB.rotateWAL) reports it through its logger.
+// One: when the engine changes over to a new log file and cannot close the old
+// or make the new one, it panics with its own mutex in the wrong state, and
+// the Go runtime ends the process at once, without a log line. Here the
+// failure is reported like any other fatal one, and the engine waits at that
+// place for the end that OnFatal brings. To be removed when DB.rotateWAL
+// reports it through the logger.
+//
+// Two: the marker that names the current MANIFEST is made before the
+// directory was synced with that MANIFEST's name in it. A power cut may keep
+// the one name and lose the other, and nothing can be opened any more; ext4
+// keeps the order, POSIX does not promise it. Here the directory is synced
+// before a marker is made or removed. To be removed when versionSet syncs the
+// directory before it moves the marker.
 type guardFS struct {
 	vfs.FS
 	s *Spool
 }
 
 func (g guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := g.beforeMarker(name); err != nil {
+		return nil, err
+	}
 	f, err := g.FS.Create(name, c)
 	return g.file(name, f, err)
 }
@@ -30,6 +41,30 @@ func (g guardFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 func (g guardFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := g.FS.ReuseForWrite(oldname, newname, c)
 	return g.file(newname, f, err)
+}
+
+// Remove deletes a file.
+func (g guardFS) Remove(name string) error {
+	if err := g.beforeMarker(name); err != nil {
+		return err
+	}
+	return g.FS.Remove(name)
+}
+
+// beforeMarker syncs the directory of a marker.
+func (g guardFS) beforeMarker(name string) error {
+	if !strings.HasPrefix(g.FS.PathBase(name), "marker.") {
+		return nil
+	}
+	d, err := g.FS.OpenDir(g.FS.PathDir(name))
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if e := d.Close(); err == nil {
+		err = e
+	}
+	return err
 }
 
 func (g guardFS) OpenDir(name string) (vfs.File, error) {

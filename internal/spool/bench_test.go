@@ -1,0 +1,216 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"lazaret/internal/mail"
+	"lazaret/internal/queue"
+)
+
+// benchItem is a plain message.
+func benchItem() *queue.Item {
+	it := sample(0)
+	it.Accepted = time.Now()
+	return it
+}
+
+func onDisk(b testing.TB) *Spool {
+	return open(b, nil, func(o *Options) { o.Dir = b.TempDir(); o.MemTable = 0; o.MinBytes = 1 })
+}
+
+func cpu() time.Duration {
+	var r syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
+// BenchmarkAccept is durable acceptance: content and record, synced, by 1, 16
+// and 64 sessions.
+func BenchmarkAccept(b *testing.B) {
+	for _, size := range []int{4 << 10, 64 << 10} {
+		for _, writers := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("%dKiB/%d", size>>10, writers), func(b *testing.B) {
+				s := onDisk(b)
+				defer s.Close()
+				body := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
+				run(b, writers, func() {
+					if err := store(b, s, body, benchItem()); err != nil {
+						b.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// run spreads b.N calls over workers and reports rate and CPU.
+func run(b *testing.B, workers int, f func()) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	began, used := time.Now(), cpu()
+	for range workers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				f()
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "msg/s")
+	b.ReportMetric(float64((cpu()-used).Microseconds())/float64(b.N), "cpu-us/msg")
+}
+
+type pass struct{}
+
+func (pass) Process(context.Context, *queue.Item, queue.Opener) (queue.Routing, error) {
+	return queue.Routing{}, nil
+}
+
+// null is a courier that reads each message and throws it away.
+type null struct{ done chan struct{} }
+
+func (n null) Run(ctx context.Context, _ queue.Dest, f *queue.Feed) {
+	for {
+		t, ok := f.Next(ctx)
+		if !ok {
+			return
+		}
+		r, err := t.Open()
+		if err == nil {
+			_, err = r.(io.WriterTo).WriteTo(io.Discard)
+			r.Close()
+		}
+		if err != nil {
+			t.Done(nil)
+			continue
+		}
+		t.Done([]queue.Outcome{{State: queue.Delivered, Code: 250}})
+		n.done <- struct{}{}
+	}
+}
+
+type quiet struct{ faults }
+
+func (*quiet) Finished(mail.MID, bool)                                                 {}
+func (*quiet) Deleted(mail.MID, []mail.RID)                                            {}
+func (*quiet) Suspended(string)                                                        {}
+func (*quiet) Bounced(mail.DCID, mail.MID, mail.RID, string, string, string, []string) {}
+
+// BenchmarkPassThrough is the whole queue: accepted and durable, judged,
+// delivered to a courier that throws away, removed.
+func BenchmarkPassThrough(b *testing.B) {
+	for _, writers := range []int{1, 20, 100} {
+		b.Run(fmt.Sprint(writers), func(b *testing.B) {
+			s := onDisk(b)
+			defer s.Close()
+			done := make(chan struct{}, 1024)
+			q, err := queue.New(queue.Options{Store: s, Processor: pass{}, Log: &quiet{},
+				Courier: func(queue.Dest) queue.Courier { return null{done} }})
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			ended := make(chan error)
+			go func() { ended <- q.Run(ctx) }()
+			all := make(chan struct{})
+			go func() {
+				for range b.N {
+					<-done
+				}
+				close(all)
+			}()
+			body := bytes.Repeat([]byte("0123456789abcde\n"), 256)
+			run(b, writers, func() {
+				it := benchItem()
+				if err := store(b, s, body, it); err != nil {
+					b.Error(err)
+				}
+				q.Add(it)
+			})
+			<-all
+			cancel()
+			<-ended
+		})
+	}
+}
+
+// What waits costs little memory: 100,000 messages behind a host that is down.
+// The goal is 300 bytes a message with a million; the engine's write buffer and
+// the whole messages kept are fixed and stand apart.
+func TestMemoryOfWaitingMessages(t *testing.T) {
+	const n = 100_000
+	s := onDisk(t)
+	defer s.Close()
+	q, err := queue.New(queue.Options{Store: s, Processor: pass{}, Log: &quiet{}, MaxLoaded: 256,
+		Suspended: []string{queue.AllHosts}, Courier: func(queue.Dest) queue.Courier { return null{} }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- q.Run(ctx) }()
+	before := s.heap()
+	b := s.db.NewBatch()
+	for i := range n { // one batch: the test is about memory, not about the disk
+		it := benchItem()
+		it.MID = mail.MID(i + 1)
+		key := midKey(keyRecord, it.MID)
+		b.Set(key, appendRecord(nil, key, it), nil)
+	}
+	if err := s.commit(b, true); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	for i := range n {
+		q.Enqueue(mail.MID(i + 1))
+	}
+	for q.WorkCount() > 0 {
+		runtime.Gosched()
+	}
+	each := float64(s.heap()-before) / n
+	if g := q.Gauges(); g.ActiveRecipients != n || g.OldestMID != 1 {
+		t.Errorf("%+v", g)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	t.Logf("%.0f bytes of heap for each of %d waiting messages", each, n)
+	if each > 300 {
+		t.Error("more than 300 bytes a message")
+	}
+	began := time.Now()
+	q, _ = queue.New(queue.Options{Store: s, Processor: pass{}, Log: &quiet{}, Suspended: []string{queue.AllHosts},
+		Courier: func(queue.Dest) queue.Courier { return null{} }})
+	if err := q.Recover(ctx); err != context.Canceled && err == nil {
+		t.Error("Recover goes on after its context ended")
+	}
+	if err := q.Recover(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if g := q.Gauges(); g.ActiveRecipients != n {
+		t.Errorf("after a restart: %+v", g)
+	}
+	t.Logf("recovered in %v", time.Since(began))
+}
+
+// heap is the heap in use without the engine's write buffer and cache.
+func (s *Spool) heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	e := s.db.Metrics()
+	return int64(m.HeapAlloc) - int64(e.MemTable.Size) - int64(e.MemTable.ZombieSize) - e.BlockCache.Size
+}
