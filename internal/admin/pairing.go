@@ -21,58 +21,38 @@ import (
 const relayList = "RELAYLIST"
 
 // Paired is a gateway's side of the link: the two questions of the manager.
-type Paired struct {
-	Store *config.Store
-	Pins  func() []string       // of this appliance's CPQ certificate
-	Addr  func() netip.AddrPort // where cpq_listener listens, or would
+type Paired interface {
+	// Pair takes a manager in and commits at once: the manager's administrator
+	// has shown an administrator's password of ours, and waits for the answer.
+	Pair(ctx context.Context, p mail.Principal, r peer.PairRequest) (peer.PairReply, error)
+	Location() (peer.Location, error)
 }
 
-// Commands gives the machine commands; they print one line of JSON each.
-func (g Paired) Commands() []Command {
+// MachineCommands gives the hidden commands of a gateway; they print one line
+// of JSON each.
+func MachineCommands(g Paired) []Command {
+	locate := func(_ context.Context, c *Call) error {
+		l, err := g.Location()
+		if err != nil {
+			return err
+		}
+		return printJSON(c, l)
+	}
+	pair := func(ctx context.Context, c *Call) error {
+		r, err := peer.DecodePairRequest(c.Take())
+		if err != nil {
+			return err
+		}
+		reply, err := g.Pair(ctx, c.Principal, r)
+		if err != nil {
+			return err
+		}
+		return printJSON(c, reply)
+	}
 	return []Command{
-		{Name: peer.LocateCommand, Summary: "Say where released mail is taken", Usage: "cpqlocate", Right: auth.CommandClient, Hidden: true, Run: g.locate},
-		{Name: peer.PairCommand, Summary: "Accept a manager", Usage: "cpqpair REQUEST", Right: auth.UserConfig, Hidden: true, MaxArgs: 1, Run: g.pair},
+		{Name: peer.LocateCommand, Summary: "Say where released mail is taken", Usage: "cpqlocate", Right: auth.CommandClient, Hidden: true, Run: locate},
+		{Name: peer.PairCommand, Summary: "Accept a manager", Usage: "cpqpair REQUEST", Right: auth.UserConfig, Hidden: true, MaxArgs: 1, Run: pair},
 	}
-}
-
-func (g Paired) location() (peer.Location, error) {
-	c := g.Store.Committed()
-	l := c.Listener(listener.CPQName)
-	if l == nil {
-		return peer.Location{}, errs.New(errs.NotFound, "this appliance has no %s", listener.CPQName)
-	}
-	return peer.Location{Version: peer.Version, Serial: c.Serial, Interface: l.Interface, Addr: g.Addr()}, nil
-}
-
-func (g Paired) locate(_ context.Context, c *Call) error {
-	l, err := g.location()
-	if err != nil {
-		return err
-	}
-	return printJSON(c, l)
-}
-
-// pair takes a manager in and commits at once: the manager's administrator has
-// shown an administrator's password of ours, and waits for the answer.
-func (g Paired) pair(_ context.Context, c *Call) error {
-	r, err := peer.DecodePairRequest(c.Take())
-	if err != nil {
-		return err
-	}
-	user := ""
-	err = g.Store.Update(c.Principal, "pair with manager "+r.Name+" ("+r.Serial+") at "+r.CPQ, func(next *config.Config) (err error) {
-		user, err = AcceptManager(next, r)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	l, err := g.location()
-	if err != nil {
-		return err
-	}
-	conf := g.Store.Committed()
-	return printJSON(c, peer.PairReply{Version: peer.Version, Serial: conf.Serial, Name: conf.Hostname, Pins: g.Pins(), User: user, Location: l})
 }
 
 func printJSON(c *Call, v any) error {
@@ -82,26 +62,6 @@ func printJSON(c *Call, v any) error {
 	}
 	c.Printf("%s\n", b)
 	return nil
-}
-
-// AcceptManager puts a manager into a gateway's configuration: quarantined mail
-// goes to it, its command client may log in for its few questions, and its
-// address may connect to cpq_listener. Doing so again replaces what was there.
-func AcceptManager(c *config.Config, r peer.PairRequest) (user string, err error) {
-	if err := r.Check(); err != nil {
-		return "", err
-	}
-	at, err := netip.ParseAddrPort(r.CPQ)
-	if err != nil {
-		return "", errs.Wrap(errs.Invalid, err, "the manager's address")
-	}
-	c.CPQ.Managers = slices.DeleteFunc(c.CPQ.Managers, func(m config.Mgr) bool { return m.Serial == r.Serial })
-	c.CPQ.Managers = append(c.CPQ.Managers, config.Mgr{Serial: r.Serial, Name: r.Name, Addr: r.CPQ, Pins: r.Pins})
-	c.CPQ.Enabled = true
-	user = "cpq-" + strings.ToLower(r.Serial)
-	c.Users = slices.DeleteFunc(c.Users, func(u config.User) bool { return u.Name == user })
-	c.Users = append(c.Users, config.User{Name: user, FullName: "Command client of " + r.Name, Group: string(mail.CommandClient), Keys: []string{r.Key}})
-	return user, admitPeer(c, at.Addr(), r.Name)
 }
 
 // AddAppliance puts a gateway that was paired with into a manager's configuration.
