@@ -1,0 +1,331 @@
+package store
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+	"lazaret/internal/queue"
+)
+
+// Releases is the store of the manager's queue: its messages are release
+// decisions. Their content is that of the held message and is never copied; a
+// row in intent makes one live.
+type Releases struct{ s *Store }
+
+// Releases gives the store of the queue on the same database.
+func (s *Store) Releases() *Releases { return &Releases{s} }
+
+// intent is a row of that table.
+type intent struct {
+	mid    mail.MID
+	action mail.ActionKey
+	cause  string
+	actor  string
+	at     time.Time
+	state  queue.MessageState
+	tries  int
+}
+
+// Scan implements queue.Store. A release can go to one destination only, so
+// what waited for judgement when the last life ended is given as judged: a
+// million releases are taken up without a million judgements.
+func (q *Releases) Scan(ctx context.Context, fn func(*queue.Item) error) error {
+	s := q.s
+	err := s.do(ctx, true, func(t *tx) error {
+		return t.exec("UPDATE intent SET qstate = $1, tries = 0 WHERE qstate = $2", int(queue.Routed), int(queue.Work))
+	})
+	if err != nil {
+		return err
+	}
+	for after := mail.MID(0); ; {
+		list, err := s.intents(ctx, "mid > $1 ORDER BY mid LIMIT 500", int64(after))
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for i := range list {
+			after = list[i].mid
+			it, err := s.item(ctx, &list[i])
+			if errs.Is(err, errs.Damaged) {
+				err = q.SetAside(ctx, after, err)
+			} else if err == nil {
+				err = fn(it)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *Store) intents(ctx context.Context, cond string, arg any) (out []intent, err error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT mid, action, cause, actor, at, qstate, tries FROM intent WHERE "+cond, arg)
+	if err != nil {
+		return nil, sqlError(err, "reading releases")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var in intent
+		var at int64
+		if err := rows.Scan(&in.mid, &in.action, &in.cause, &in.actor, &at, &in.state, &in.tries); err != nil {
+			return nil, sqlError(err, "reading releases")
+		}
+		in.at = fromMS(at)
+		out = append(out, in)
+	}
+	return out, sqlError(rows.Err(), "reading releases")
+}
+
+// Load implements queue.Store.
+func (q *Releases) Load(ctx context.Context, mid mail.MID) (*queue.Item, error) {
+	list, err := q.s.intents(ctx, "mid = $1", int64(mid))
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errs.New(errs.NotFound, "MID %s is not being released", mid)
+	}
+	return q.s.item(ctx, &list[0])
+}
+
+// item puts together what the queue knows of a release.
+func (s *Store) item(ctx context.Context, in *intent) (*queue.Item, error) {
+	r, err := s.one(ctx, in.mid)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, errs.New(errs.Damaged, "release of MID %s: there is no such message", in.mid)
+	}
+	it := &queue.Item{MID: r.MID, Key: r.Key, State: in.state, From: r.Envelope.From, EightBit: r.Envelope.EightBit, Size: r.Size,
+		Hash: r.Hash, Accepted: in.at, Origin: r.Origin, Subject: r.Subject, MessageID: r.MessageID, Prepend: r.Prepend,
+		Tries: in.tries, Recipients: make([]queue.Recipient, len(r.Envelope.To)),
+		Release: &queue.Release{Action: in.action, Gateway: r.Gateway, ManagerMID: r.MID, GatewayMID: r.GatewayMID,
+			Cause: in.cause, By: in.actor}}
+	for i, a := range r.Envelope.To {
+		it.Recipients[i] = queue.Recipient{RID: mail.RID(i), Address: a, Dest: queue.Dest{Name: queue.CPQReleaseHost, Lane: r.Gateway}}
+	}
+	return it, s.recipients(ctx, it)
+}
+
+// recipients fills in where each recipient stands.
+func (s *Store) recipients(ctx context.Context, it *queue.Item) error {
+	rows, err := s.read.QueryContext(ctx, "SELECT rid, qstate, attempts, next, reply FROM release_recipient WHERE mid = $1 ORDER BY rid", int64(it.MID))
+	if err != nil {
+		return sqlError(err, "reading releases")
+	}
+	defer rows.Close()
+	n := 0
+	for ; rows.Next(); n++ {
+		var rid int
+		var next int64
+		var r queue.Recipient
+		if err := rows.Scan(&rid, &r.State, &r.Attempts, &next, &r.Reply); err != nil {
+			return sqlError(err, "reading releases")
+		}
+		if rid != n || rid >= len(it.Recipients) {
+			return errs.New(errs.Damaged, "release of MID %s: recipient %d is not one of the message", it.MID, rid)
+		}
+		to := &it.Recipients[rid]
+		to.State, to.Attempts, to.Next, to.Reply = r.State, r.Attempts, fromMS(next), r.Reply
+	}
+	if err := rows.Err(); err != nil {
+		return sqlError(err, "reading releases")
+	}
+	if n != len(it.Recipients) {
+		return errs.New(errs.Damaged, "release of MID %s: %d of %d recipients are recorded", it.MID, n, len(it.Recipients))
+	}
+	return nil
+}
+
+// Open implements queue.Store.
+func (q *Releases) Open(ctx context.Context, mid mail.MID) (io.ReadCloser, error) {
+	s := q.s
+	r, err := s.one(ctx, mid)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil || r.State.Final() {
+		return nil, errs.New(errs.NotFound, "MID %s has no content any more", mid)
+	}
+	if r.Content == "" {
+		return nil, errs.New(errs.Damaged, "MID %s: the record of its content is missing", mid)
+	}
+	c, err := s.opt.Contents.Open(ctx, r.Content)
+	if errs.Is(err, errs.NotFound) {
+		if r, again := s.one(ctx, mid); again == nil && r != nil && !r.State.Final() {
+			return nil, errs.Wrap(errs.Damaged, err, "MID %s", mid)
+		}
+	}
+	return c, err
+}
+
+// Apply implements queue.Store.
+func (q *Releases) Apply(ctx context.Context, u queue.Update) error {
+	s := q.s
+	if len(u.Add) > 0 {
+		return errs.New(errs.Invalid, "the queue of a manager makes no copies")
+	}
+	final := make(map[mail.MID]*queue.Item, len(u.Final))
+	for _, it := range u.Final {
+		final[it.MID] = it
+	}
+	now := s.now()
+	return s.do(ctx, u.Durable, func(t *tx) error {
+		if u.Durable && len(u.Save)+len(u.Remove)+len(u.Receipts) == 0 {
+			return t.flush() // a transaction that writes nothing flushes nothing
+		}
+		for _, it := range u.Save {
+			if err := t.saveItem(it, now); err != nil {
+				return err
+			}
+		}
+		for i := range u.Receipts {
+			if err := t.receipt(&u.Receipts[i]); err != nil {
+				return err
+			}
+		}
+		for _, mid := range u.Remove {
+			if err := t.finish(mid, final[mid], now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// flush makes the commit write, so that it takes all earlier ones to stable
+// storage.
+func (t *tx) flush() error {
+	return t.exec(`INSERT INTO meta (name, value) VALUES ('flush', x'') ON CONFLICT (name) DO UPDATE SET value = excluded.value`)
+}
+
+// saveItem writes the state of a release and of its recipients.
+func (t *tx) saveItem(it *queue.Item, now time.Time) error {
+	n, err := t.execN("UPDATE intent SET qstate = $1, tries = $2 WHERE mid = $3", int(it.State), it.Tries, int64(it.MID))
+	if err != nil || n == 0 {
+		return err // n == 0: it is over
+	}
+	return t.saveRecipients(it, now)
+}
+
+// delivery translates the queue's view into what the quarantine shows.
+func delivery(s queue.RecipientState) quarantine.DeliveryState {
+	switch s {
+	case queue.Delivered:
+		return quarantine.Taken
+	case queue.Bounced, queue.Deleted:
+		return quarantine.FailedThere
+	}
+	return quarantine.Queued
+}
+
+const deletedFromQueue = "deleted from the queue by an operator"
+
+func (t *tx) saveRecipients(it *queue.Item, now time.Time) error {
+	for i := range it.Recipients {
+		r := &it.Recipients[i]
+		reply := r.Reply
+		if r.State == queue.Deleted {
+			reply = deletedFromQueue
+		}
+		err := t.exec(`UPDATE release_recipient SET qstate = $1, attempts = $2, next = $3, reply = $4, state = $5, at = $6
+			WHERE mid = $7 AND rid = $8 AND (qstate <> $1 OR attempts <> $2 OR reply <> $4 OR next <> $3)`,
+			int(r.State), r.Attempts, ms(r.Next), reply, int(delivery(r.State)), now.UnixMilli(), int64(it.MID), i)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receipt notes the message's new number at the gateway for the recipients that
+// were taken with it.
+func (t *tx) receipt(r *queue.Receipt) error {
+	remote, err := mail.ParseMID(r.Remote)
+	if err != nil {
+		remote = 0 // taken all the same; the reply is kept as it came
+	}
+	for i := range r.Item.Recipients {
+		if r.Item.Recipients[i].State != queue.Delivered {
+			continue
+		}
+		err := t.exec(`UPDATE release_recipient SET state = $1, qstate = $2, remote = $3, reply = $4, at = $5
+			WHERE mid = $6 AND rid = $7 AND remote = 0`,
+			int(quarantine.Taken), int(queue.Delivered), int64(remote), r.Reply, ms(r.At), int64(r.Item.MID), i)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish ends a release. Taken by the gateway for everybody it was for: the
+// message is released and its content goes. Refused for anybody: it has failed
+// and is kept for another decision. Deleted from the queue for everybody: that
+// was the decision.
+func (t *tx) finish(mid mail.MID, it *queue.Item, now time.Time) error {
+	n, err := t.execN("DELETE FROM intent WHERE mid = $1", int64(mid))
+	if err != nil || n == 0 {
+		return err // n == 0: done before
+	}
+	if it != nil {
+		if err := t.saveRecipients(it, now); err != nil {
+			return err
+		}
+	}
+	var taken, refused int64
+	if _, err := t.row("SELECT COALESCE(SUM(CASE WHEN qstate = $1 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN qstate = $2 THEN 1 ELSE 0 END), 0) FROM release_recipient WHERE mid = $3",
+		[]any{int(queue.Delivered), int(queue.Bounced), int64(mid)}, &taken, &refused); err != nil {
+		return err
+	}
+	to := quarantine.Gone
+	switch {
+	case refused > 0:
+		to = quarantine.Failed
+	case taken == 0:
+		to = quarantine.Removed
+	}
+	return t.end(mid, to, now)
+}
+
+// end moves a message that was leaving.
+func (t *tx) end(mid mail.MID, to quarantine.State, now time.Time) error {
+	var state int
+	var hash []byte
+	ok, err := t.row("SELECT state, hash FROM message WHERE mid = $1", []any{int64(mid)}, &state, &hash)
+	if err != nil || !ok {
+		return err
+	}
+	next, err := quarantine.State(state).To(to)
+	if err != nil {
+		return errs.Context(err, "MID %s", mid)
+	}
+	err = t.exec("UPDATE message SET state = $1, changed = $2, version = version + 1 WHERE mid = $3", int(next), now.UnixMilli(), int64(mid))
+	if err != nil || !next.Final() {
+		return err
+	}
+	return t.unlink(hash)
+}
+
+// SetAside implements queue.Store: a release that cannot be carried out has
+// failed. The message stays, with the cause for all to see.
+func (q *Releases) SetAside(ctx context.Context, mid mail.MID, cause error) error {
+	s := q.s
+	now := s.now()
+	return s.do(ctx, true, func(t *tx) error {
+		n, err := t.execN("DELETE FROM intent WHERE mid = $1", int64(mid))
+		if err != nil || n == 0 {
+			return err
+		}
+		err = t.exec("UPDATE release_recipient SET state = $1, qstate = $2, reply = $3, at = $4 WHERE mid = $5 AND qstate <> $6",
+			int(quarantine.FailedThere), int(queue.Bounced), cause.Error(), now.UnixMilli(), int64(mid), int(queue.Delivered))
+		if err != nil {
+			return err
+		}
+		return t.end(mid, quarantine.Failed, now)
+	})
+}

@@ -1,0 +1,217 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+)
+
+// columns of a record, read by scanRecord.
+const columns = `m.mid, m.key, m.gateway, m.gateway_name, m.gateway_mid, m.hash, m.size, m.sender, m.recipients, m.subject,
+	m.display, m.message_id, m.detail, m.accepted, m.received, m.changed, m.state, m.version, m.actions, COALESCE(c.object, '')`
+
+const fromMessage = " FROM message m LEFT JOIN content c ON c.hash = m.hash "
+
+// maxIn is the most numbers in one IN list.
+const maxIn = 500
+
+// Load implements quarantine.Store.
+func (s *Store) Load(ctx context.Context, mids []mail.MID) ([]*quarantine.Record, error) {
+	found := make(map[mail.MID]*quarantine.Record, len(mids))
+	for rest := mids; len(rest) > 0; {
+		n := min(len(rest), maxIn)
+		list, args := inList(rest[:n])
+		got, err := s.query(ctx, "SELECT "+columns+fromMessage+"WHERE m.mid IN "+list, args)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range got {
+			found[r.MID] = r
+		}
+		rest = rest[n:]
+	}
+	out := make([]*quarantine.Record, 0, len(found))
+	for _, mid := range mids {
+		if r := found[mid]; r != nil {
+			out = append(out, r)
+			delete(found, mid)
+		}
+	}
+	return out, nil
+}
+
+// inList writes numbers into the text: they are ours, and a list is none of
+// the few statements worth preparing.
+func inList(mids []mail.MID) (string, []any) {
+	var b strings.Builder
+	for i, m := range mids {
+		b.WriteString(",("[btoi(i == 0):][:1])
+		b.WriteString(m.String())
+	}
+	return b.String() + ")", nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// query reads records with all that belongs to them, as of one moment.
+func (s *Store) query(ctx context.Context, query string, args []any) (out []*quarantine.Record, err error) {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, sqlError(err, "reading the database")
+	}
+	defer tx.Rollback()
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, sqlError(err, "reading the database")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		r, err := scanRecord(rows)
+		if err != nil {
+			return nil, sqlError(err, "reading a record")
+		}
+		out = append(out, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, sqlError(err, "reading the database")
+	}
+	if err := rows.Close(); err != nil {
+		return nil, sqlError(err, "reading the database")
+	}
+	return out, complete(ctx, tx, out)
+}
+
+func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
+	r := new(quarantine.Record)
+	var hash []byte
+	var mid, gmid, accepted, received, changed int64
+	var key, sender, recipients, det, object string
+	var state int
+	err := rows.Scan(&mid, &key, &r.Gateway, &r.GatewayName, &gmid, &hash, &r.Size, &sender, &recipients, &r.Subject,
+		&r.Display, &r.MessageID, &det, &accepted, &received, &changed, &state, &r.Version, &r.Actions, &object)
+	if err != nil {
+		return nil, err
+	}
+	r.MID, r.Key, r.GatewayMID = mail.MID(mid), mail.Key(key), mail.MID(gmid)
+	r.Accepted, r.Received, r.Changed = fromMS(accepted), fromMS(received), fromMS(changed)
+	r.State, r.Content = quarantine.State(state), quarantine.ContentID(object)
+	if r.State.Final() {
+		r.Content = "" // another message may have the same content; this one has none any more
+	}
+	if copy(r.Hash[:], hash) != len(r.Hash) {
+		return nil, errs.New(errs.Damaged, "message %s: its hash has %d bytes", r.MID, len(hash))
+	}
+	var d detail
+	if err := json.Unmarshal([]byte(det), &d); err != nil {
+		return nil, errs.Wrap(errs.Damaged, err, "message %s", r.MID)
+	}
+	r.Envelope.EightBit, r.Policy, r.Direction, r.Prepend, r.Origin = d.EightBit, d.Policy, d.Direction, d.Prepend, d.Origin
+	if r.Envelope.From, err = mail.ParseAddress(sender); err == nil {
+		r.Envelope.To, err = splitAddresses(recipients)
+	}
+	return r, errs.Wrap(errs.Damaged, err, "message %s", r.MID)
+}
+
+// complete reads memberships and releases of records.
+func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error {
+	if len(list) == 0 {
+		return nil
+	}
+	by := make(map[int64]*quarantine.Record, len(list))
+	mids := make([]mail.MID, len(list))
+	for i, r := range list {
+		by[int64(r.MID)], mids[i] = r, r.MID
+	}
+	in, _ := inList(mids)
+	err := each(ctx, tx, "SELECT mid, quarantine, reason, state, entered, exit, gone, cause, actor FROM membership WHERE mid IN "+in+
+		" ORDER BY mid, pos", func(rows *sql.Rows) error {
+		var mid, entered, exit, gone int64
+		var m quarantine.Membership
+		if err := rows.Scan(&mid, &m.Quarantine, &m.Reason, &m.State, &entered, &exit, &gone, &m.Cause, &m.By); err != nil {
+			return err
+		}
+		m.Entered, m.Exit, m.Left = fromMS(entered), fromMS(exit), fromMS(gone)
+		by[mid].Memberships = append(by[mid].Memberships, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return each(ctx, tx, "SELECT mid, rid, address, state, reply, remote, at FROM release_recipient WHERE mid IN "+in+
+		" ORDER BY mid, rid", func(rows *sql.Rows) error {
+		var mid, remote, at int64
+		var address string
+		var d quarantine.Delivery
+		if err := rows.Scan(&mid, &d.RID, &address, &d.State, &d.Reply, &remote, &at); err != nil {
+			return err
+		}
+		a, err := mail.ParseAddress(address)
+		if err != nil {
+			return errs.Wrap(errs.Damaged, err, "message %d", mid)
+		}
+		d.Recipient, d.Remote, d.At = a, mail.MID(remote), fromMS(at)
+		by[mid].Release = append(by[mid].Release, d)
+		return nil
+	})
+}
+
+func each(ctx context.Context, tx *sql.Tx, query string, fn func(*sql.Rows) error) error {
+	rows, err := tx.QueryContext(ctx, query)
+	if err != nil {
+		return sqlError(err, "reading the database")
+	}
+	for rows.Next() {
+		if err := fn(rows); err != nil {
+			return errors.Join(sqlError(err, "reading the database"), rows.Close())
+		}
+	}
+	return sqlError(errors.Join(rows.Err(), rows.Close()), "reading the database")
+}
+
+// Counts implements quarantine.Store.
+func (s *Store) Counts(ctx context.Context) (out []quarantine.Count, err error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT quarantine, messages, bytes, newest FROM tally WHERE messages > 0 OR newest > 0 ORDER BY quarantine")
+	if err != nil {
+		return nil, sqlError(err, "counting messages")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c quarantine.Count
+		var newest int64
+		if err := rows.Scan(&c.Quarantine, &c.Messages, &c.Bytes, &newest); err != nil {
+			return nil, sqlError(err, "counting messages")
+		}
+		c.Last = fromMS(newest)
+		out = append(out, c)
+	}
+	return out, sqlError(rows.Err(), "counting messages")
+}
+
+// Due implements quarantine.Calendar.
+func (s *Store) Due(ctx context.Context, now time.Time, limit int) (out []mail.MID, err error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT mid FROM membership WHERE state = 0 AND exit <= $1 ORDER BY exit LIMIT $2", ms(now), limit)
+	if err != nil {
+		return nil, sqlError(err, "looking for what is due")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var mid int64
+		if err := rows.Scan(&mid); err != nil {
+			return nil, sqlError(err, "looking for what is due")
+		}
+		out = append(out, mail.MID(mid))
+	}
+	return out, sqlError(rows.Err(), "looking for what is due")
+}

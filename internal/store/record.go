@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+	"lazaret/internal/queue"
+)
+
+// detail is the part of a record that nobody searches, kept as JSON.
+type detail struct {
+	EightBit  bool        `json:"eightbit,omitempty"`
+	Policy    string      `json:"policy,omitempty"`
+	Direction string      `json:"direction,omitempty"`
+	Prepend   []byte      `json:"prepend,omitempty"`
+	Origin    mail.Origin `json:"origin"`
+}
+
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMS(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n).UTC()
+}
+
+// joinAddresses puts each address between line feeds, which no address has: so
+// the beginning, the end and the whole of each can be asked for as a piece of
+// the text.
+func joinAddresses(list []mail.Address) string {
+	var b strings.Builder
+	b.WriteByte('\n')
+	for _, a := range list {
+		b.WriteString(a.String())
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func splitAddresses(s string) ([]mail.Address, error) {
+	fields := strings.Split(strings.Trim(s, "\n"), "\n")
+	out := make([]mail.Address, len(fields))
+	for i, f := range fields {
+		a, err := mail.ParseAddress(f)
+		if err != nil {
+			return nil, errs.Wrap(errs.Damaged, err, "a stored address")
+		}
+		out[i] = a
+	}
+	return out, nil
+}
+
+// Add implements quarantine.Store.
+func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, existing bool, err error) {
+	d, err := json.Marshal(detail{r.Envelope.EightBit, r.Policy, r.Direction, r.Prepend, r.Origin})
+	if err != nil {
+		return 0, false, errs.Wrap(errs.Internal, err, "writing the record of %s", r.Key)
+	}
+	recipients, folded := joinAddresses(r.Envelope.To), quarantine.Fold(r.Display)
+	err = s.do(ctx, true, func(t *tx) error {
+		mid, existing = r.MID, false
+		old, err := t.lookup(r.Key)
+		if err != nil {
+			return err
+		}
+		if old != 0 {
+			mid, existing = old, true
+			t.drop(r.Content)
+			return nil
+		}
+		err = t.exec(`INSERT INTO message (mid, key, gateway, gateway_name, gateway_mid, hash, size, sender, recipients,
+			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+			int64(r.MID), string(r.Key), r.Gateway, r.GatewayName, int64(r.GatewayMID), r.Hash[:], r.Size,
+			r.Envelope.From.String(), recipients, r.Subject, r.Display, folded, r.MessageID, string(d),
+			ms(r.Accepted), ms(r.Received), ms(r.Changed), int(r.State), int64(r.Version), int64(r.Actions))
+		if err != nil {
+			return err
+		}
+		if err := t.link(r); err != nil {
+			return err
+		}
+		return t.enter(r)
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	return mid, existing, nil
+}
+
+// lookup gives the number under which a key is or was kept, or 0.
+func (t *tx) lookup(key mail.Key) (mail.MID, error) {
+	var mid int64
+	ok, err := t.row("SELECT mid FROM message WHERE key = $1", []any{string(key)}, &mid)
+	if !ok && err == nil {
+		_, err = t.row("SELECT mid FROM known WHERE key = $1", []any{string(key)}, &mid)
+	}
+	return mail.MID(mid), err
+}
+
+// drop has an object removed after the commit.
+func (t *tx) drop(id quarantine.ContentID) {
+	if id != "" {
+		t.j.garbage = append(t.j.garbage, id)
+	}
+}
+
+// link refers to the content; one that is kept already makes the new object
+// needless.
+func (t *tx) link(r *quarantine.Record) error {
+	var object string
+	_, err := t.row(`INSERT INTO content (hash, object, size, refs) VALUES ($1, $2, $3, 1)
+		ON CONFLICT (hash) DO UPDATE SET refs = content.refs + 1 RETURNING object`,
+		[]any{r.Hash[:], string(r.Content), r.Size}, &object)
+	if err == nil && object != string(r.Content) {
+		t.drop(r.Content)
+	}
+	return err
+}
+
+// unlink ends one message's reference; the last one takes the content along.
+func (t *tx) unlink(hash []byte) error {
+	var object string
+	var refs int64
+	ok, err := t.row("UPDATE content SET refs = refs - 1 WHERE hash = $1 RETURNING object, refs", []any{hash}, &object, &refs)
+	if err != nil || !ok || refs > 0 {
+		return err
+	}
+	t.drop(quarantine.ContentID(object))
+	return t.exec("DELETE FROM content WHERE hash = $1", hash)
+}
+
+// enter writes the memberships of a new message.
+func (t *tx) enter(r *quarantine.Record) error {
+	for i := range r.Memberships {
+		m := &r.Memberships[i]
+		err := t.exec(`INSERT INTO membership (mid, pos, quarantine, reason, state, entered, exit, gone, cause, actor)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			int64(r.MID), i, m.Quarantine, m.Reason, int(m.State), ms(m.Entered), ms(m.Exit), ms(m.Left), string(m.Cause), m.By)
+		if err != nil {
+			return err
+		}
+		if m.State == quarantine.In {
+			t.count(m.Quarantine, 1, r.Size, m.Entered)
+		}
+	}
+	return nil
+}
+
+// Change implements quarantine.Store.
+func (s *Store) Change(ctx context.Context, changes []quarantine.Change) ([]bool, error) {
+	made := make([]bool, len(changes))
+	err := s.do(ctx, true, func(t *tx) error {
+		for i := range changes {
+			ok, err := t.change(&changes[i])
+			if err != nil {
+				return err
+			}
+			made[i] = ok
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// change makes one compare-and-set.
+func (t *tx) change(c *quarantine.Change) (bool, error) {
+	r := c.After
+	n, err := t.execN("UPDATE message SET state = $1, changed = $2, actions = $3, version = version + 1 WHERE mid = $4 AND version = $5",
+		int(r.State), ms(r.Changed), int64(r.Actions), int64(r.MID), int64(c.Version))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	for _, i := range c.Left {
+		m := &r.Memberships[i]
+		err := t.exec("UPDATE membership SET state = $1, gone = $2, cause = $3, actor = $4 WHERE mid = $5 AND pos = $6",
+			int(m.State), ms(m.Left), string(m.Cause), m.By, int64(r.MID), i)
+		if err != nil {
+			return false, err
+		}
+		t.count(m.Quarantine, -1, -r.Size, time.Time{})
+	}
+	if c.Intent != nil {
+		if err := t.intend(r, c.Intent); err != nil {
+			return false, err
+		}
+	}
+	if r.State.Final() {
+		return true, t.unlink(r.Hash[:])
+	}
+	return true, nil
+}
+
+// intend writes a release decision, for the queue to carry out.
+func (t *tx) intend(r *quarantine.Record, in *quarantine.Intent) error {
+	err := t.exec("INSERT INTO intent (mid, action, cause, actor, at, qstate, tries) VALUES ($1, $2, $3, $4, $5, $6, 0)",
+		int64(r.MID), string(in.Action), string(in.Cause), in.By, ms(in.At), int(queue.Work))
+	if err != nil {
+		return err
+	}
+	if err := t.exec("DELETE FROM release_recipient WHERE mid = $1", int64(r.MID)); err != nil {
+		return err
+	}
+	for i, d := range r.Release {
+		q := queue.Pending
+		if d.State == quarantine.Taken {
+			q = queue.Delivered
+		}
+		err := t.exec(`INSERT INTO release_recipient (mid, rid, address, state, reply, remote, at, qstate, attempts, next)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0)`,
+			int64(r.MID), i, d.Recipient.String(), int(d.State), d.Reply, int64(d.Remote), ms(d.At), int(q))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Forget implements quarantine.Calendar.
+func (s *Store) Forget(ctx context.Context, records, keys time.Time, limit int) (n int, err error) {
+	err = s.do(ctx, true, func(t *tx) error {
+		var e error
+		n, e = t.forget(ms(records), ms(keys), limit)
+		return e
+	})
+	return n, err
+}
+
+// forget takes whole batches with a few statements; the sub-select is the same
+// in each, as nothing else runs between them.
+func (t *tx) forget(records, keys int64, limit int) (int, error) {
+	const old = "(SELECT mid FROM message WHERE state IN (3, 5) AND changed < $1 ORDER BY changed, mid LIMIT $2)"
+	err := t.exec("INSERT INTO known (key, mid, at) SELECT key, mid, changed FROM message WHERE mid IN "+old, records, limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, table := range []string{"membership", "release_recipient"} {
+		if err := t.exec("DELETE FROM "+table+" WHERE mid IN "+old, records, limit); err != nil {
+			return 0, err
+		}
+	}
+	n, err := t.execN("DELETE FROM message WHERE mid IN "+old, records, limit)
+	if err != nil {
+		return 0, err
+	}
+	err = t.exec("DELETE FROM known WHERE key IN (SELECT key FROM known WHERE at < $1 ORDER BY at LIMIT $2)", keys, limit)
+	return int(n), err
+}

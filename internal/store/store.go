@@ -1,0 +1,156 @@
+// Package store keeps what the quarantine knows in SQL: records, memberships,
+// release decisions, keys, counters. It implements quarantine.Store and
+// quarantine.Calendar, and by Releases queue.Store for the manager's queue.
+//
+// It is not where content lies (blob), and it decides nothing: which change is
+// right is the domain's business, the store makes it or says that somebody else
+// was first.
+//
+// It promises that what returned without error is on stable storage (but for
+// updates of the queue that ask for less), that many callers at once share one
+// transaction and one flush, and that content is removed only after the last
+// record that names it is.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"hash/maphash"
+	"net/url"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/quarantine"
+	"lazaret/internal/queue"
+)
+
+var (
+	_ quarantine.Store    = (*Store)(nil)
+	_ quarantine.Calendar = (*Store)(nil)
+	_ queue.Store         = (*Releases)(nil)
+)
+
+// Options of a store.
+type Options struct {
+	Path     string              // of the SQLite file
+	Contents quarantine.Contents // where content lies
+	OnFatal  func(error)         // nothing more can be written: end the process; called at most once
+	OnFault  func(error)         // something to be logged
+	Clock    func() time.Time
+	Readers  int // read connections; 0: 4
+}
+
+// Store is one open database. Safe for concurrent use.
+type Store struct {
+	opt     Options
+	now     func() time.Time
+	read    *sql.DB
+	write   *sql.DB
+	conn    *sql.Conn // of write: the only one
+	w       writer
+	numbers numbers
+	done    chan struct{}
+	wg      sync.WaitGroup
+	once    sync.Once
+}
+
+// Open opens the database, makes or migrates it, and refuses one that a newer
+// program made.
+func Open(ctx context.Context, opt Options) (s *Store, err error) {
+	if opt.Contents == nil || opt.Path == "" {
+		return nil, errs.New(errs.Internal, "store needs a path and contents")
+	}
+	if opt.Clock == nil {
+		opt.Clock = time.Now
+	}
+	if opt.Readers <= 0 {
+		opt.Readers = 4
+	}
+	s = &Store{opt: opt, now: opt.Clock, done: make(chan struct{})}
+	s.w.jobs, s.w.gone = make(chan *job, 4*maxBatch), make(chan struct{})
+	if s.write, err = openDB(opt.Path, 1, "_txlock=immediate"); err != nil {
+		return nil, err
+	}
+	if s.conn, err = s.write.Conn(ctx); err != nil {
+		return nil, errors.Join(errs.Wrap(errs.Internal, err, "opening the database %s", opt.Path), s.write.Close())
+	}
+	if err = s.migrate(ctx); err == nil {
+		s.read, err = openDB(opt.Path, opt.Readers, "_pragma=query_only(1)")
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.conn.Close(), s.write.Close())
+	}
+	s.wg.Go(s.writeLoop)
+	if err := s.loadNumbers(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	s.wg.Go(s.numberLoop)
+	return s, nil
+}
+
+// openDB opens a pool in which every connection has the settings of stack.md
+// 3.11. WAL with FULL is one flush a commit and no reader in a writer's way.
+func openDB(path string, conns int, extra string) (*sql.DB, error) {
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
+		"&_pragma=wal_autocheckpoint(4000)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)&" + extra
+	c, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "opening the database %s", path)
+	}
+	db := sql.OpenDB(c)
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+// Close waits for what was begun and ends the store.
+func (s *Store) Close() (err error) {
+	s.once.Do(func() {
+		close(s.done)
+		s.wg.Wait()
+		err = errors.Join(s.closeStatements(), s.conn.Close(), s.write.Close())
+		if s.read != nil {
+			err = errors.Join(err, s.read.Close())
+		}
+	})
+	return err
+}
+
+func (s *Store) fault(err error) {
+	if err != nil && s.opt.OnFault != nil {
+		s.opt.OnFault(err)
+	}
+}
+
+// Known gives a question for blob.Sweep: which contents are some record's. It
+// holds a mark of eight bytes for each, for as long as the sweep takes.
+func (s *Store) Known(ctx context.Context) (func(context.Context, []quarantine.ContentID) ([]bool, error), error) {
+	seed, marks := maphash.MakeSeed(), make(map[uint64]struct{})
+	rows, err := s.read.QueryContext(ctx, "SELECT object FROM content")
+	if err != nil {
+		return nil, sqlError(err, "listing content")
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, sqlError(err, "listing content")
+		}
+		marks[maphash.String(seed, id)] = struct{}{}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, sqlError(err, "listing content")
+	}
+	return func(_ context.Context, ids []quarantine.ContentID) ([]bool, error) {
+		out := make([]bool, len(ids))
+		for i, id := range ids {
+			_, out[i] = marks[maphash.String(seed, string(id))]
+		}
+		return out, nil
+	}, nil
+}

@@ -1,0 +1,212 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(crashDir); dir != "" {
+		crashChild(dir) // never returns
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func openSQLite(t testing.TB, path string, c quarantine.Contents) *Store {
+	t.Helper()
+	s, err := Open(ctx, Options{Path: path, Contents: c, Clock: func() time.Time { return start },
+		OnFault: func(err error) { t.Error(err) }, OnFatal: func(err error) { t.Error(err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestSQLite(t *testing.T) {
+	suite(t, func(t *testing.T, c *memContents) backend {
+		return openSQLite(t, filepath.Join(t.TempDir(), "q.db"), c)
+	})
+}
+
+// Before 3.51.3 SQLite could lose data when a log was reset (stack.md, finding 6).
+func TestSQLiteVersion(t *testing.T) {
+	s := openSQLite(t, filepath.Join(t.TempDir(), "q.db"), &memContents{})
+	var n int
+	var v string
+	if err := s.read.QueryRow("SELECT sqlite_version()").Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range strings.Split(v, ".") {
+		k := 0
+		for _, c := range p {
+			k = k*10 + int(c-'0')
+		}
+		n = n*1000 + k
+	}
+	if n < 3_051_003 {
+		t.Errorf("SQLite %s is older than 3.51.3", v)
+	}
+	for db, want := range map[*sql.DB]string{s.read: "2 wal 1", s.write: "2 wal 0"} {
+		if db == s.write {
+			continue // its only connection is taken; it has the same settings but for query_only
+		}
+		var sync, mode, query string
+		for q, to := range map[string]*string{"synchronous": &sync, "journal_mode": &mode, "query_only": &query} {
+			if err := db.QueryRow("PRAGMA " + q).Scan(to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := sync + " " + mode + " " + query; got != want {
+			t.Errorf("settings %s, want %s", got, want)
+		}
+	}
+	var level int
+	if err := s.conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&level); err != nil || level != 2 {
+		t.Errorf("the writer has synchronous %d, %v", level, err)
+	}
+	if err := s.flushing(false); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&level); err != nil || level != 1 {
+		t.Errorf("unsynced: synchronous %d, %v", level, err)
+	}
+	if err := s.flushing(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&level); err != nil || level != 2 {
+		t.Errorf("synced again: synchronous %d, %v", level, err)
+	}
+}
+
+// The driver works only with exactly the libc of its own go.mod (finding 7).
+func TestLibcPin(t *testing.T) {
+	goMod := func(arg ...string) string {
+		b, err := exec.Command("go", append([]string{"list", "-m", "-f"}, arg...)...).Output()
+		if err != nil {
+			t.Skip("no go tool:", err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	b, err := os.ReadFile(goMod("{{.GoMod}}", "modernc.org/sqlite"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`modernc\.org/libc (\S+)`).FindSubmatch(b)
+	if have := goMod("{{.Version}}", "modernc.org/libc"); m == nil || string(m[1]) != have {
+		t.Errorf("modernc.org/libc is %s, the driver wants %s", have, m)
+	}
+}
+
+func TestMigrations(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "q.db")
+	c := &memContents{}
+	s := openSQLite(t, path, c)
+	r := record(t, s, c, 1, "a", "Policy")
+	add(t, s, r)
+	s.Close()
+	s = openSQLite(t, path, c)
+	if load(t, s, r.MID).Key != r.Key {
+		t.Error("the record did not survive")
+	}
+	if n := s.NextMID(); n <= r.MID {
+		t.Errorf("number %d is given again after %d", n, r.MID)
+	}
+	spoil := func(q string) error {
+		t.Helper()
+		if _, err := s.conn.ExecContext(ctx, q); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		_, err := Open(ctx, Options{Path: path, Contents: c})
+		return err
+	}
+	if err := spoil("INSERT INTO schema_version VALUES (2, 'next', 'x', 0)"); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "newer program") {
+		t.Errorf("a newer database: %v", err)
+	}
+	db, _ := openDB(path, 1, "")
+	db.Exec("DELETE FROM schema_version WHERE version = 2")
+	db.Exec("UPDATE schema_version SET sum = 'y'")
+	db.Close()
+	if _, err := Open(ctx, Options{Path: path, Contents: c}); !errs.Is(err, errs.Damaged) {
+		t.Errorf("another migration: %v", err)
+	}
+	bad := fstest.MapFS{"migration/0001_a.sqlite.sql": {}, "migration/0003_b.sqlite.sql": {}}
+	if _, err := listMigrations(bad); err == nil {
+		t.Error("a gap in the numbers was accepted")
+	}
+}
+
+// A number is given once, by many at once, over restarts, more of them than one block has.
+func TestNumbers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "q.db")
+	seen := map[mail.MID]bool{}
+	var mu sync.Mutex
+	for range 3 {
+		s := openSQLite(t, path, &memContents{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range block/2 + 100 {
+					n := s.NextMID()
+					mu.Lock()
+					if n == 0 || seen[n] {
+						t.Errorf("number %d", n)
+					}
+					seen[n] = true
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		s.Close()
+		if n := s.NextMID(); n != 0 && seen[n] {
+			t.Errorf("number %d after the end", n)
+		}
+	}
+}
+
+// A closed store says so and hangs nobody.
+func TestClosed(t *testing.T) {
+	c := &memContents{}
+	s := openSQLite(t, filepath.Join(t.TempDir(), "q.db"), c)
+	r := record(t, s, c, 1, "a", "Policy")
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			x := *r
+			if _, _, err := s.Add(ctx, &x); err != nil && !errs.Is(err, errs.Closed) {
+				t.Errorf("at the end: %v", err)
+			}
+		})
+	}
+	s.Close()
+	wg.Wait()
+	if _, _, err := s.Add(ctx, r); !errs.Is(err, errs.Closed) {
+		t.Errorf("after the end: %v", err)
+	}
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := s.do(done, true, nil); !errs.Is(err, errs.Temporary) {
+		t.Errorf("with a context that is over: %v", err)
+	}
+}

@@ -1,0 +1,308 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/quarantine"
+)
+
+// maxBatch is the most jobs in one transaction: larger ones gain nothing and
+// make the first wait for the last.
+const maxBatch = 512
+
+// job is one change of the database. run may be called again after a rollback,
+// so whatever it leaves outside of tx it must set anew each time.
+type job struct {
+	run     func(*tx) error
+	durable bool
+	garbage []quarantine.ContentID // objects that no record names once the job is committed
+	err     error
+	done    chan struct{}
+}
+
+// writer is the one goroutine that writes.
+type writer struct {
+	jobs  chan *job
+	gone  chan struct{} // closed when it has ended
+	stmts map[string]*sql.Stmt
+	relax bool  // the connection does not flush at commit now
+	dead  error // a flush failed: nothing written after it can be believed
+}
+
+// tx is the open transaction of a batch.
+type tx struct {
+	s     *Store
+	j     *job
+	tally map[string]*tally
+}
+
+type tally struct {
+	messages, bytes, newest int64
+}
+
+// do runs a change in a transaction that it may share with others, waits until
+// it is committed, and removes the content it set free. It does not look at a
+// context while it waits: whether the change was made would be unknown.
+func (s *Store) do(ctx context.Context, durable bool, run func(*tx) error) error {
+	j := &job{run: run, durable: durable, done: make(chan struct{})}
+	if err := ctx.Err(); err != nil {
+		return errs.Wrap(errs.Temporary, err, "the change was not begun")
+	}
+	select {
+	case <-s.done:
+		return errs.New(errs.Closed, "the database is closed")
+	default:
+	}
+	select {
+	case s.w.jobs <- j:
+	case <-ctx.Done():
+		return errs.Wrap(errs.Temporary, ctx.Err(), "the change was not begun")
+	case <-s.done:
+		return errs.New(errs.Closed, "the database is closed")
+	}
+	select {
+	case <-j.done:
+	case <-s.w.gone:
+		select { // the writer answers all it took; a job that it never saw stays ours
+		case <-j.done:
+		default:
+			return errs.New(errs.Closed, "the database is closed")
+		}
+	}
+	for _, id := range j.garbage {
+		if err := s.opt.Contents.Delete(context.WithoutCancel(ctx), id); err != nil {
+			s.fault(errs.Context(err, "removing content")) // the next sweep finds it
+		}
+	}
+	return j.err
+}
+
+// writeLoop commits batch after batch. While one is flushed, the next gathers:
+// the more callers, the fewer flushes for each.
+func (s *Store) writeLoop() {
+	defer close(s.w.gone)
+	batch := make([]*job, 0, maxBatch)
+	for {
+		select {
+		case j := <-s.w.jobs:
+			batch = append(batch[:0], j)
+		case <-s.done:
+			return
+		}
+	more:
+		for len(batch) < maxBatch {
+			select {
+			case j := <-s.w.jobs:
+				batch = append(batch, j)
+			default:
+				break more
+			}
+		}
+		if err := s.commit(batch); err != nil {
+			if len(batch) == 1 {
+				batch[0].err = err
+			} else {
+				s.oneByOne(batch)
+			}
+		}
+		for _, j := range batch {
+			close(j.done)
+		}
+	}
+}
+
+// oneByOne repeats a batch that failed: one job's failure is not the others'.
+func (s *Store) oneByOne(batch []*job) {
+	for _, j := range batch {
+		j.err = s.commit([]*job{j})
+	}
+}
+
+// commit runs jobs in one transaction: all of them or none.
+func (s *Store) commit(batch []*job) (err error) {
+	if s.w.dead != nil {
+		return s.w.dead
+	}
+	durable := false
+	for _, j := range batch {
+		durable = durable || j.durable
+	}
+	if err := s.flushing(durable); err != nil {
+		return err
+	}
+	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	t := &tx{s: s, tally: make(map[string]*tally)}
+	for _, j := range batch {
+		j.garbage, t.j = nil, j
+		if err = j.run(t); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = t.saveTally()
+	}
+	if err == nil {
+		err = s.exec("COMMIT")
+		s.check(err)
+	}
+	if err == nil {
+		return nil
+	}
+	for _, j := range batch {
+		j.garbage = nil
+	}
+	if rerr := s.exec("ROLLBACK"); rerr != nil && !isCode(rerr, sqlite3.SQLITE_ERROR) { // "no transaction": it was rolled back
+		return errors.Join(err, rerr)
+	}
+	return err
+}
+
+// flushing sets whether a commit flushes the log. One that does takes all
+// earlier commits with it: they stand before it in the same file.
+func (s *Store) flushing(on bool) error {
+	if s.w.relax == !on {
+		return nil
+	}
+	mode := "FULL"
+	if !on {
+		mode = "NORMAL"
+	}
+	// Not a prepared statement: this pragma acts when it is compiled.
+	if _, err := s.conn.ExecContext(context.Background(), "PRAGMA synchronous="+mode); err != nil {
+		return sqlError(err, "writing the database")
+	}
+	s.w.relax = !on
+	return nil
+}
+
+// check ends all writing when the disk failed at a commit: after a failed flush
+// the kernel takes the lost pages for written, and what is committed later
+// would stand behind a hole in the log (rule Q-2).
+func (s *Store) check(err error) {
+	if !isCode(err, sqlite3.SQLITE_IOERR) && !isCode(err, sqlite3.SQLITE_CORRUPT) {
+		return
+	}
+	s.w.dead = errs.Wrap(errs.Closed, err, "the database has stopped after a failure of the disk")
+	if s.opt.OnFatal != nil {
+		s.opt.OnFatal(s.w.dead)
+	}
+}
+
+// exec runs a statement on the writer's connection.
+func (s *Store) exec(query string, args ...any) error {
+	_, err := s.execN(query, args...)
+	return err
+}
+
+func (s *Store) execN(query string, args ...any) (int64, error) {
+	st, err := s.stmt(query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := st.Exec(args...)
+	if err != nil {
+		return 0, sqlError(err, "writing the database")
+	}
+	return r.RowsAffected()
+}
+
+// stmt gives a prepared statement; texts are constants, so there are few.
+func (s *Store) stmt(query string) (*sql.Stmt, error) {
+	if st := s.w.stmts[query]; st != nil {
+		return st, nil
+	}
+	st, err := s.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, sqlError(err, "preparing a statement")
+	}
+	if s.w.stmts == nil {
+		s.w.stmts = make(map[string]*sql.Stmt)
+	}
+	s.w.stmts[query] = st
+	return st, nil
+}
+
+func (s *Store) closeStatements() (err error) {
+	for _, st := range s.w.stmts {
+		err = errors.Join(err, st.Close())
+	}
+	return err
+}
+
+func (t *tx) exec(query string, args ...any) error { return t.s.exec(query, args...) }
+
+func (t *tx) execN(query string, args ...any) (int64, error) { return t.s.execN(query, args...) }
+
+// row reads one row; false when there is none.
+func (t *tx) row(query string, args []any, dest ...any) (bool, error) {
+	st, err := t.s.stmt(query)
+	if err != nil {
+		return false, err
+	}
+	err = st.QueryRow(args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, sqlError(err, "reading the database")
+}
+
+// count notes a change of what a quarantine holds.
+func (t *tx) count(quarantine string, messages, bytes int64, newest time.Time) {
+	c := t.tally[quarantine]
+	if c == nil {
+		c = new(tally)
+		t.tally[quarantine] = c
+	}
+	c.messages += messages
+	c.bytes += bytes
+	if !newest.IsZero() {
+		c.newest = max(c.newest, newest.UnixMilli())
+	}
+}
+
+// saveTally writes the counters once a batch.
+func (t *tx) saveTally() error {
+	for q, c := range t.tally {
+		err := t.exec(`INSERT INTO tally (quarantine, messages, bytes, newest) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (quarantine) DO UPDATE SET messages = tally.messages + excluded.messages,
+			bytes = tally.bytes + excluded.bytes,
+			newest = CASE WHEN excluded.newest > tally.newest THEN excluded.newest ELSE tally.newest END`,
+			q, c.messages, c.bytes, c.newest)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isCode compares the primary code of an SQLite error.
+func isCode(err error, code int) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == code
+}
+
+// sqlError gives a database error its kind.
+func sqlError(err error, format string, args ...any) error {
+	kind := errs.Internal
+	switch {
+	case err == nil:
+		return nil
+	case isCode(err, sqlite3.SQLITE_FULL):
+		kind = errs.Full
+	case isCode(err, sqlite3.SQLITE_BUSY), isCode(err, sqlite3.SQLITE_LOCKED),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		kind = errs.Temporary
+	case isCode(err, sqlite3.SQLITE_CORRUPT), isCode(err, sqlite3.SQLITE_NOTADB):
+		kind = errs.Damaged
+	}
+	return errs.Wrap(kind, err, format, args...)
+}
