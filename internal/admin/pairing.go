@@ -4,21 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
-	"lazaret/internal/access"
 	"lazaret/internal/auth"
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
-	"lazaret/internal/listener"
 	"lazaret/internal/mail"
 	"lazaret/internal/peer"
 )
-
-// relayList is the sender group of cpq_listener that holds the peers (reference 4.1).
-const relayList = "RELAYLIST"
 
 // Paired is a gateway's side of the link: the two questions of the manager.
 type Paired interface {
@@ -68,23 +62,7 @@ func printJSON(c *Call, v any) error {
 func AddAppliance(c *config.Config, ssh string, p peer.Paired) error {
 	c.Appliances = slices.DeleteFunc(c.Appliances, func(a config.Appliance) bool { return a.Serial == p.Serial })
 	c.Appliances = append(c.Appliances, config.Appliance{Name: p.Name, Serial: p.Serial, SSH: ssh, User: p.User, HostKey: p.HostKey, Pins: p.Pins})
-	return admitPeer(c, p.Location.Addr.Addr(), p.Name)
-}
-
-func admitPeer(c *config.Config, ip netip.Addr, name string) error {
-	l := c.Listener(listener.CPQName)
-	if l == nil {
-		return errs.New(errs.NotFound, "this appliance has no %s", listener.CPQName)
-	}
-	hat, err := access.ParseHAT(l.HAT)
-	if err != nil {
-		return err
-	}
-	if hat, err = hat.With(relayList, ip.String(), name); err != nil {
-		return err
-	}
-	l.HAT = hat.String()
-	return nil
+	return c.AdmitPeer(p.Location.Addr.Addr(), p.Name)
 }
 
 // Appliances is a manager's side: the gateways it works for.

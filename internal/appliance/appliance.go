@@ -159,6 +159,7 @@ func (a *Appliance) openState(*config.Config) (err error) {
 	if a.State, err = OpenState(a.Path("state.json")); err != nil {
 		return err
 	}
+	a.State.fault = a.Log.Fault
 	return a.State.RestoreCounters(a.Stats)
 }
 
@@ -202,6 +203,7 @@ func (a *Appliance) Failed() <-chan error { return a.fatal }
 func (a *Appliance) Close() error {
 	var all []error
 	if a.State != nil && !a.opt.Check && a.lock != nil {
+		a.State.settle()
 		all = append(all, a.State.SaveCounters(a.Stats))
 	}
 	for _, f := range a.closers {

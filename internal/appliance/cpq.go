@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 
 	"lazaret/internal/certs"
-	"lazaret/internal/config"
 )
 
 // peers gives who may be at the other end of a CPQ connection, by the
@@ -50,6 +49,3 @@ func (a *Appliance) ClientTLS(serial string) *tls.Config {
 	}
 	return check.Client()
 }
-
-// CPQListener gives the hidden listener of a configuration.
-func CPQListener(c *config.Config) *config.Listener { return c.Listener("cpq_listener") }

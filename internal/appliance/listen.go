@@ -11,21 +11,19 @@ import (
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
-	"lazaret/internal/mail"
 )
 
 // Sinks are what a role receives with.
 type Sinks struct {
-	SMTP     listener.Sink // nil on a manager
-	CPQ      listener.CPQSink
-	NextICID func() mail.ICID
+	SMTP listener.Sink // nil on a manager
+	CPQ  listener.CPQSink
 }
 
 // Listen makes the group of listeners; nothing is open yet.
 func (a *Appliance) Listen(s Sinks) error {
 	c := a.Config.Committed()
 	g, err := listener.New(listener.Options{
-		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: s.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Clock: a.Now,
+		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: a.State.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Clock: a.Now,
 	})
 	if err != nil {
 		return err

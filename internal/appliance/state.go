@@ -16,19 +16,23 @@ import (
 // saved is the form of state.json.
 type saved struct {
 	Version   int             `json:"version"`
+	ICID      uint64          `json:"icid"` // reserved up to here
+	DCID      uint64          `json:"dcid"`
 	Listeners []string        `json:"suspended_listeners,omitempty"`
 	Delivery  []string        `json:"suspended_delivery,omitempty"` // "*" is all
 	Counters  json.RawMessage `json:"counters,omitempty"`
 }
 
 // State is what an appliance remembers over a restart beside configuration and
-// mail: what is suspended, the lifetime counters. One small file, replaced
-// whole; each replacement is durable before it counts.
+// mail: connection numbers, what is suspended, the lifetime counters. One small
+// file, replaced whole; each replacement is durable before it counts.
 type State struct {
 	path string
 
-	mu   sync.Mutex
-	disk saved
+	mu    sync.Mutex
+	disk  saved
+	given numbers
+	fault func(component, text string) // nil: nowhere to say it
 }
 
 // OpenState reads the file at path, or starts anew where there is none.
@@ -46,6 +50,7 @@ func OpenState(path string) (*State, error) {
 	if s.disk.Version != 1 {
 		return nil, errs.New(errs.Invalid, "%s has version %d, made by a newer program", path, s.disk.Version)
 	}
+	s.given = numbers{icid: s.disk.ICID, dcid: s.disk.DCID}
 	return s, nil
 }
 

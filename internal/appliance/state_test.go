@@ -33,12 +33,26 @@ func TestStateSurvives(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	again := open()
+	if s.NextICID() != 1 || s.NextICID() != 2 {
+		t.Error("numbers do not begin at 1")
+	}
+	again := open() // s was not settled: a kill -9
+	if id := again.NextICID(); id <= 2 {
+		t.Errorf("ICID %d given again after a kill", id)
+	}
 	if got := again.SuspendedListeners(); !slices.Equal(got, []string{"cpq_listener"}) {
 		t.Errorf("suspended listeners %v", got)
 	}
 	if got := again.SuspendedDelivery(); !slices.Equal(got, []string{"*"}) {
 		t.Errorf("suspended delivery %v", got)
+	}
+	id := again.NextDCID()
+	again.settle()
+	if err := again.SaveCounters(&set); err != nil {
+		t.Fatal(err)
+	}
+	if next := open().NextDCID(); next != id+1 {
+		t.Errorf("DCID %d after a clean end at %d", next, id)
 	}
 	var back stats.Set
 	if err := again.RestoreCounters(&back); err != nil || back.Lifetime(stats.MessagesReceived) != 7 {

@@ -10,6 +10,8 @@
 package config
 
 import (
+	"net/netip"
+
 	"lazaret/internal/access"
 )
 
@@ -189,5 +191,33 @@ func (c *Config) User(name string) *User {
 			return &c.Users[i]
 		}
 	}
+	return nil
+}
+
+// CPQListener gives the hidden listener; a checked configuration has one.
+func (c *Config) CPQListener() *Listener {
+	for i := range c.Listeners {
+		if c.Listeners[i].Protocol == "CPQ" {
+			return &c.Listeners[i]
+		}
+	}
+	return &Listener{}
+}
+
+// AdmitPeer puts the address of the other appliance into the RELAYLIST of the
+// hidden listener, the group that the seed shows there.
+func (c *Config) AdmitPeer(ip netip.Addr, name string) error {
+	l := c.CPQListener()
+	hat, err := access.ParseHAT(l.HAT)
+	if err != nil {
+		return err
+	}
+	if !ip.IsValid() || ip.IsUnspecified() || hat.Decide(access.Client{IP: ip}).Action == access.Relay {
+		return nil
+	}
+	if hat, err = hat.With("RELAYLIST", ip.Unmap().String(), name); err != nil {
+		return err
+	}
+	l.HAT = hat.String()
 	return nil
 }

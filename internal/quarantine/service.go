@@ -128,13 +128,17 @@ func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid
 	if err := checkDeposit(&d); err != nil {
 		return 0, false, err
 	}
-	id, size, hash, err := s.opt.Contents.Put(ctx, content)
+	header := message.NewHeaderScanner()
+	id, size, hash, err := s.opt.Contents.Put(ctx, io.TeeReader(content, header))
 	if err != nil {
 		return 0, false, errs.Context(err, "keeping the content of %s", d.Key)
 	}
 	if size != d.Size || hash != d.Hash {
 		s.drop(id)
 		return 0, false, errs.New(errs.Damaged, "content of %s is not what was announced: %d bytes, %s", d.Key, size, hash)
+	}
+	if d.MessageID == "" {
+		d.MessageID = header.MessageID()
 	}
 	r := s.newRecord(d, id)
 	mid, existing, err = s.opt.Store.Add(ctx, r)

@@ -1,0 +1,56 @@
+package manager
+
+import (
+	"context"
+	"crypto/tls"
+
+	"lazaret/internal/cpq"
+	"lazaret/internal/listener"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+)
+
+// deposits takes quarantined mail from gateways. A gateway may add its own
+// mail and nothing else (P4, register D5).
+type deposits struct{ m *Manager }
+
+// NextMID implements listener.CPQSink.
+func (d deposits) NextMID() mail.MID {
+	mid := d.m.store.NextMID()
+	d.m.lastMID.Store(uint64(mid))
+	return mid
+}
+
+// Ready implements listener.CPQSink.
+func (d deposits) Ready(size int64) error { return d.m.contents.Ready(size) }
+
+// Peer implements listener.CPQSink.
+func (d deposits) Peer(state tls.ConnectionState) (string, error) { return d.m.PeerOf(state) }
+
+// Accept implements listener.CPQSink; that the key is the peer's own the
+// listener has checked.
+func (d deposits) Accept(_ context.Context, _ string, m cpq.Metadata) error {
+	if m.Deposit == nil {
+		return cpq.ReplyNoReleases().Err()
+	}
+	return nil
+}
+
+// Take implements listener.CPQSink: durable when there is no error.
+func (d deposits) Take(ctx context.Context, m *listener.Message) (mail.MID, error) {
+	in := m.Metadata.Deposit
+	mid, _, err := d.m.quarantine.Ingest(ctx, quarantine.Deposit{
+		MID: m.MID, Key: in.Key, Gateway: in.GatewaySerial, GatewayName: in.GatewayName, GatewayMID: in.GatewayMID, Accepted: in.Accepted,
+		Envelope: m.Envelope, Origin: origin(m.Origin, in), Policy: in.Policy, Direction: string(in.Direction), Size: in.Size, Hash: in.Hash,
+		Subject: in.Subject, Prepend: []byte(in.Prepend), Placements: in.Placements,
+	}, m.Content)
+	return mid, err
+}
+
+// origin is where the gateway got the message from, not where we did.
+func origin(here mail.Origin, in *cpq.Deposit) mail.Origin {
+	return mail.Origin{
+		ICID: here.ICID, Listener: in.Origin.Listener, RemoteIP: in.Origin.RemoteIP, RemoteHost: in.Origin.RemoteHost, Helo: in.Origin.Helo,
+		SenderGroup: in.Origin.SenderGroup, Protocol: here.Protocol, Relay: in.Direction == cpq.Outbound,
+	}
+}

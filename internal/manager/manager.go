@@ -1,0 +1,241 @@
+// Package manager is the role behind the firewall: it holds what many gateways
+// quarantined, lets people decide about it, and gives released mail back to
+// the gateway it came from.
+//
+// It is wiring: the rules live in the rooms below. It promises that a message
+// is stored once and durably before a gateway hears 250 (P1, P2), that a
+// gateway can add its own mail and read nothing (P4), and that a release is a
+// durable decision before its first byte is sent.
+package manager
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/crypto/ssh"
+
+	"lazaret/internal/admin"
+	"lazaret/internal/adminssh"
+	"lazaret/internal/appliance"
+	"lazaret/internal/blob"
+	"lazaret/internal/config"
+	"lazaret/internal/delivery"
+	"lazaret/internal/mail"
+	"lazaret/internal/peer"
+	"lazaret/internal/quarantine"
+	"lazaret/internal/queue"
+	"lazaret/internal/store"
+)
+
+// Options of a manager are those of any appliance.
+type Options = appliance.Options
+
+// Manager is one manager. Make it with New, then Run, or Start and Close.
+type Manager struct {
+	*appliance.Appliance
+
+	contents   *blob.Store
+	store      *store.Store
+	queue      *queue.Queue
+	quarantine *quarantine.Service
+	client     *peer.Client
+	clientKey  ssh.Signer
+	language   *admin.Language
+
+	lastMID atomic.Uint64
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+// New builds a manager from its directory; no port is open yet.
+func New(opt Options) (m *Manager, err error) {
+	base, err := appliance.Open(opt, config.Manager)
+	if err != nil {
+		return nil, err
+	}
+	m = &Manager{Appliance: base, cancel: func() {}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	for _, step := range []func(Options) error{m.openContents, m.openStore, m.openClient, m.openQueue, m.openQuarantine, m.openListeners, m.openLanguage} {
+		if err := step(opt); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}
+
+func (m *Manager) fault(err error) { m.Log.Fault("storage", err.Error()) }
+
+func (m *Manager) openContents(opt Options) (err error) {
+	o := blob.Options{Dir: m.Path("content"), OnFatal: m.Fatal, OnFault: m.fault}
+	if opt.Check {
+		o.FS, o.Key = vfs.NewMem(), make([]byte, blob.KeySize)
+	} else if o.Key, err = blob.LoadKey(m.Path("keys", "content.key")); err != nil {
+		return err
+	}
+	m.contents, err = blob.Open(o)
+	return err
+}
+
+func (m *Manager) openStore(opt Options) (err error) {
+	path := m.Path("quarantine.db")
+	if opt.Check {
+		path = m.Scratch("quarantine.db")
+	}
+	m.store, err = store.Open(context.Background(), store.Options{Path: path, Contents: m.contents, OnFatal: m.Fatal, OnFault: m.fault, Clock: m.Now})
+	return err
+}
+
+func (m *Manager) openClient(Options) (err error) {
+	if m.clientKey, err = adminssh.LoadKey(m.Path("keys", appliance.ClientKey)); err != nil {
+		return err
+	}
+	m.client = peer.NewClient(peer.ClientOptions{Key: m.clientKey, Fault: m.Log.Fault})
+	return nil
+}
+
+func (m *Manager) openQueue(Options) error {
+	couriers, err := delivery.New(delivery.Options{
+		Hostname: m.Config.Committed().Hostname, DCIDs: m.State.NextDCID, Log: m.Log, Stats: m.Stats, Resolver: m.Resolver, Locator: locator{m},
+	})
+	if err != nil {
+		return err
+	}
+	m.queue, err = queue.New(queue.Options{
+		Store: m.store.Releases(), Processor: home{}, Courier: couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Now,
+		Suspended: m.State.SuspendedDelivery(),
+	})
+	if err == nil {
+		m.queue.Pin(queue.CPQReleaseHost)
+	}
+	return err
+}
+
+func (m *Manager) openQuarantine(Options) error {
+	settings, err := m.Config.Committed().QuarantineSettings()
+	if err != nil {
+		return err
+	}
+	m.quarantine, err = quarantine.New(quarantine.Options{
+		Store: m.store, Contents: m.contents, Sender: m.queue, Log: m.Log, Audit: m.Audit, Settings: settings, Clock: m.Now,
+	})
+	m.Config.Subscribe(m)
+	return err
+}
+
+func (m *Manager) openListeners(Options) error {
+	return m.Listen(appliance.Sinks{CPQ: deposits{m}})
+}
+
+// openLanguage makes the commands of a manager.
+func (m *Manager) openLanguage(Options) (err error) {
+	commands := m.CommonCommands(m.queue, func() mail.MID { return mail.MID(m.lastMID.Load()) }, m.holding)
+	commands = append(commands, admin.Quarantines{Service: m.quarantine, Clock: m.Now}.Commands()...)
+	commands = append(commands, admin.Appliances{Store: m.Config, Client: m.client, Request: m.pairRequest, Fault: m.Log.Fault}.Commands()...)
+	m.language, err = m.Language("Manager", commands)
+	return err
+}
+
+// holding is how much the quarantines hold, for status.
+func (m *Manager) holding(ctx context.Context) (admin.Holding, error) {
+	var h admin.Holding
+	all, err := m.quarantine.Quarantines(ctx, mail.System())
+	for _, q := range all {
+		h.Messages += q.Messages
+		h.Bytes += q.Bytes
+	}
+	return h, err
+}
+
+// Start takes up the releases under way and opens all ports.
+func (m *Manager) Start(ctx context.Context) error {
+	if err := m.queue.Recover(ctx); err != nil {
+		return err
+	}
+	run, cancel := context.WithCancel(context.Background())
+	m.cancel = cancel
+	m.wg.Go(func() {
+		if err := m.queue.Run(run); err != nil {
+			m.Log.Fault("queue", err.Error())
+		}
+	})
+	m.wg.Go(func() {
+		if err := m.quarantine.Run(run); err != nil {
+			m.Log.Fault("quarantine", err.Error())
+		}
+	})
+	m.wg.Go(func() { m.KeepCounters(run) })
+	m.wg.Go(func() { m.sweep(run) })
+	if err := m.OpenPorts(); err != nil {
+		return err
+	}
+	return m.OpenAdmin(m.language)
+}
+
+// sweep removes content that a crash left behind.
+func (m *Manager) sweep(ctx context.Context) {
+	known, err := m.store.Known(ctx)
+	if err == nil {
+		_, err = m.contents.Sweep(ctx, known)
+	}
+	if err != nil && ctx.Err() == nil {
+		m.Log.Fault("content", "sweeping: "+err.Error())
+	}
+}
+
+// Run is Start, then Close when ctx ends or something fails for good.
+func (m *Manager) Run(ctx context.Context) error {
+	err := m.Start(ctx)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-m.Failed():
+		}
+	}
+	return errors.Join(err, m.Close())
+}
+
+// Close ends everything, ports first.
+func (m *Manager) Close() error {
+	var all []error
+	if m.Listeners != nil {
+		all = append(all, m.ClosePorts(), m.CloseAdmin())
+	}
+	m.cancel()
+	m.wg.Wait()
+	if m.queue != nil {
+		all = append(all, m.queue.Close())
+	}
+	if m.store != nil {
+		all = append(all, m.store.Close())
+	}
+	if m.contents != nil {
+		all = append(all, m.contents.Close())
+	}
+	return errors.Join(append(all, m.Appliance.Close())...)
+}
+
+// Prepare implements config.Subscriber: the configuration has been checked.
+func (m *Manager) Prepare(next *config.Config) error {
+	_, err := next.QuarantineSettings()
+	return err
+}
+
+// Apply implements config.Subscriber.
+func (m *Manager) Apply(next *config.Config) {
+	settings, err := next.QuarantineSettings()
+	if err == nil {
+		err = m.quarantine.Configure(settings)
+	}
+	if err != nil {
+		m.Log.Fault("configuration", err.Error())
+	}
+	m.queue.Reload()
+	m.queue.DeliverNow(queue.CPQReleaseHost) // a gateway may have been added
+}
