@@ -140,13 +140,16 @@ func Load(certFile, keyFile string) (Pair, error) {
 	return p, errs.Context(err, "%s", filepath.Base(certFile))
 }
 
-// Save writes a pair to two new files; the key is readable by its owner alone.
-// A file that exists is left alone and is an error.
+// Save writes a pair to two new files, durably; the key is readable by its
+// owner alone. A file that exists is left alone and is an error.
 func Save(certFile, keyFile string, certPEM, keyPEM []byte) error {
 	if err := writeNew(keyFile, keyPEM, 0o600); err != nil {
 		return err
 	}
-	return writeNew(certFile, certPEM, 0o644)
+	if err := writeNew(certFile, certPEM, 0o644); err != nil {
+		return errors.Join(err, os.Remove(keyFile)) // a key alone would stop the next try
+	}
+	return nil
 }
 
 func writeNew(name string, b []byte, mode os.FileMode) error {
@@ -156,5 +159,17 @@ func writeNew(name string, b []byte, mode os.FileMode) error {
 	}
 	_, err = f.Write(b)
 	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = syncDir(filepath.Dir(name))
+	}
 	return errs.Wrap(errs.Internal, err, "writing %s", name)
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

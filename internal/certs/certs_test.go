@@ -140,6 +140,13 @@ func TestSave(t *testing.T) {
 	if err := Save(cert, key, c, k); err == nil {
 		t.Error("keys were overwritten")
 	}
+	fresh := filepath.Join(dir, "fresh.pem")
+	if err := Save(cert, fresh, c, k); err == nil {
+		t.Error("a certificate was overwritten")
+	}
+	if _, err := os.Stat(fresh); err == nil {
+		t.Error("a key without its certificate was left")
+	}
 	pin, err := ParsePin(p.Pin().String())
 	if err != nil || pin != p.Pin() {
 		t.Errorf("pin %v %v", pin, err)

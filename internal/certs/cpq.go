@@ -3,12 +3,11 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"strings"
 	"time"
-
-	"errors"
 
 	"lazaret/internal/errs"
 )
@@ -141,8 +140,10 @@ func Cause(err error) string {
 func remote(text string) string {
 	text = strings.TrimPrefix(text, "tls: ")
 	switch {
-	case strings.Contains(text, "protocol version"), strings.Contains(text, "handshake failure"), strings.Contains(text, "insufficient security"):
+	case strings.Contains(text, "protocol version"):
 		return "no certificate from server: it does not speak TLS 1.3 (" + text + ")"
+	case strings.Contains(text, "handshake failure"), strings.Contains(text, "insufficient security"):
+		return "no certificate from server: it has none to show, or no cipher in common with us (" + text + ")"
 	case strings.Contains(text, "certificate"):
 		return "server refused our certificate (" + text + ")"
 	}
