@@ -142,6 +142,8 @@ var catalogue = []golden{
 		func(m *Mail) {
 			m.Delayed(8, 6, 1, "4.1.0", "Unknown address error", "466", []string{"Mailbox", "temporarily full."})
 		}},
+	{"Pending", "the time as in the frame, day padded", "Info: MID 6 to RID [0] pending till Tue Apr  8 10:15:41 2025",
+		func(m *Mail) { m.Pending(6, []mail.RID{0}, time.Date(2025, 4, 8, 10, 15, 41, 0, time.UTC)) }},
 	{"PossibleDelivery", "the outcome is not known", "Info: Possible Delivery: DCID 8 MID 6 to RID [0]", func(m *Mail) { m.PossibleDelivery(8, 6, []mail.RID{0}) }},
 	{"ConnectionError", "wanted for a CPQ port that is blocked",
 		"Info: Connection Error: DCID 8 domain: the.cpq.host IP: 10.10.10.1 port: 7025 details: timeout interface: 10.10.20.1 reason: connection timed out",

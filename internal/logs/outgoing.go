@@ -2,6 +2,7 @@ package logs
 
 import (
 	"net/netip"
+	"time"
 
 	"lazaret/internal/mail"
 )
@@ -77,6 +78,13 @@ func (m *Mail) failed(word string, dcid mail.DCID, mid mail.MID, rid mail.RID, s
 		l = l.q(text, '\'')
 	}
 	l.s("])").put()
+}
+
+// Pending: the recipients are tried again, not before that time.
+func (m *Mail) Pending(mid mail.MID, rids []mail.RID, until time.Time) {
+	l := m.begin(info).mid(mid).s(" to RID ").rids(rids).s(" pending till ")
+	l.b = until.AppendFormat(l.b, stampLayout[:len(stampLayout)-1])
+	l.put()
 }
 
 // PossibleDelivery: the connection died after the final dot; the other side
