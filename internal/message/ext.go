@@ -1,0 +1,157 @@
+package message
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/htmlindex"
+)
+
+// values gives every reading of the parameter: as written, and as assembled
+// under RFC 2231. Each once, the strict one first.
+func (p *parsed) values(name string) []string {
+	var out []string
+	for _, v := range p.extended(name) {
+		out = appendOnce(out, v)
+	}
+	for _, q := range p.params {
+		if q.name == name {
+			out = appendOnce(out, q.value)
+		}
+	}
+	return out
+}
+
+// repeated reports whether the parameter was written more than once.
+func (p *parsed) repeated(name string) bool { return p.given[name] > 1 || p.given[name+"*"] > 1 }
+
+// extended gives the readings under RFC 2231: name*=charset'lang'text, and
+// name*0, name*1* and so on put together. With gaps or doubles in the numbers
+// readers differ: then both the run up to the gap and the whole are given.
+func (p *parsed) extended(name string) []string {
+	var out []string
+	pieces := map[int][]string{}
+	coded := map[int]bool{}
+	for _, q := range p.params {
+		rest, ok := strings.CutPrefix(q.name, name+"*")
+		if !ok {
+			continue
+		}
+		if rest == "" {
+			out = appendOnce(out, decodeExtended(q.value))
+			continue
+		}
+		digits, star := strings.CutSuffix(rest, "*")
+		n, err := strconv.Atoi(digits)
+		if err != nil || n < 0 || n > 9999 {
+			continue
+		}
+		pieces[n] = append(pieces[n], q.value)
+		coded[n] = coded[n] || star
+	}
+	if len(pieces) == 0 {
+		return out
+	}
+	order := slices.Sorted(maps.Keys(pieces))
+	run := 0
+	for run < len(order) && order[run] == run {
+		run++
+	}
+	if run > 0 {
+		out = appendOnce(out, assemble(order[:run], pieces, coded))
+	}
+	return appendOnce(out, assemble(order, pieces, coded))
+}
+
+// assemble joins pieces in order; the charset stands in the first one. Only
+// the first reading of a piece counts, but a piece given twice is put in twice.
+func assemble(order []int, pieces map[int][]string, coded map[int]bool) string {
+	charset := ""
+	var b []byte
+	for i, n := range order {
+		for j, v := range pieces[n] {
+			if coded[n] {
+				if i == 0 && j == 0 {
+					charset, v = cutCharset(v)
+				}
+				v = unpercent(v)
+			}
+			if len(b) < maxValue {
+				b = append(b, v...)
+			}
+		}
+	}
+	return toUTF8(charset, string(b))
+}
+
+func decodeExtended(v string) string {
+	charset, text := cutCharset(v)
+	return toUTF8(charset, unpercent(text))
+}
+
+// cutCharset splits charset'language'text.
+func cutCharset(v string) (charset, text string) {
+	a := strings.IndexByte(v, '\'')
+	if a < 0 {
+		return "", v
+	}
+	b := strings.IndexByte(v[a+1:], '\'')
+	if b < 0 {
+		return "", v
+	}
+	return v[:a], v[a+1+b+1:]
+}
+
+func unpercent(v string) string {
+	if strings.IndexByte(v, '%') < 0 {
+		return v
+	}
+	b := make([]byte, 0, len(v))
+	for i := 0; i < len(v); i++ {
+		if v[i] == '%' && i+2 < len(v) {
+			if hi, lo := unhex(v[i+1]), unhex(v[i+2]); hi >= 0 && lo >= 0 {
+				b = append(b, byte(hi<<4|lo))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, v[i])
+	}
+	return string(b)
+}
+
+func unhex(c byte) int {
+	switch {
+	case c >= '0' && c <= '9':
+		return int(c - '0')
+	case c >= 'A' && c <= 'F':
+		return int(c-'A') + 10
+	case c >= 'a' && c <= 'f':
+		return int(c-'a') + 10
+	}
+	return -1
+}
+
+// toUTF8 converts a short text; an unknown charset is read as UTF-8 or else as
+// Windows-1252.
+func toUTF8(charset, s string) string {
+	if enc, err := htmlindex.Get(strings.TrimSpace(charset)); err == nil && charset != "" {
+		if out, err := enc.NewDecoder().String(s); err == nil {
+			return out
+		}
+	}
+	if utf8.ValidString(s) {
+		return s
+	}
+	return latin(s)
+}
+
+func appendOnce(list []string, v string) []string {
+	if v == "" || slices.Contains(list, v) {
+		return list
+	}
+	return append(list, v)
+}

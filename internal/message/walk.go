@@ -1,0 +1,252 @@
+package message
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Walk reads a message once and calls fn for each of its parts, in the order
+// of the stream. It is not a validator: it gives every part that some reader
+// could see (the union of readings, register C1), and says as findings where
+// readers differ. An error is the reader's or fn's; what is wrong with the
+// message is never an error. With a limit exceeded the rest is skipped and
+// Findings.Unscannable says so.
+//
+// A Part is valid until fn returns.
+func Walk(r io.Reader, lim Limits, fn func(*Part) error) (Findings, error) {
+	w := newWalker(r, lim, fn)
+	err := w.entity(place{fallback: "text/plain"})
+	if err == errEnough {
+		err = nil
+	}
+	return w.st.findings, err
+}
+
+// atEnd is the hit of a walker whose input has ended.
+const atEnd = -1
+
+// walker reads one stream. A container in base64 is read by a walker of its
+// own on the decoded bytes; both share the state.
+type walker struct {
+	src     *source
+	lim     Limits
+	fn      func(*Part) error
+	st      *state
+	stack   [][]string // the boundaries of each open multipart, all readings
+	hit     int        // level of the delimiter that ended the last entity, or atEnd
+	closing bool       // it was a closing delimiter
+}
+
+// state is what all walkers of one message count together.
+type state struct {
+	findings Findings
+	parts    int
+	reread   int64
+	work     int64
+}
+
+func newWalker(r io.Reader, lim Limits, fn func(*Part) error) *walker {
+	st := &state{}
+	return &walker{src: newSource(r, &st.work), lim: lim.filled(), fn: fn, st: st, hit: atEnd}
+}
+
+type enough struct{}
+
+func (enough) Error() string { return "enough parts" }
+
+// errEnough ends a walk at the limit of parts.
+var errEnough error = enough{}
+
+// place is where an entity stands.
+type place struct {
+	path     string
+	depth    int
+	attached bool
+	fallback string // type without a Content-Type field
+}
+
+func (p place) child(n int, fallback string) place {
+	p.depth++
+	if p.path != "" {
+		p.path += "."
+	}
+	p.path += strconv.Itoa(n)
+	p.fallback = fallback
+	return p
+}
+
+func (w *walker) note(k Kind, path string) { w.st.findings.add(k, path) }
+
+// delimiter looks whether a line is a delimiter of an open multipart, RFC 2046
+// section 5.1.1: the innermost that matches in whole. Readers that compare only
+// the beginning of the line would see another message: that is a finding.
+func (w *walker) delimiter(line []byte, path string) bool {
+	if len(w.stack) == 0 || len(line) < 3 || line[0] != '-' || line[1] != '-' {
+		return false
+	}
+	rest := trimEnd(line[2:])
+	prefix := false
+	for level := len(w.stack) - 1; level >= 0; level-- {
+		for _, b := range w.stack[level] {
+			w.st.work++
+			if len(rest) < len(b) || string(rest[:len(b)]) != b {
+				continue
+			}
+			switch string(rest[len(b):]) {
+			case "":
+				w.hit, w.closing = level, false
+				return true
+			case "--":
+				w.hit, w.closing = level, true
+				return true
+			}
+			prefix = true
+		}
+	}
+	if prefix {
+		w.note(BoundaryPrefix, path)
+	}
+	return false
+}
+
+// entity reads a header and what follows it, and leaves in w.hit what ended it.
+func (w *walker) entity(at place) error {
+	if w.st.parts++; w.st.parts > w.lim.Parts {
+		w.note(PartLimit, at.path)
+		return errEnough
+	}
+	h, err := w.header(at.path)
+	if err != nil {
+		return err
+	}
+	e := w.interpret(&h.Header, at.path, at.fallback)
+	if len(h.Stray) > 0 {
+		if err := w.aside(at, Stray, bytes.NewReader(h.Stray)); err != nil {
+			return err
+		}
+	}
+	container := slices.ContainsFunc(e.types, multipart) || slices.ContainsFunc(e.types, attachedMessage)
+	switch {
+	case !container || !h.body:
+		return w.leaf(at, h, e)
+	case at.depth >= w.lim.Depth:
+		w.note(DepthLimit, at.path)
+		return w.leaf(at, h, e)
+	}
+	if err := w.fn(w.part(at, Container, &h.Header, e)); err != nil {
+		return err
+	}
+	if e.encodings[0] != "" || len(e.encodings) > 1 {
+		return w.encodedContainer(at, h, e)
+	}
+	return w.inside(at, h, e)
+}
+
+// inside reads the parts of a container that stands in the stream as it is.
+func (w *walker) inside(at place, h *block, e *entity) error {
+	if slices.ContainsFunc(e.types, multipart) {
+		return w.multipart(at, h, e)
+	}
+	at.attached = true
+	return w.entity(at.child(1, "text/plain"))
+}
+
+func (w *walker) part(at place, role Role, h *Header, e *entity) *Part {
+	return &Part{Path: at.path, Role: role, Header: h, Types: e.types, Disposition: e.disposition, Names: e.names,
+		Attached: at.attached, Charset: e.charsets[0], Body: empty{}, w: w}
+}
+
+type empty struct{}
+
+func (empty) Read([]byte) (int, error) { return 0, io.EOF }
+
+// aside gives text that belongs to no part.
+func (w *walker) aside(at place, role Role, r io.Reader) error {
+	return w.fn(&Part{Path: at.path, Role: role, Types: []string{"text/plain"}, Attached: at.attached, Body: r, w: w})
+}
+
+// multipart reads preamble, parts and epilogue. It goes on behind the closing
+// delimiter: some readers do, RFC 2046 forbids it.
+func (w *walker) multipart(at place, h *block, e *entity) error {
+	w.push(at, e.boundaries)
+	level := len(w.stack) - 1
+	defer func() { w.stack = w.stack[:level] }()
+
+	if h.own {
+		w.hit = level // the header ran into the first delimiter; closing is set
+	} else if err := w.between(at, Preamble, len(e.boundaries) == 0); err != nil {
+		return err
+	}
+	if w.hit != level {
+		w.note(BoundaryNotFound, at.path)
+		return nil
+	}
+	fallback := "text/plain"
+	if slices.Contains(e.types, "multipart/digest") {
+		fallback = "message/rfc822"
+	}
+	closed := false
+	for n := 0; w.hit == level; {
+		if w.closing {
+			closed = true
+			if err := w.between(at, Epilogue, false); err != nil {
+				return err
+			}
+			continue
+		}
+		if closed {
+			w.note(PartAfterClose, at.path)
+		}
+		n++
+		if err := w.entity(at.child(n, fallback)); err != nil {
+			return err
+		}
+	}
+	if !closed {
+		w.note(BoundaryUnclosed, at.path)
+	}
+	return nil
+}
+
+// push opens a multipart.
+func (w *walker) push(at place, boundaries []string) {
+	if len(boundaries) == 0 {
+		w.note(BoundaryMissing, at.path)
+	}
+	for _, level := range w.stack {
+		for _, old := range level {
+			for _, b := range boundaries {
+				w.st.work++
+				if strings.HasPrefix(old, b) || strings.HasPrefix(b, old) {
+					w.note(BoundaryPrefix, at.path)
+				}
+			}
+		}
+	}
+	w.stack = append(w.stack, boundaries)
+}
+
+// between reads the text before, behind or instead of parts. With guess, the
+// first line that looks like a delimiter is taken for one, as mail programs do
+// when the boundary parameter is missing.
+func (w *walker) between(at place, role Role, guess bool) error {
+	body := &bodyReader{w: w, path: at.path}
+	if guess {
+		body.watch = func(line []byte) {
+			top := len(w.stack) - 1
+			if len(w.stack[top]) > 0 || len(line) < 3 || line[0] != '-' || line[1] != '-' || w.delimiter(line, at.path) {
+				return
+			}
+			if b := string(trimEnd(line[2:min(len(line), maxValue)])); b != "" {
+				w.stack[top] = []string{b}
+			}
+		}
+	}
+	if err := w.aside(at, role, body); err != nil {
+		return err
+	}
+	return body.drain()
+}
