@@ -163,11 +163,24 @@ func (q *Queue) settle(t *Task, outcomes []Outcome) {
 		q.outcome(e, h, &c, &e.item.Recipients[t.Recipients[i].RID], o, now)
 	}
 	q.mu.Lock()
-	q.reached(h, now)
+	if spoke(outcomes) || h.state == Down {
+		q.reached(h, now)
+	}
 	q.mu.Unlock()
 	q.commit(e, h, &c, now)
 	e.mu.Unlock()
 	q.release(e)
+}
+
+// spoke reports whether the destination itself answered: a domain that does
+// not exist bounces without anybody having been reached.
+func spoke(outcomes []Outcome) bool {
+	for _, o := range outcomes {
+		if o.Code > 0 || o.State == Delivered {
+			return true
+		}
+	}
+	return false
 }
 
 // change collects what happened to one message at one destination.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +36,7 @@ func TestPanicInProcessor(t *testing.T) {
 		if it := r.store.get(2); it == nil || it.State != Held || it.Tries != 3 {
 			t.Errorf("%+v", it)
 		}
-		if len(r.log.faults) != 4 || !strings.Contains(r.log.faults[0], "poison (at lazaret/internal/queue.TestPanicInProcessor") {
+		if len(r.log.said()) != 4 || !strings.Contains(r.log.said()[0], "poison (at lazaret/internal/queue.TestPanicInProcessor") {
 			t.Errorf("faults %q", r.log.faults)
 		}
 		bad = false
@@ -70,7 +71,7 @@ func TestMessageThatKillsTheProcess(t *testing.T) {
 			r.store.body[it.MID] = []byte("x")
 		}
 		deaths, lives := 0, 0
-		for ; lives < 20 && (len(r.store.items) > 1 || deaths == 0 || r.store.items[3].State != Held); lives++ {
+		for ; lives < 20 && (r.store.left() > 1 || deaths == 0 || r.store.items[3].State != Held); lives++ {
 			dead := false
 			s.process = func(it *Item, _ Opener) (Routing, error) {
 				if it.MID == 3 && !dead {
@@ -100,7 +101,7 @@ func TestMessageThatKillsTheProcess(t *testing.T) {
 		if deaths != 3 {
 			t.Errorf("it killed %d times", deaths)
 		}
-		if it := r.store.get(3); it == nil || it.State != Held || len(r.store.items) != 1 {
+		if it := r.store.get(3); it == nil || it.State != Held || r.store.left() != 1 {
 			t.Errorf("after %d lives: %+v", lives, r.store.items)
 		}
 	})
@@ -127,7 +128,7 @@ func TestProcessorError(t *testing.T) {
 		if len(r.list()) != 1 || at[1].Sub(at[0]) != 5*time.Second || at[9].Sub(at[8]) != 320*time.Second {
 			t.Errorf("judged at %v", at)
 		}
-		if len(r.log.faults) != 1 {
+		if len(r.log.said()) != 1 {
 			t.Errorf("faults %q", r.log.faults)
 		}
 	})
@@ -136,9 +137,9 @@ func TestProcessorError(t *testing.T) {
 // A courier that panics loses its connection, not the mail and not the others.
 func TestPanicInCourier(t *testing.T) {
 	s := &script{}
-	bad := true
+	var good atomic.Bool
 	s.deliver = func(d Dest, t *Task) []Outcome {
-		if t.Item.MID == 1 && bad {
+		if t.Item.MID == 1 && !good.Load() {
 			panic("broken")
 		}
 		return t.all(Outcome{State: Delivered})
@@ -152,12 +153,12 @@ func TestPanicInCourier(t *testing.T) {
 		if it := r.store.get(1); it == nil || it.Recipients[0].Attempts < 4 || it.Recipients[0].State != Deferred {
 			t.Errorf("%+v", it)
 		}
-		if len(r.store.items) != 1 || len(r.log.faults) < 4 {
-			t.Errorf("%d left, faults %q", len(r.store.items), r.log.faults)
+		if r.store.left() != 1 || len(r.log.said()) < 4 {
+			t.Errorf("%d left, faults %q", r.store.left(), r.log.faults)
 		}
-		bad = false
+		good.Store(true)
 		time.Sleep(time.Hour)
-		if len(r.store.items) != 0 {
+		if r.store.left() != 0 {
 			t.Error("not delivered when the fault was gone")
 		}
 	})
@@ -195,7 +196,7 @@ func TestDamagedIsSetAside(t *testing.T) {
 		r.store.broken[2], r.store.damaged[4] = true, true
 		r.q.ResumeDelivery(AllHosts)
 		time.Sleep(time.Minute)
-		if len(r.store.items) != 0 {
+		if r.store.left() != 0 {
 			t.Errorf("left %v", r.store.items)
 		}
 		for _, mid := range []mail.MID{2, 4, 5} {
@@ -276,7 +277,7 @@ func TestCopiesPlacementsAndDrop(t *testing.T) {
 				t.Errorf("%s not delivered once: %s", want, got)
 			}
 		}
-		if len(r.list()) != 3 || len(r.store.items) != 0 {
+		if len(r.list()) != 3 || r.store.left() != 0 {
 			t.Errorf("delivered %s, left %v", got, r.store.items)
 		}
 	})
@@ -285,10 +286,10 @@ func TestCopiesPlacementsAndDrop(t *testing.T) {
 // Tasks a run does not settle go back without costing an attempt, and not in a
 // tight loop.
 func TestUnsettledGoesBack(t *testing.T) {
-	n := 0
+	var n atomic.Int32
 	s := &script{run: func(ctx context.Context, _ Dest, f *Feed) {
 		if t, ok := f.Next(ctx); ok {
-			if n++; n == 10 {
+			if n.Add(1) == 10 {
 				t.Done(t.all(Outcome{State: Delivered}))
 				t.Done(nil) // a second time means nothing
 			}
@@ -298,12 +299,12 @@ func TestUnsettledGoesBack(t *testing.T) {
 		r.start()
 		r.accept(1, "a.example")
 		time.Sleep(44 * time.Second)
-		if n != 9 {
-			t.Errorf("%d runs in 44 s", n)
+		if n.Load() != 9 {
+			t.Errorf("%d runs in 44 s", n.Load())
 		}
 		time.Sleep(10 * time.Second)
-		if n != 10 || r.store.get(1) != nil {
-			t.Errorf("%d runs", n)
+		if n.Load() != 10 || r.store.get(1) != nil {
+			t.Errorf("%d runs", n.Load())
 		}
 	})
 }

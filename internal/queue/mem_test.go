@@ -116,6 +116,12 @@ func (s *memStore) SetAside(_ context.Context, mid mail.MID, cause error) error 
 	return nil
 }
 
+func (s *memStore) left() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.items)
+}
+
 func (s *memStore) get(mid mail.MID) *Item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,6 +154,12 @@ func (l *memLog) Deleted(mid mail.MID, rids []mail.RID) {
 }
 
 func (l *memLog) Suspended(domains string) { l.line("Suspended " + domains) }
+
+func (l *memLog) said() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.faults)
+}
 
 func (l *memLog) line(s string) {
 	l.mu.Lock()

@@ -22,7 +22,8 @@ type Options struct {
 
 	// Bounce is called for hard bounces before they are recorded, and must be
 	// durable when it returns nil. An error keeps the recipients in the queue.
-	// It may be called again for the same recipients after a crash. Nil: none.
+	// It may be called again for the same recipients after a crash, and at the
+	// same time for different messages. Nil: none.
 	Bounce func(ctx context.Context, item *Item, rcpts []Recipient) error
 
 	Stats          *stats.Set

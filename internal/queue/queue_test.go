@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,12 +38,11 @@ func TestPassThrough(t *testing.T) {
 		slices.Sort(got)
 		equal(t, got, []string{"1 a.example 0", "1 a.example 2", "1 b.example 1"})
 		time.Sleep(time.Second)
-		r.store.mu.Lock()
-		defer r.store.mu.Unlock()
-		if len(r.store.items) != 0 || len(r.store.removed) != 2 || r.store.durable == 0 {
-			t.Errorf("left %d, removed %v, syncs %d", len(r.store.items), r.store.removed, r.store.durable)
+		synctest.Wait()
+		if r.store.left() != 0 || len(r.store.removed) != 2 || r.store.durable == 0 {
+			t.Errorf("left %d, removed %v, syncs %d", r.store.left(), r.store.removed, r.store.durable)
 		}
-		if len(r.log.finished) != 1 || len(r.log.faults) != 0 {
+		if len(r.log.finished) != 1 || len(r.log.said()) != 0 {
 			t.Errorf("finished %v faults %q", r.log.finished, r.log.faults)
 		}
 	})
@@ -160,7 +161,7 @@ func TestRefusedReleaseEnds(t *testing.T) {
 // A destination that is down gets one probe at a time with growing waits, costs
 // its messages no attempt, and is drained oldest first when it comes back.
 func TestDownProbeUp(t *testing.T) {
-	up := false
+	var up atomic.Bool
 	var probes []time.Duration
 	begin := time.Time{}
 	s := &script{}
@@ -170,7 +171,7 @@ func TestDownProbeUp(t *testing.T) {
 			if !ok {
 				return
 			}
-			if !up {
+			if !up.Load() {
 				probes = append(probes, time.Since(begin))
 				f.Down(errors.New("connection refused"))
 				return
@@ -205,7 +206,7 @@ func TestDownProbeUp(t *testing.T) {
 		if it := r.store.get(7); it != nil && it.Recipients[0].Attempts != 0 {
 			t.Errorf("the host's failure cost the message %d attempts", it.Recipients[0].Attempts)
 		}
-		up = true
+		up.Store(true)
 		time.Sleep(2 * time.Minute)
 		if got := r.list(); got[0] != "1 the.cpq.host 0" || len(got) != 20 {
 			t.Errorf("drained %v", got)
@@ -213,8 +214,8 @@ func TestDownProbeUp(t *testing.T) {
 		if d := r.q.Destinations()[0]; d.State != Up || d.Active != 0 || d.Delivered != 20 {
 			t.Errorf("%+v", d)
 		}
-		if len(r.store.items) != 0 {
-			t.Errorf("%d left", len(r.store.items))
+		if r.store.left() != 0 {
+			t.Errorf("%d left", r.store.left())
 		}
 	})
 }
@@ -226,9 +227,12 @@ func TestExpireBehindDownHost(t *testing.T) {
 			f.Down(errors.New("no route"))
 		}
 	}}
+	var mu sync.Mutex
 	var why []string
 	opt := func(o *Options) {
 		o.Bounce = func(_ context.Context, it *Item, r []Recipient) error {
+			mu.Lock()
+			defer mu.Unlock()
 			why = append(why, it.MID.String()+" "+r[0].Reply)
 			return nil
 		}
@@ -239,6 +243,7 @@ func TestExpireBehindDownHost(t *testing.T) {
 		time.Sleep(time.Hour)
 		r.accept(2, "a.example")
 		time.Sleep(71*time.Hour + 90*time.Minute)
+		synctest.Wait()
 		slices.Sort(why)
 		equal(t, why, []string{"1 no route", "2 no route"})
 		if len(r.log.lines) != 2 || !strings.Contains(r.log.lines[0], `RID 0 5.4.7 Delivery expired (message too old) 000 ["no route"]`) {
@@ -445,7 +450,7 @@ func TestDelete(t *testing.T) {
 		}
 		close(send)
 		synctest.Wait()
-		if len(r.store.items) != 0 {
+		if r.store.left() != 0 {
 			t.Errorf("left %v", r.store.items)
 		}
 		for _, d := range r.q.Destinations() {

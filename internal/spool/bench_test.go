@@ -150,6 +150,9 @@ func BenchmarkPassThrough(b *testing.B) {
 // The goal is 300 bytes a message with a million; the engine's write buffer and
 // the whole messages kept are fixed and stand apart.
 func TestMemoryOfWaitingMessages(t *testing.T) {
+	if raceEnabled {
+		t.Skip("memory is not measured under the race detector")
+	}
 	const n = 100_000
 	s := onDisk(t)
 	defer s.Close()
