@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"lazaret/internal/auth"
@@ -18,16 +19,23 @@ func (s System) changeCommands() []Command {
 	}
 }
 
-// pickMatch asks for the three ways to choose messages, reference 6.5.
-func pickMatch(c *Call, how string) (queue.Match, string, error) {
-	words := []string{"host", "sender", "all"}
-	if len(c.Args) > 0 {
-		for i, w := range words { // the words of the one-line form
-			if strings.EqualFold(c.Args[0], w) {
-				c.Args[0] = []string{"1", "2", "3"}[i]
-			}
+// number puts the number of a menu's line in place of the word that stands for
+// it in the one-line form. The audit keeps the word: the line is not changed.
+func (c *Call) number(words ...string) {
+	if len(c.Args) == 0 {
+		return
+	}
+	for i, w := range words {
+		if strings.EqualFold(c.Args[0], w) {
+			c.Args = append([]string{strconv.Itoa(i + 1)}, c.Args[1:]...)
+			return
 		}
 	}
+}
+
+// pickMatch asks for the three ways to choose messages, reference 6.5.
+func pickMatch(c *Call, how string) (queue.Match, string, error) {
+	c.number("host", "sender", "all")
 	n, err := c.Pick("Please select how you would like to "+how+":\n", []string{"By recipient host.", "By Envelope From address.", "All."}, 0)
 	if err != nil || n == 2 {
 		return queue.Match{All: err == nil}, "all messages", err
@@ -89,14 +97,7 @@ func (s System) deleteRecipients(ctx context.Context, c *Call) error {
 }
 
 func (s System) deliverNow(_ context.Context, c *Call) error {
-	if len(c.Args) > 0 {
-		switch strings.ToLower(c.Args[0]) {
-		case "host":
-			c.Args[0] = "1"
-		case "all":
-			c.Args[0] = "2"
-		}
-	}
+	c.number("host", "all")
 	n, err := c.Pick("Please choose an option for scheduling immediate delivery:\n", []string{"By recipient host.", "All messages."}, 0)
 	if err != nil {
 		return err

@@ -100,13 +100,13 @@ func (s System) counters(c *Call, detail bool) {
 	}
 	mid, icid, dcid := s.IDs()
 	c.Printf("  Current IDs\n")
-	c.Printf("    Message ID (MID)%48s\n", comma(uint64(mid)))
-	c.Printf("    Injection Conn. ID (ICID)%39s\n", comma(uint64(icid)))
-	c.Printf("    Delivery Conn. ID (DCID)%40s\n", comma(uint64(dcid)))
+	c.Printf("%-29s%35s\n", "    Message ID (MID)", comma(uint64(mid)))
+	c.Printf("%-29s%35s\n", "    Injection Conn. ID (ICID)", comma(uint64(icid)))
+	c.Printf("%-29s%35s\n", "    Delivery Conn. ID (DCID)", comma(uint64(dcid)))
 }
 
 func (s System) gauges(ctx context.Context, c *Call, g queue.Gauges, detail bool) error {
-	row := func(name string, n int64) { c.Printf("%-28s%12s\n", "    "+name, comma(n)) }
+	row := func(name string, n int64) { c.Printf("    %s%*s\n", name, max(36-len(name), 1), comma(n)) }
 	c.Printf("Gauges:                          Current\n")
 	c.Printf("  Connections\n")
 	row("Current Inbound Conn.", int64(s.Listeners.Clients()))

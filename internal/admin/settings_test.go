@@ -1,0 +1,215 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lazaret/internal/auth"
+	"lazaret/internal/blob"
+	"lazaret/internal/config"
+	"lazaret/internal/logs"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+	"lazaret/internal/store"
+)
+
+func settings(t *testing.T, role config.Role) (*house, *config.Store) {
+	t.Helper()
+	hash, err := auth.HashPassword("secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := config.Defaults(config.Params{Role: role, Hostname: "gw1.demo.example", Serial: "GATEWAY0001", IP: "127.0.0.1", SSHPort: 2222, SMTPPort: 2525, CPQPort: 7025, Password: hash})
+	st := config.NewStore(filepath.Join(t.TempDir(), "config.xml"), conf, logs.DiscardAudit(), nil)
+	return language(t, Configuration{Store: st}.Commands()...), st
+}
+
+func run(t *testing.T, l *house, p mail.Principal, line string) (string, int) {
+	t.Helper()
+	s := newScript()
+	status := l.Exec(t.Context(), p, line, s)
+	return s.String(), status
+}
+
+// The dialogues that backup programs hold (clients 2.3).
+func TestShowConfig(t *testing.T) {
+	l, _ := settings(t, config.Gateway)
+	s := newScript("showconfig", "1")
+	l.Shell(t.Context(), admin, s)
+	wants(t, "gateway", s.String(), "Choose the passphrase option:\n1. Mask passphrases (Files with masked passphrases cannot be loaded using\nloadconfig command)\n",
+		"\n[1]> 1\n<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<!DOCTYPE config SYSTEM \"config.dtd\">\n", "<listener_name>cpq_listener</listener_name>", "</config>\ngw1.demo.example> ")
+	if strings.Contains(s.String(), "argon2id$v") {
+		t.Error("masked, and yet the hash is there")
+	}
+	if out, _ := run(t, l, admin, "showconfig 3"); !strings.Contains(out, "$argon2id$v=19$") {
+		t.Error("an administrator's copy cannot be loaded")
+	}
+	if out, _ := run(t, l, mail.Principal{Name: "o", Role: mail.Operator}, "showconfig 3"); strings.Contains(out, "$argon2id$v=19$") || !strings.Contains(out, "<config>") {
+		t.Error("an operator sees password hashes")
+	}
+	if out, status := run(t, l, admin, "showconfig"); status != 0 || strings.Contains(out, "$argon2id$v=19$") || !strings.HasPrefix(out, "<?xml") {
+		t.Errorf("executed: %d %.200s", status, out)
+	}
+	m, _ := settings(t, config.Manager)
+	s = newScript("showconfig", "y")
+	m.Shell(t.Context(), admin, s)
+	wants(t, "manager", s.String(), "Do you want to mask the password? Files with masked passwords cannot be loaded\nusing loadconfig command. [Y]> y\n<?xml")
+}
+
+func TestCommit(t *testing.T) {
+	l, st := settings(t, config.Gateway)
+	for _, line := range []string{"commit", "commit -y", `commit "x" Y`} {
+		if out, status := run(t, l, admin, line); out != "There is no data to commit.\n" || status != 1 {
+			t.Errorf("%s: %q %d", line, out, status)
+		}
+	}
+	wants(t, "new", first(run(t, l, admin, "interfaceconfig new Data2 127.0.0.2 gw1-in.demo.example")), "Commit to put this in force.\n")
+	if st.Committed().InterfaceIP("Data2") != "" {
+		t.Error("in force without commit")
+	}
+	s := newScript("interfaceconfig", "", "commit", "my comment")
+	l.Shell(t.Context(), admin, s)
+	wants(t, "dialogue", s.String(), "Currently configured interfaces:\n1. Management (127.0.0.1: gw1.demo.example)\n2. Data2 (127.0.0.2: gw1-in.demo.example)\n",
+		"Please enter some comments describing your changes:\n[]> my comment\n\nChanges committed: ")
+	if st.Committed().InterfaceIP("Data2") != "127.0.0.2" {
+		t.Error("not in force after commit")
+	}
+	wants(t, "bad", first(run(t, l, admin, "interfaceconfig edit Data2 999.0.0.1 x.y.z")), "999.0.0.1")
+	wants(t, "in use", first(run(t, l, admin, "interfaceconfig delete Management")), "Management")
+	run(t, l, admin, "interfaceconfig edit Data2 127.0.0.3 gw1-in.demo.example")
+	wants(t, "clear", first(run(t, l, admin, "clearchanges")), "Changes cleared: ")
+	wants(t, "clear", first(run(t, l, admin, "clearchanges")), "There are no changes to clear.")
+	if _, pending := st.Pending(); pending || st.Committed().InterfaceIP("Data2") != "127.0.0.2" {
+		t.Error("not cleared")
+	}
+	for _, line := range []string{"commit", "interfaceconfig new X 127.0.0.9 a.b.c", "clearchanges"} {
+		if out, _ := run(t, l, mail.Principal{Name: "r", Role: mail.ReadOnlyOperator}, line); !strings.HasPrefix(out, "Unknown command") {
+			t.Errorf("a read-only operator got %q for %s", out, line)
+		}
+	}
+}
+
+func first(s string, _ int) string { return s }
+
+type quiet struct{}
+
+func (quiet) Enqueue(mail.MID)                      {}
+func (quiet) Record(mail.Principal, string, string) {}
+
+// ward is a manager's quarantine with two messages, on the real stores.
+func ward(t *testing.T) *house {
+	t.Helper()
+	dir := t.TempDir()
+	fatal := func(err error) { t.Error(err) }
+	key, err := blob.LoadKey(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "blob"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	contents, err := blob.Open(blob.Options{Dir: filepath.Join(dir, "blob"), Key: key, MinFree: 1, OnFatal: fatal, OnFault: fatal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { contents.Close() })
+	clock := func() time.Time { return time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC) }
+	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "q.db"), Contents: contents, OnFatal: fatal, OnFault: fatal, Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	s, err := quarantine.New(quarantine.Options{Store: st, Contents: contents, Sender: quiet{}, Log: logs.Discard(), Audit: quiet{}, Settings: quarantine.Defaults(), Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, subject := range []string{"HOLDME one", "two \x1b[2J=?utf-8?q?=E2=80=AE?=evil"} {
+		deposit(t, s, mail.MID(41+i), subject)
+	}
+	return language(t, Quarantines{Service: s, Clock: clock}.Commands()...)
+}
+
+func deposit(t *testing.T, s *quarantine.Service, mid mail.MID, subject string) {
+	t.Helper()
+	var to []mail.Address
+	for _, a := range []string{"a@example.org", "b@example.org"} {
+		x, err := mail.ParseAddress(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		to = append(to, x)
+	}
+	content := "Subject: x\r\n\r\nBody \x1b[31m of " + mid.String() + "\r\n"
+	hash := mail.Hash(sha256.Sum256([]byte(content)))
+	_, _, err := s.Ingest(t.Context(), quarantine.Deposit{MID: mid, Key: mail.NewKey("GATEWAY0001", mid+500, hash), Hash: hash, Gateway: "GATEWAY0001", GatewayName: "gw1.demo.example",
+		GatewayMID: mid + 500, Accepted: time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC), Envelope: mail.Envelope{From: to[0], To: to}, Size: int64(len(content)), Subject: subject,
+		Placements: []mail.Placement{{Quarantine: "Policy", Reason: "message filter:hold"}, {Quarantine: "Virus", Reason: "antivirus"}}},
+		strings.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestQuarantineCommands(t *testing.T) {
+	l := ward(t)
+	wants(t, "list", first(run(t, l, admin, "quarantine list")), "Quarantine Name", "Policy                        2", "10d  Delete ", "1h  Release")
+	out, status := run(t, l, admin, "quarantine search subject HOLDME --json")
+	var m struct {
+		ID, MID                         mail.MID
+		GatewayMID                      mail.MID `json:"esa_mid"`
+		Gateway, Sender, Subject, State string
+		Recipients                      []string
+		Received                        time.Time
+		Size                            int64
+		Quarantines                     []struct{ Name, Reason, Exit, State string }
+		Release                         []struct{ Recipient, State, Reply string }
+	}
+	if err := json.Unmarshal([]byte(out), &m); err != nil || status != 0 || strings.Count(out, "\n") != 1 {
+		t.Fatalf("%v %d %q", err, status, out)
+	}
+	if m.MID != 41 || m.ID != 41 || m.GatewayMID != 541 || m.Gateway != "gw1.demo.example" || len(m.Recipients) != 2 || len(m.Quarantines) != 2 || m.Quarantines[0].State == "" || m.Release == nil {
+		t.Errorf("%+v", m)
+	}
+	for line, n := range map[string]int{"": 2, "--subject=holdme": 1, "subject-is=HOLDME": 0, "esa_mid 542": 1, "mid 41": 1, "sender a@example.org": 2, "to-ends .org gateway GATEWAY0001 limit 1": 1,
+		"quarantine Virus": 2, "since 2026-03-05": 0, "since=2026-03-04 until=2026-03-04T06:00": 2, "after 42": 1} {
+		if out, status := run(t, l, admin, "quarantine search --json "+line); status != 0 || strings.Count(out, "\n") != n {
+			t.Errorf("search %s: %d, %q", line, status, out)
+		}
+	}
+	for _, line := range []string{"color red", "mid", "mid x", "since yesterday", "limit 0", "state odd"} {
+		if out, status := run(t, l, admin, "quarantine search "+line); status == 0 {
+			t.Errorf("search %s: %q", line, out)
+		}
+	}
+	wants(t, "search", first(run(t, l, admin, "quarantine search")), `two \u001b[2J`, "2 messages found.")
+	wants(t, "show", first(run(t, l, admin, "quarantine show 42")), "MID:           42\n", "MID 542", "Policy: ", "message filter:hold")
+	wants(t, "content", first(run(t, l, admin, "quarantine show 42 --content")), "Subject: x\n\nBody \\u001b[31m of 42\n")
+	wants(t, "unknown", first(run(t, l, admin, "quarantine show 4711")), "4711")
+	wants(t, "release", first(run(t, l, admin, "quarantine release 41 --quarantine Virus")), "1 message released.\n")
+	wants(t, "release", first(run(t, l, admin, "quarantine release 41")), "1 message released.\n")
+	wants(t, "delete", first(run(t, l, admin, "quarantine delete 42")), "1 message deleted.\n")
+	if out, status := run(t, l, admin, "quarantine release 42"); status == 0 || !strings.Contains(out, "MID 42: ") {
+		t.Errorf("released after deletion: %d %q", status, out)
+	}
+	s := newScript("quarantine delete 41", "")
+	l.Shell(t.Context(), admin, s)
+	wants(t, "a shell asks", s.String(), "Are you sure you want to delete 41? [N]> ")
+}
+
+// Who was given no quarantine sees no trace of any (reference 1.7).
+func TestQuarantineRights(t *testing.T) {
+	l := ward(t)
+	for _, line := range []string{"quarantine search --json", "quarantine show 41", "quarantine show 41 --content", "quarantine release 41", "quarantine delete 41", "quarantine list --json"} {
+		if out, _ := run(t, l, guest, line); strings.Contains(out, "HOLDME") || strings.Contains(out, "Body") || strings.Contains(out, "Policy") || strings.HasPrefix(out, "1 message") {
+			t.Errorf("%s shows a guest %q", line, out)
+		}
+	}
+	if out, _ := run(t, l, mail.Principal{Name: "tech", Role: mail.Technician}, "quarantine list"); !strings.HasPrefix(out, "Unknown command") {
+		t.Errorf("a technician sees %q", out)
+	}
+}
