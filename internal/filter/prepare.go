@@ -1,0 +1,107 @@
+package filter
+
+// prepare sorts the conditions by cost, numbers the body rules and looks for
+// what is probably not meant.
+func (s *Set) prepare() {
+	for _, f := range s.filters {
+		f.root.order()
+		w := &warner{set: s, filter: f.name}
+		w.block([]statement{f.root}, path{})
+		if !f.active {
+			continue
+		}
+		f.root.eachRule(func(r *rule) {
+			s.content = s.content || r.cost > costEnvelope+1
+			if r.body != nil {
+				r.body.index = len(s.bodies)
+				s.bodies = append(s.bodies, r.body)
+			}
+		})
+	}
+}
+
+func (i *ifStmt) order() {
+	i.cond.order()
+	for _, list := range [][]statement{i.then, i.els} {
+		for _, st := range list {
+			if sub, ok := st.(*ifStmt); ok {
+				sub.order()
+			}
+		}
+	}
+}
+
+// path is what happened on the way to a statement.
+type path struct {
+	quarantined bool // perhaps
+	ended       bool // for certain, by a final action
+}
+
+type warner struct {
+	set    *Set
+	filter string
+}
+
+func (w *warner) warn(a *action, msg string) {
+	w.set.warnings = append(w.set.warnings, Warning{Line: a.line, Column: a.col, Filter: w.filter, Msg: msg})
+}
+
+// block follows the statements and gives what holds behind them.
+func (w *warner) block(list []statement, p path) path {
+	for _, st := range list {
+		switch st := st.(type) {
+		case *ifStmt:
+			then, els := w.block(st.then, p), w.block(st.els, p)
+			p = path{
+				quarantined: then.quarantined && !then.ended || els.quarantined && !els.ended,
+				ended:       then.ended && els.ended,
+			}
+		case *action:
+			if p = w.action(st, p); p.ended {
+				if next := after(list, st); next != nil {
+					w.warn(next, next.word+"() is never reached: "+st.word+"() before it is final")
+				}
+				return p
+			}
+		}
+	}
+	return p
+}
+
+// after gives the first action behind st in the list.
+func after(list []statement, st *action) *action {
+	for i, s := range list {
+		if s != statement(st) || i+1 == len(list) {
+			continue
+		}
+		var next *action
+		rest := &ifStmt{then: list[i+1:]}
+		rest.eachAction(func(a *action) {
+			if next == nil {
+				next = a
+			}
+		})
+		return next
+	}
+	return nil
+}
+
+func (w *warner) action(a *action, p path) path {
+	switch a.word {
+	case "quarantine":
+		p.quarantined = true
+	case "deliver":
+		if p.quarantined {
+			w.warn(a, "deliver() after quarantine() in the same filter defeats the quarantine: the message is delivered")
+		}
+		p.ended = true
+	case "drop":
+		if p.quarantined {
+			w.warn(a, "drop() after quarantine() defeats the quarantine: the message is gone")
+		}
+		p.ended = true
+	case "skip-filters":
+		p.ended = true
+	}
+	return p
+}
