@@ -29,7 +29,7 @@ func TestPanicInProcessor(t *testing.T) {
 		for i := range 5 {
 			r.accept(mail.MID(i+1), "a.example")
 		}
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if len(r.list()) != 4 || len(r.q.Held()) != 1 || r.q.WorkCount() != 0 {
 			t.Errorf("delivered %v, held %v, work %d", r.list(), r.q.Held(), r.q.WorkCount())
 		}
@@ -43,7 +43,7 @@ func TestPanicInProcessor(t *testing.T) {
 		r.stop()
 		r.restart()
 		r.start()
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if len(r.list()) != 4 || len(r.q.Held()) != 1 {
 			t.Error("a restart forgot that it is held")
 		}
@@ -92,7 +92,7 @@ func TestMessageThatKillsTheProcess(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			done := make(chan error, 1)
 			go func() { done <- r.q.Run(ctx) }()
-			time.Sleep(time.Minute)
+			rest(time.Minute)
 			cancel()
 			<-done
 			r.store.fail = nil
@@ -120,11 +120,11 @@ func TestProcessorError(t *testing.T) {
 	bubble(t, s, nil, func(r *rig) {
 		r.start()
 		r.accept(1, "a.example")
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		if r.q.WorkCount() != 1 {
 			t.Error("left the work queue")
 		}
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if len(r.list()) != 1 || at[1].Sub(at[0]) != 5*time.Second || at[9].Sub(at[8]) != 320*time.Second {
 			t.Errorf("judged at %v", at)
 		}
@@ -149,7 +149,7 @@ func TestPanicInCourier(t *testing.T) {
 		r.accept(1, "a.example")
 		r.accept(2, "b.example")
 		r.accept(3, "a.example")
-		time.Sleep(30 * time.Minute)
+		rest(30 * time.Minute)
 		if it := r.store.get(1); it == nil || it.Recipients[0].Attempts < 4 || it.Recipients[0].State != Deferred {
 			t.Errorf("%+v", it)
 		}
@@ -157,7 +157,7 @@ func TestPanicInCourier(t *testing.T) {
 			t.Errorf("%d left, faults %q", r.store.left(), r.log.faults)
 		}
 		good.Store(true)
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if r.store.left() != 0 {
 			t.Error("not delivered when the fault was gone")
 		}
@@ -195,7 +195,7 @@ func TestDamagedIsSetAside(t *testing.T) {
 		}
 		r.store.broken[2], r.store.damaged[4] = true, true
 		r.q.ResumeDelivery(AllHosts)
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		if r.store.left() != 0 {
 			t.Errorf("left %v", r.store.items)
 		}
@@ -224,14 +224,14 @@ func TestStoreFails(t *testing.T) {
 		r.store.mu.Lock()
 		r.store.fail = errors.New("disk full")
 		r.store.mu.Unlock()
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if n := len(r.list()); n != 1 {
 			t.Errorf("delivered %d times", n)
 		}
 		r.store.mu.Lock()
 		r.store.fail = nil
 		r.store.mu.Unlock()
-		time.Sleep(2 * time.Second)
+		rest(2 * time.Second)
 		if r.store.get(1) != nil {
 			t.Error("the result was forgotten")
 		}
@@ -298,11 +298,11 @@ func TestUnsettledGoesBack(t *testing.T) {
 	bubble(t, s, nil, func(r *rig) {
 		r.start()
 		r.accept(1, "a.example")
-		time.Sleep(44 * time.Second)
+		rest(44 * time.Second)
 		if n.Load() != 9 {
 			t.Errorf("%d runs in 44 s", n.Load())
 		}
-		time.Sleep(10 * time.Second)
+		rest(10 * time.Second)
 		if n.Load() != 10 || r.store.get(1) != nil {
 			t.Errorf("%d runs", n.Load())
 		}

@@ -238,6 +238,18 @@ func (s *script) note(d Dest, t *Task) {
 	}
 }
 
+func (s *script) mostRuns(d Dest) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most[d]
+}
+
+func (s *script) allRuns(d Dest) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runs[d]
+}
+
 func (s *script) list() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -327,4 +339,10 @@ func bubble(t *testing.T, s *script, change func(*Options), fn func(*rig)) {
 			t.Errorf("%d entries in memory, %d of them kept: references leak", n, r.q.kept)
 		}
 	})
+}
+
+// rest lets time pass and everything that it brings come to an end.
+func rest(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

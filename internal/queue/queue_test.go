@@ -37,7 +37,7 @@ func TestPassThrough(t *testing.T) {
 		got := r.list()
 		slices.Sort(got)
 		equal(t, got, []string{"1 a.example 0", "1 a.example 2", "1 b.example 1"})
-		time.Sleep(time.Second)
+		rest(time.Second)
 		synctest.Wait()
 		if r.store.left() != 0 || len(r.store.removed) != 2 || r.store.durable == 0 {
 			t.Errorf("left %d, removed %v, syncs %d", r.store.left(), r.store.removed, r.store.durable)
@@ -61,7 +61,7 @@ func TestRetrySchedule(t *testing.T) {
 		r.start()
 		begin := time.Now()
 		r.accept(1, "a.example")
-		time.Sleep(80 * time.Hour)
+		rest(80 * time.Hour)
 		want := []time.Duration{0, 1, 3, 7, 15, 31, 63, 123, 183}
 		for i, m := range want {
 			if got := r.at[i].Sub(begin); got != m*time.Minute {
@@ -94,7 +94,7 @@ func TestMaxRetriesAndFailingBounce(t *testing.T) {
 	bubble(t, s, opt, func(r *rig) {
 		r.start()
 		r.accept(1, "a.example")
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if n := len(r.list()); n != 6 { // 1 + 3 retries, and one for each failure of the hook
 			t.Errorf("%d attempts", n)
 		}
@@ -126,7 +126,7 @@ func TestQuarantineHostsNeverGiveUp(t *testing.T) {
 		bubble(t, s, opt, func(r *rig) {
 			r.start()
 			r.accept(1, "a.example")
-			time.Sleep(9 * 24 * time.Hour)
+			rest(9 * 24 * time.Hour)
 			if r.store.get(1) != nil || len(r.store.receipts) != 1 || r.store.receipts[0].Remote != "77" {
 				t.Errorf("%s: after %d tries: %v", host, tries, r.store.receipts)
 			}
@@ -193,9 +193,9 @@ func TestDownProbeUp(t *testing.T) {
 		if d.State != Down || d.Active != 20 || d.LastError != "connection refused" || d.OldestMID != 1 {
 			t.Errorf("%+v", d)
 		}
-		time.Sleep(10 * time.Minute)
-		if r.most[Dest{Name: CPQHost}] != 1 {
-			t.Errorf("%d runs at once", r.most[Dest{Name: CPQHost}])
+		rest(10 * time.Minute)
+		if r.mostRuns(Dest{Name: CPQHost}) != 1 {
+			t.Errorf("%d runs at once", r.mostRuns(Dest{Name: CPQHost}))
 		}
 		wait := []time.Duration{0, 5, 15, 35, 75, 135, 195} // 5, 10, 20, 40, 60, 60 apart
 		for i, w := range wait {
@@ -207,7 +207,7 @@ func TestDownProbeUp(t *testing.T) {
 			t.Errorf("the host's failure cost the message %d attempts", it.Recipients[0].Attempts)
 		}
 		up.Store(true)
-		time.Sleep(2 * time.Minute)
+		rest(2 * time.Minute)
 		if got := r.list(); got[0] != "1 the.cpq.host 0" || len(got) != 20 {
 			t.Errorf("drained %v", got)
 		}
@@ -240,9 +240,9 @@ func TestExpireBehindDownHost(t *testing.T) {
 	bubble(t, s, opt, func(r *rig) {
 		r.start()
 		r.accept(1, "a.example")
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		r.accept(2, "a.example")
-		time.Sleep(71*time.Hour + 90*time.Minute)
+		rest(71*time.Hour + 90*time.Minute)
 		synctest.Wait()
 		slices.Sort(why)
 		equal(t, why, []string{"1 no route", "2 no route"})
@@ -277,10 +277,10 @@ func TestConcurrency(t *testing.T) {
 			if n := r.q.Gauges().ConnectionsOut; n > 6 {
 				t.Errorf("%d connections", n)
 			}
-			time.Sleep(time.Second)
+			rest(time.Second)
 		}
 		for _, d := range []string{"a.example", "b.example", "c.example", "d.example"} {
-			if n := r.most[Dest{Name: d}]; n > 4 || n == 0 {
+			if n := r.mostRuns(Dest{Name: d}); n > 4 || n == 0 {
 				t.Errorf("%s had %d runs", d, n)
 			}
 		}
@@ -296,12 +296,12 @@ func TestConnectionReuse(t *testing.T) {
 		r.start()
 		for i := range 10 {
 			r.accept(mail.MID(i+1), "a.example")
-			time.Sleep(4 * time.Second)
+			rest(4 * time.Second)
 		}
-		if n := r.runs[Dest{Name: "a.example"}]; n != 1 {
+		if n := r.allRuns(Dest{Name: "a.example"}); n != 1 {
 			t.Errorf("%d runs for ten messages 4 s apart", n)
 		}
-		time.Sleep(6 * time.Second)
+		rest(6 * time.Second)
 		if n := r.q.Gauges().ConnectionsOut; n != 0 {
 			t.Errorf("%d connections after the idle time", n)
 		}
@@ -333,13 +333,13 @@ func TestOneLostConnectionIsNotDown(t *testing.T) {
 		for i := 1; i <= 3; i++ {
 			r.accept(mail.MID(i), "a.example")
 		}
-		time.Sleep(500 * time.Millisecond)
+		rest(500 * time.Millisecond)
 		r.accept(4, "a.example")
-		time.Sleep(1100 * time.Millisecond)
+		rest(1100 * time.Millisecond)
 		if d := r.q.Destinations()[0]; d.State != Up || d.LastError != "reset" {
 			t.Errorf("%+v", d)
 		}
-		time.Sleep(30 * time.Second)
+		rest(30 * time.Second)
 		if len(r.list()) != 4 {
 			t.Errorf("delivered %v", r.list())
 		}
@@ -359,7 +359,7 @@ func TestSuspendResume(t *testing.T) {
 		equal(t, r.opt.Suspended, []string{"b.example"})
 		r.restart()
 		r.start()
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if n := len(r.list()); n != 1 {
 			t.Errorf("%d delivered while suspended", n)
 		}
@@ -390,7 +390,7 @@ func TestDeliverNow(t *testing.T) {
 		r.start()
 		r.accept(1, "a.example")
 		r.accept(2, "b.example")
-		time.Sleep(time.Second)
+		rest(time.Second)
 		if n := r.q.DeliverNow("A.example"); n != 1 {
 			t.Errorf("%d rescheduled", n)
 		}
@@ -459,7 +459,7 @@ func TestDelete(t *testing.T) {
 			}
 		}
 		before := len(r.list())
-		time.Sleep(time.Hour)
+		rest(time.Hour)
 		if len(r.list()) != before {
 			t.Error("a deleted message was tried")
 		}
