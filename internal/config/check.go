@@ -3,9 +3,12 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"lazaret/internal/access"
 	"lazaret/internal/auth"
@@ -19,6 +22,9 @@ import (
 // configuration was read from, for the line numbers; nil for one that was
 // changed in memory.
 func (c *Config) check(n *node) error {
+	if err := checkTexts(reflect.ValueOf(*c), "config"); err != nil {
+		return err
+	}
 	k := checker{c: c, root: n}
 	for _, f := range []func() error{
 		k.identity, k.interfaces, k.listeners, k.limits, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.users,
@@ -28,6 +34,41 @@ func (c *Config) check(n *node) error {
 		}
 	}
 	return nil
+}
+
+// checkTexts refuses what a file cannot hold or a log line must not: without
+// it, two names that differ by a control character would be one name on disk.
+func checkTexts(v reflect.Value, path string) error {
+	switch v.Kind() {
+	case reflect.Struct:
+		for _, f := range fields(v) {
+			if err := checkTexts(f.value, path+"/"+strings.ReplaceAll(f.tag, ">", "/")); err != nil {
+				return err
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if err := checkTexts(v.Index(i), path); err != nil {
+				return err
+			}
+		}
+	case reflect.String:
+		if !utf8.ValidString(v.String()) || strings.ContainsFunc(v.String(), unprintable) {
+			return errs.New(errs.Invalid, "%s: there is a control character in %q", path, clip(v.String()))
+		}
+	}
+	return nil
+}
+
+// unprintable characters have no place in a setting; line ends and tabs have.
+func unprintable(r rune) bool {
+	switch r {
+	case '\n', '\r', '\t':
+		return false
+	case 0x2028, 0x2029, 0xfffe, 0xffff:
+		return true
+	}
+	return unicode.IsControl(r)
 }
 
 // Check finds what is wrong with a configuration that was changed in memory.
@@ -112,6 +153,9 @@ func (k checker) interfaces() error {
 			return k.at("interfaces/interface", i, "interface_name", "interface %q exists already", f.Name)
 		}
 		seen[f.Name] = true
+		if _, err := mail.ParseDomain(f.Hostname); f.Hostname != "" && (err != nil || f.Hostname[0] == '[') {
+			return k.at("interfaces/interface", i, "interface_hostname", "%q is not a host name", clip(f.Hostname))
+		}
 		if ip, err := netip.ParseAddr(f.IP); err != nil || ip.Zone() != "" {
 			return k.at("interfaces/interface", i, "ip", "%q is not an IP address", clip(f.IP))
 		}

@@ -239,9 +239,18 @@ func (e *encoder) text(s string, secret bool, depth int) {
 // escape writes text as XML; what is not ASCII becomes a character reference,
 // so that the declared encoding is always right. Control characters are not
 // legal in XML, so none can have been read; one from elsewhere is left out.
+// In a run of blanks each fifth is a reference: programs that fetch the file
+// take longer runs for traces of a pager and remove them.
 func (e *encoder) escape(s string) {
+	blanks := 0
 	for _, r := range s {
+		if blanks++; r != ' ' {
+			blanks = 0
+		}
 		switch {
+		case blanks == 5:
+			e.b.WriteString("&#32;")
+			blanks = 0
 		case r == '&':
 			e.b.WriteString("&amp;")
 		case r == '<':

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -224,4 +225,71 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("does not settle")
 		}
 	})
+}
+
+// What a change leaves in force is what the next start reads, whatever is put
+// into any text; a run of blanks reaches a client that repairs such runs whole.
+func TestInForceIsOnDisk(t *testing.T) {
+	for _, role := range []Role{Gateway, Manager} {
+		s := NewStore(filepath.Join(t.TempDir(), "config.xml"), sample(t, role), logs.DiscardAudit(), nil)
+		taken := 0
+		for _, hostile := range []string{"\x01", "\xff", "\r\n", "\x00", "\ufffe", "\u2028", "\u0085", "]]>", "&<>", "        x", "\n  y", "ü", "-->"} {
+			for i := 0; ; i++ {
+				n := 0
+				err := s.Update(mail.System(), "probe", func(c *Config) error {
+					n = eachText(reflect.ValueOf(c).Elem(), func(k int, v reflect.Value) {
+						if k == i {
+							v.SetString(v.String() + hostile)
+						}
+					})
+					return nil
+				})
+				if i >= n {
+					break
+				}
+				if err != nil {
+					if !errs.Is(err, errs.Invalid) {
+						t.Fatalf("%q in text %d: %v", hostile, i, err)
+					}
+					continue
+				}
+				taken++
+				disk, err := Load(s.path)
+				if err != nil || !reflect.DeepEqual(disk, s.Committed()) {
+					t.Fatalf("%q in text %d: %v", hostile, i, err)
+				}
+				for _, line := range strings.Split(string(disk.Text(false)), "\n") {
+					if strings.Contains(strings.TrimLeft(line, " "), "      ") || hostile != "\r\n" && strings.Contains(line, "\r") {
+						t.Fatalf("%q in text %d: line %q", hostile, i, line)
+					}
+				}
+			}
+		}
+		if taken == 0 {
+			t.Error("nothing was taken: the test proves nothing")
+		}
+	}
+}
+
+// eachText calls f for each text in v with its number, and gives how many there are.
+func eachText(v reflect.Value, f func(int, reflect.Value)) int {
+	n := 0
+	var walk func(reflect.Value)
+	walk = func(v reflect.Value) {
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				walk(v.Field(i))
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				walk(v.Index(i))
+			}
+		case reflect.String:
+			f(n, v)
+			n++
+		}
+	}
+	walk(v)
+	return n
 }

@@ -80,7 +80,7 @@ func (s *Store) Change(p mail.Principal, what string, f func(*Config) error) err
 		err = s.fixed(next)
 	}
 	if err == nil {
-		err = next.Check()
+		next, err = next.settled()
 	}
 	if err != nil {
 		s.audit.Record(p, "change "+what, "refused: "+errs.Public(err))
@@ -156,11 +156,10 @@ func (s *Store) Update(p mail.Principal, what string, f func(*Config) error) err
 	s.mu.RLock()
 	next, waiting, subs := s.current.Clone(), s.pending, s.subscribers
 	s.mu.RUnlock()
-	err := apply(next, f)
+	next, err := apply(next, f)
 	var rebased *Config
 	if err == nil && waiting != nil {
-		rebased = waiting.Clone()
-		err = apply(rebased, f)
+		rebased, err = apply(waiting.Clone(), f)
 	}
 	for _, sub := range subs {
 		if err == nil {
@@ -187,11 +186,20 @@ func (s *Store) Update(p mail.Principal, what string, f func(*Config) error) err
 	return nil
 }
 
-func apply(c *Config, f func(*Config) error) error {
+func apply(c *Config, f func(*Config) error) (*Config, error) {
 	if err := f(c); err != nil {
-		return err
+		return nil, err
 	}
-	return c.Check()
+	return c.settled()
+}
+
+// settled checks c and gives it as the next start will read it, so that what
+// is in force and what is on disk never differ.
+func (c *Config) settled() (*Config, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	return Parse(c.Text(false))
 }
 
 // Clear drops what is pending and reports whether there was anything.
