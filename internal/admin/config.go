@@ -18,19 +18,19 @@ type Configuration struct {
 	Clock func() time.Time // nil: time.Now
 }
 
-// Commands gives showconfig, commit, clearchanges and interfaceconfig. The
+// Commands gives showconfig, commit, clearchanges, interfaceconfig and filters. The
 // store audits changes itself, in its own words.
 func (f Configuration) Commands() []Command {
 	if f.Clock == nil {
 		f.Clock = time.Now
 	}
-	return []Command{
+	return append(f.filterCommands(), []Command{
 		{Name: "showconfig", Summary: "Show the configuration that is in force", Usage: "showconfig", Right: auth.ConfigView, MaxArgs: 1, Run: f.show},
 		{Name: "commit", Summary: "Put changes in force", Usage: "commit [-y | \"COMMENT\" [Y]]", Right: auth.ConfigChange, MaxArgs: 2, Run: f.commit},
 		{Name: "clearchanges", Summary: "Drop changes that were not committed", Usage: "clearchanges [Y]", Right: auth.ConfigChange, MaxArgs: 1, Run: f.clear},
 		{Name: "interfaceconfig", Summary: "Name the local addresses", Usage: "interfaceconfig\ninterfaceconfig new NAME IP HOSTNAME\ninterfaceconfig edit NAME IP HOSTNAME\ninterfaceconfig delete NAME",
 			Right: auth.ConfigChange, MaxArgs: 4, Run: f.interfaces},
-	}
+	}...)
 }
 
 // show asks what clients know how to answer (clients 2.3): on a gateway 1 to 3,

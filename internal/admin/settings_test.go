@@ -94,6 +94,35 @@ func TestCommit(t *testing.T) {
 	}
 }
 
+const holdFilter = `hold: if (subject == "HOLDME") { quarantine("Policy"); }`
+
+// The dialogue of clients 2.3, and the same by single lines; comments stay.
+func TestFilters(t *testing.T) {
+	l, st := settings(t, config.Gateway)
+	s := newScript("filters", "new", "# why", holdFilter, ".", "list", "new", "bad: if", ".", "")
+	l.Shell(t.Context(), admin, s)
+	wants(t, "dialogue", s.String(), "Enter '.' on its own line to end.\n", "\n1 filters added.\n", "Num Active Valid Name\n  1 Y      Y     hold\n", "line 2, column 1: expected a rule")
+	in := newScript("other! if (true) { drop(); }")
+	if status := l.Exec(t.Context(), admin, "filters new hold", in); status != 0 || !strings.HasSuffix(in.String(), "\n1 filters added.\n") {
+		t.Errorf("%d %q", status, in.String())
+	}
+	wants(t, "order", first(run(t, l, admin, "filters list")), "  1 N      Y     other\n  2 Y      Y     hold\n")
+	wants(t, "detail", first(run(t, l, admin, "filters detail hold")), "# why\n"+holdFilter+"\n")
+	wants(t, "set", first(run(t, l, admin, "filters set hold inactive; filters set other active; filters list")), "  1 Y      Y     other\n  2 N      Y     hold\n")
+	wants(t, "delete", first(run(t, l, admin, "filters delete other; filters list")), "1 filters deleted.\nNum Active Valid Name\n  1 N      Y     hold\n")
+	wants(t, "unknown", first(run(t, l, admin, "filters delete nobody")), "does not exist")
+	in = newScript("x: if (subjekt == \"a\") { drop(); }")
+	if status := l.Exec(t.Context(), admin, "filters import", in); status == 0 || !strings.Contains(in.String(), "line 1, column 8") {
+		t.Errorf("%d %q", status, in.String())
+	}
+	if st.Committed().Filters != "" {
+		t.Error("in force without commit")
+	}
+	if out, status := run(t, l, mail.Principal{Name: "r", Role: mail.ReadOnlyOperator}, "filters list; filters delete hold"); status == 0 || !strings.Contains(out, "hold\nUnknown command") {
+		t.Errorf("%q", out)
+	}
+}
+
 func first(s string, _ int) string { return s }
 
 type quiet struct{}
