@@ -2,6 +2,7 @@ package quarantine_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -372,3 +373,30 @@ func TestList(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// Run does what is due without being asked, and ends with its context.
+func TestRun(t *testing.T) {
+	w := newWorld(t)
+	mid := w.put("due", "File Analysis")
+	w.pass(time.Hour)
+	run, cancel := context.WithCancel(ctx)
+	released := make(chan mail.MID, 1)
+	s, err := quarantine.New(quarantine.Options{Store: w.db, Contents: w.blobs, Log: &w.lines, Audit: &w.lines, Clock: w.clock,
+		Sender: sender(func(mid mail.MID) { released <- mid }), Settings: quarantine.Defaults()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Run(run) }()
+	if got := <-released; got != mid {
+		t.Errorf("released %d", got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+type sender func(mail.MID)
+
+func (f sender) Enqueue(mid mail.MID) { f(mid) }

@@ -301,8 +301,9 @@ func (t *tx) end(mid mail.MID, to quarantine.State, now time.Time) error {
 		return err
 	}
 	next, err := quarantine.State(state).To(to)
-	if err != nil {
-		return errs.Context(err, "MID %s", mid)
+	if err != nil { // the record contradicts the intent: said once, and the queue goes on
+		t.s.fault(errs.Context(err, "ending the release of MID %s", mid))
+		return nil
 	}
 	err = t.exec("UPDATE message SET state = $1, changed = $2, version = version + 1 WHERE mid = $3", int(next), now.UnixMilli(), int64(mid))
 	if err != nil || !next.Final() {

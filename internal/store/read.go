@@ -5,7 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"strings"
+	"strconv"
 	"time"
 
 	"lazaret/internal/errs"
@@ -27,8 +27,7 @@ func (s *Store) Load(ctx context.Context, mids []mail.MID) ([]*quarantine.Record
 	found := make(map[mail.MID]*quarantine.Record, len(mids))
 	for rest := mids; len(rest) > 0; {
 		n := min(len(rest), maxIn)
-		list, args := inList(rest[:n])
-		got, err := s.query(ctx, "SELECT "+columns+fromMessage+"WHERE m.mid IN "+list, args)
+		got, err := s.query(ctx, "SELECT "+columns+fromMessage+"WHERE m.mid IN "+inList(rest[:n]), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -47,22 +46,18 @@ func (s *Store) Load(ctx context.Context, mids []mail.MID) ([]*quarantine.Record
 	return out, nil
 }
 
-// inList writes numbers into the text: they are ours, and a list is none of
-// the few statements worth preparing.
-func inList(mids []mail.MID) (string, []any) {
-	var b strings.Builder
+// inList writes numbers into the text: they are ours, and a statement for each
+// length of list is not worth preparing.
+func inList(mids []mail.MID) string {
+	b := make([]byte, 0, 12*len(mids)+2)
+	b = append(b, '(')
 	for i, m := range mids {
-		b.WriteString(",("[btoi(i == 0):][:1])
-		b.WriteString(m.String())
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(m), 10)
 	}
-	return b.String() + ")", nil
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	return string(append(b, ')'))
 }
 
 // query reads records with all that belongs to them, as of one moment.
@@ -134,7 +129,7 @@ func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error 
 	for i, r := range list {
 		by[int64(r.MID)], mids[i] = r, r.MID
 	}
-	in, _ := inList(mids)
+	in := inList(mids)
 	err := each(ctx, tx, "SELECT mid, quarantine, reason, state, entered, exit, gone, cause, actor FROM membership WHERE mid IN "+in+
 		" ORDER BY mid, pos", func(rows *sql.Rows) error {
 		var mid, entered, exit, gone int64
