@@ -1,0 +1,108 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/smtp"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"lazaret/internal/adminssh"
+	"lazaret/internal/appliance"
+)
+
+// Both roles in one test process: a message goes gateway, manager, release,
+// gateway, mailbox, and Close leaves nothing behind.
+func TestCircleInOneProcess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	ctx, cancel := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
+	var a announced
+	if err := json.NewDecoder(out).Decode(&a); err != nil {
+		t.Fatalf("%v, %v", err, <-done)
+	}
+	const content = "Subject: HOLDME\r\n\r\nMarker circle\r\n"
+	if err := smtp.SendMail(a.Gateways[0].SMTP, nil, "alice@partner.example", []string{"bob@example.com"}, []byte(content)); err != nil {
+		t.Fatal(err)
+	}
+	mid := waitHeld(t, a.Manager.Dir)
+	local(t, a.Manager.Dir, "quarantine release "+strconv.FormatUint(mid, 10))
+	waitFor(t, func() bool {
+		for _, b := range files(t, a.Mailbox.Maildir) {
+			if bytes.HasSuffix(b, []byte(content)) {
+				return true
+			}
+		}
+		return false
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitHeld gives the number of the held message with the subject HOLDME alone.
+func waitHeld(t *testing.T, dir string) (mid uint64) {
+	t.Helper()
+	waitFor(t, func() bool {
+		dec := json.NewDecoder(strings.NewReader(local(t, dir, "quarantine search --json")))
+		for {
+			var m struct {
+				MID     uint64 `json:"mid"`
+				Subject string `json:"subject"`
+			}
+			if dec.Decode(&m) != nil {
+				return false
+			}
+			if m.Subject == "HOLDME" {
+				mid = m.MID
+				return true
+			}
+		}
+	})
+	return mid
+}
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatal("it does not happen")
+		}
+		time.Sleep(20 * time.Millisecond) // real sockets: there is no fake clock
+	}
+}
+
+func local(t *testing.T, dir, line string) string {
+	t.Helper()
+	var b bytes.Buffer
+	code, err := adminssh.Local(context.Background(), appliance.SocketPath(dir), line, strings.NewReader(""), &b)
+	if err != nil || code != 0 {
+		t.Fatalf("%s: %d %v\n%s", line, code, err, b.String())
+	}
+	return b.String()
+}
+
+func files(t *testing.T, maildir string) (all [][]byte) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(maildir, "new", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		b, err := os.ReadFile(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+	}
+	return all
+}
