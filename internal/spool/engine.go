@@ -33,6 +33,14 @@ func (s *Spool) openEngine() (err error) {
 		MaxOpenFiles:                256,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 	}
+	// A damaged table is an error of the read that met it, not the end (P5). The
+	// engine's default is to end the process.
+	o.EventListener = &pebble.EventListener{
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			s.opt.Log.Fault("spool", "damaged file "+i.Path+": "+i.Details.Error())
+		},
+		BackgroundError: func(err error) { s.opt.Log.Fault("spool", "background work: "+err.Error()) },
+	}
 	// No value separation, although it costs a third less CPU for a backlog: in
 	// 2.1.7 a flush that meets an I/O error while it is on ends in a nil pointer
 	// (docs/decisions/spool-engine.md).

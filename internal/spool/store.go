@@ -14,32 +14,89 @@ import (
 
 var _ queue.Store = (*Spool)(nil)
 
-// Scan gives each live message, oldest first.
+// Scan gives each live message, oldest first. Where a table of the engine is
+// damaged it goes on behind the damage: some messages may not be found, and
+// that is reported, but the others flow (P5).
 func (s *Spool) Scan(ctx context.Context, fn func(*queue.Item) error) error {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyRecord}, UpperBound: []byte{keyRecord + 1}})
+	for from := mail.MID(0); ; {
+		last, err := s.scanFrom(ctx, from, fn)
+		if !errs.Is(err, errs.Damaged) {
+			return err
+		}
+		next, more := s.behindDamage(max(from, last+1))
+		s.opt.Log.Fault("spool", "a table is damaged: messages from MID "+(last+1).String()+" to "+(next-1).String()+" may be missing: "+err.Error())
+		if !more {
+			return nil
+		}
+		from = next
+	}
+}
+
+// scanFrom gives the messages from a number on, and the last number it saw.
+// errs.Damaged is about the engine's tables, not about one record.
+func (s *Spool) scanFrom(ctx context.Context, from mail.MID, fn func(*queue.Item) error) (last mail.MID, err error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: midKey(keyRecord, from), UpperBound: []byte{keyRecord + 1}})
 	if err != nil {
-		return engineError(err, "reading the spool")
+		return last, engineError(err, "reading the spool")
 	}
 	defer it.Close()
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := ctx.Err(); err != nil {
-			return err
+			return last, err
+		}
+		if mid, err := keyMID(it.Key()); err == nil {
+			last = mid
 		}
 		item, err := s.decode(it)
 		if err != nil {
-			if err := s.damagedKey(it.Key(), err); err != nil {
-				return err
-			}
-			continue
+			err = s.damagedKey(it.Key(), err)
+		} else {
+			err = fn(item)
 		}
-		if err := fn(item); err != nil {
-			return err
+		if errs.Is(err, errs.Damaged) { // whatever fn means by it: not a table
+			err = errs.Wrap(errs.Internal, err, "taking up MID %d", last)
+		}
+		if err != nil {
+			return last, err
 		}
 	}
 	if err := it.Error(); err != nil {
-		return engineError(err, "reading the spool")
+		return last, engineError(err, "reading the spool")
 	}
-	return nil
+	return last, nil
+}
+
+// behindDamage finds the first number at or after from where reading works
+// again; false when there is none before the end.
+func (s *Spool) behindDamage(from mail.MID) (next mail.MID, more bool) {
+	readable := func(mid mail.MID) (ok, found bool) {
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: midKey(keyRecord, mid), UpperBound: []byte{keyRecord + 1}})
+		if err != nil {
+			return false, false
+		}
+		defer it.Close()
+		found = it.First()
+		return it.Error() == nil, found
+	}
+	end := mail.MID(s.numbers[numMID].limit) + 1 // nothing was ever stored from here on
+	bad := from - 1
+	for step := mail.MID(1); ; step *= 2 {
+		next = min(bad+step, end)
+		if ok, _ := readable(next); ok || next == end {
+			break
+		}
+		bad = next
+	}
+	for bad+1 < next { // bad cannot be read, next can
+		mid := bad + (next-bad)/2
+		if ok, _ := readable(mid); ok {
+			next = mid
+		} else {
+			bad = mid
+		}
+	}
+	_, found := readable(next)
+	return next, found
 }
 
 func (s *Spool) decode(it *pebble.Iterator) (*queue.Item, error) {
