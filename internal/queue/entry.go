@@ -23,8 +23,8 @@ type entry struct {
 
 	judging bool // the processor reads item: nobody changes it
 
-	refs int  // guarded by Queue.mu
-	kept bool // guarded by Queue.mu: refs is 0, counted in Queue.kept
+	refs   int // guarded by Queue.mu
+	weight int // guarded by Queue.mu: what it counts in Queue.kept while refs is 0
 }
 
 // acquire gives the entry of a message, with a reference.
@@ -35,11 +35,15 @@ func (q *Queue) acquire(mid mail.MID) *entry {
 		q.live[mid] = e
 	}
 	e.refs++
-	if e.kept {
-		e.kept = false
-		q.kept--
-	}
+	q.kept -= e.weight
+	e.weight = 0
 	return e
+}
+
+// keep lets an entry stay in memory while nobody uses it. Queue.mu is held.
+func (q *Queue) keep(e *entry) {
+	e.weight = 1 + len(e.item.Recipients)/8
+	q.kept += e.weight
 }
 
 // release drops a reference. Queue.mu is not held, entry.mu is not held.
@@ -58,8 +62,7 @@ func (q *Queue) release(e *entry) {
 	e.refs--
 	if e.refs == 0 {
 		if e.dirty && !e.gone {
-			e.kept = true
-			q.kept++
+			q.keep(e)
 		} else {
 			delete(q.live, e.mid)
 		}

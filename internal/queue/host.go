@@ -144,7 +144,7 @@ func unixSeconds(t time.Time) uint32 {
 
 // kick begins what can be begun at h and arms the timer for the rest.
 func (q *Queue) kick(h *host) {
-	if q.closing || !q.recovered || h.state == Suspended || h.wait.len() == 0 {
+	if q.closing || !q.running || h.state == Suspended || h.wait.len() == 0 {
 		return
 	}
 	now := q.now()

@@ -335,8 +335,14 @@ func bubble(t *testing.T, s *script, change func(*Options), fn func(*rig)) {
 		if r.stop != nil {
 			r.stop()
 		}
-		if n := len(r.q.live); n != r.q.kept {
-			t.Errorf("%d entries in memory, %d of them kept: references leak", n, r.q.kept)
+		weight := 0
+		for mid, e := range r.q.live {
+			if weight += e.weight; e.refs != 0 || e.weight == 0 {
+				t.Errorf("MID %d stays in memory with %d references", mid, e.refs)
+			}
+		}
+		if weight != r.q.kept {
+			t.Errorf("entries weigh %d, counted are %d", weight, r.q.kept)
 		}
 	})
 }

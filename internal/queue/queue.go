@@ -31,7 +31,7 @@ type Options struct {
 	Random         func() float64 // 0 to 1, for jitter
 	Workers        int            // judgements at once
 	MaxConnections int            // runs of all destinations together
-	MaxLoaded      int            // whole messages kept in memory while they wait
+	MaxLoaded      int            // whole messages kept in memory while they wait; one with many recipients counts as several
 	MaxHosts       int            // destinations remembered; busy ones beyond this still work
 	Suspended      []string       // what Suspended gave in an earlier life
 }
@@ -47,7 +47,7 @@ type Queue struct {
 	mu        sync.Mutex
 	hosts     map[Dest]*host
 	live      map[mail.MID]*entry
-	kept      int // entries in live that nobody uses now
+	kept      int // weight of the entries in live that nobody uses now
 	work      workQueue
 	blocked   []*host // due, but MaxConnections runs are alive
 	runs      int
@@ -55,6 +55,7 @@ type Queue struct {
 	suspended map[string]bool // names; "" is all
 	closing   bool
 	recovered bool
+	running   bool
 
 	wake   *sync.Cond // on mu: work for the judges
 	ctx    context.Context
@@ -147,6 +148,7 @@ func (q *Queue) Run(ctx context.Context) error {
 		q.mu.Unlock()
 		return errs.New(errs.Closed, "the queue is closed")
 	}
+	q.running = true
 	for range q.opt.Workers {
 		q.wg.Go(q.judgeLoop)
 	}
@@ -181,8 +183,9 @@ func (q *Queue) Close() error {
 func (q *Queue) Add(it *Item) {
 	q.mu.Lock()
 	if q.kept < q.opt.MaxLoaded {
-		q.live[it.MID] = &entry{mid: it.MID, item: it, kept: true}
-		q.kept++
+		e := &entry{mid: it.MID, item: it}
+		q.live[it.MID] = e
+		q.keep(e)
 	}
 	q.work.fresh.push(it.MID)
 	q.mu.Unlock()

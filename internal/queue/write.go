@@ -14,10 +14,14 @@ type deferredWrites struct {
 	failed []Update // of messages that left: tried again until they are in
 }
 
-// syncGap is the least time between two syncs of completions. The first one
-// after a pause comes at once, so that a kill on an idle machine repeats
-// nothing; under load they share.
-const syncGap = 10 * time.Millisecond
+// Completions are synced at once after a pause, so that a kill on an idle
+// machine repeats nothing. Under load they share: between two syncs lies at
+// least syncGap, and on a slow disk syncShare times what the last one took, so
+// that they never take more than a fifth of its time.
+const (
+	syncGap   = time.Millisecond
+	syncShare = 4
+)
 
 // retryGap is the time between two tries of writes that failed.
 const retryGap = time.Second
@@ -61,6 +65,7 @@ func (q *Queue) writeLoop() {
 		case <-q.ctx.Done():
 			return
 		}
+		began := time.Now()
 		gap := syncGap
 		if q.repeatFailed(q.ctx) > 0 {
 			q.later.poke()
@@ -69,6 +74,8 @@ func (q *Queue) writeLoop() {
 			q.log.Fault("queue", "syncing the queue: "+err.Error())
 			q.later.poke()
 			gap = retryGap
+		} else {
+			gap = max(syncGap, syncShare*time.Since(began))
 		}
 		pause.Reset(gap)
 		select {
