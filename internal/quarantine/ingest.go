@@ -111,4 +111,3 @@ func display(raw string) string {
 	}
 	return t
 }
-
