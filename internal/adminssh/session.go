@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -24,9 +25,7 @@ func (s *Server) channels(ctx context.Context, p mail.Principal, channels <-chan
 			nc.Reject(ssh.UnknownChannelType, "only sessions are served")
 			continue
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
+		if !obtain(slots) {
 			nc.Reject(ssh.ResourceShortage, "too many sessions on this connection")
 			continue
 		}
@@ -40,6 +39,22 @@ func (s *Server) channels(ctx context.Context, p mail.Principal, channels <-chan
 			x := &session{s: s, p: p, ch: ch}
 			x.serve(ctx, requests)
 		})
+	}
+}
+
+// slotGrace is how long a new session waits for one that is just ending: a
+// client opens the next as soon as it has heard our close, and we may not yet
+// have heard its answer.
+const slotGrace = 500 * time.Millisecond
+
+func obtain(slots chan struct{}) bool {
+	timer := time.NewTimer(slotGrace)
+	defer timer.Stop()
+	select {
+	case slots <- struct{}{}:
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 

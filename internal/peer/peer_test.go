@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -266,9 +267,9 @@ func TestPanicHere(t *testing.T) {
 	_, who, o := paired(t, f, 200*time.Millisecond)
 	stuck := make(chan struct{})
 	defer close(stuck)
-	calls := 0
+	var calls atomic.Int32
 	o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		switch calls++; calls {
+		switch calls.Add(1) {
 		case 1:
 			panic("index out of range")
 		case 2:
