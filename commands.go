@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+
+	"lazaret/internal/adminssh"
+	"lazaret/internal/appliance"
+	"lazaret/internal/config"
+	"lazaret/internal/demo"
+	"lazaret/internal/gateway"
+	"lazaret/internal/manager"
+)
+
+func runDemo(ctx context.Context, e env, args []string) (int, error) {
+	f := flag.NewFlagSet("demo", flag.ContinueOnError)
+	o := demo.Options{Stdout: e.stdout, Stderr: e.stderr}
+	f.StringVar(&o.Dir, "dir", "", "")
+	f.BoolVar(&o.JSON, "json", false, "")
+	f.StringVar(&o.Only, "only", "", "")
+	f.IntVar(&o.PortBase, "port-base", 0, "")
+	rest, err := parse(f, args)
+	if err != nil {
+		return 0, err
+	}
+	if len(rest) > 0 {
+		return 0, usageError{fmt.Errorf("unexpected argument %q", rest[0])}
+	}
+	return 0, demo.Run(ctx, o)
+}
+
+func runInit(_ context.Context, e env, args []string) (int, error) {
+	if len(args) == 0 {
+		return 0, usageError{errors.New("say which role: gateway or manager")}
+	}
+	if strings.HasPrefix(args[0], "-h") || args[0] == "--help" {
+		return 0, flag.ErrHelp
+	}
+	role := config.Role(args[0])
+	if role != config.Gateway && role != config.Manager {
+		return 0, usageError{fmt.Errorf("%q is neither gateway nor manager", args[0])}
+	}
+	f := flag.NewFlagSet("init", flag.ContinueOnError)
+	dir := f.String("dir", "", "")
+	host := f.String("hostname", "", "")
+	rest, err := parse(f, args[1:])
+	if err == nil && len(rest) > 0 {
+		err = usageError{fmt.Errorf("unexpected argument %q", rest[0])}
+	}
+	if err == nil {
+		err = needDir(*dir)
+	}
+	if err != nil {
+		return 0, err
+	}
+	password, err := appliance.Init(*dir, role, appliance.InitOptions{Hostname: *host})
+	if err != nil {
+		return 0, err
+	}
+	_, err = fmt.Fprintf(e.stdout, "A %s was made in %s.\nUser admin, password (shown once): %s\nEdit %s, then: lazaret checkconfig --dir %s; lazaret %s --dir %s\n",
+		role, *dir, password, *dir+"/"+appliance.ConfigName, *dir, role, *dir)
+	return 0, err
+}
+
+func runGateway(ctx context.Context, e env, args []string) (int, error) {
+	dir, err := parseDir("gateway", args)
+	if err != nil {
+		return 0, err
+	}
+	g, err := gateway.New(gateway.Options{Dir: dir, Trouble: e.stderr})
+	if err != nil {
+		return 0, err
+	}
+	return 0, g.Run(ctx)
+}
+
+func runManager(ctx context.Context, e env, args []string) (int, error) {
+	dir, err := parseDir("manager", args)
+	if err != nil {
+		return 0, err
+	}
+	m, err := manager.New(manager.Options{Dir: dir, Trouble: e.stderr})
+	if err != nil {
+		return 0, err
+	}
+	return 0, m.Run(ctx)
+}
+
+// runCheck builds the whole appliance and throws it away (house rule 30).
+func runCheck(_ context.Context, e env, args []string) (int, error) {
+	dir, err := parseDir("checkconfig", args)
+	if err != nil {
+		return 0, err
+	}
+	c, err := config.Load(dir + "/" + appliance.ConfigName)
+	if err != nil {
+		return 0, err
+	}
+	var built interface{ Close() error }
+	if c.Role == string(config.Manager) {
+		built, err = manager.New(manager.Options{Dir: dir, Check: true})
+	} else {
+		built, err = gateway.New(gateway.Options{Dir: dir, Check: true})
+	}
+	if err == nil {
+		err = built.Close()
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s/%s is good: a %s named %s\n", dir, appliance.ConfigName, c.Role, c.Hostname)
+	return 0, err
+}
+
+func runCLI(ctx context.Context, e env, args []string) (int, error) {
+	f := flag.NewFlagSet("cli", flag.ContinueOnError)
+	dir := f.String("dir", "", "")
+	rest, err := parse(f, args)
+	if err == nil {
+		err = needDir(*dir)
+	}
+	if err == nil && len(rest) == 0 {
+		err = usageError{errors.New("say which command")}
+	}
+	if err != nil {
+		return 0, err
+	}
+	line := rest[0]
+	if len(rest) > 1 {
+		line = joinWords(rest)
+	}
+	return adminssh.Local(ctx, appliance.SocketPath(*dir), line, e.stdin, e.stdout)
+}
+
+// joinWords puts the shell's words together again, so that one with blanks
+// stays one. A single word is a line as it stands, as with ssh.
+func joinWords(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		if w == "" || strings.ContainsAny(w, " \t\"';\\") {
+			w = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(w) + `"`
+		}
+		out[i] = w
+	}
+	return strings.Join(out, " ")
+}
+
+func runVersion(_ context.Context, e env, _ []string) (int, error) {
+	_, err := fmt.Fprintf(e.stdout, "lazaret %s (%s)\n", appliance.Version, appliance.BuildDate())
+	return 0, err
+}

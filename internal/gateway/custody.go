@@ -1,0 +1,120 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"slices"
+
+	"lazaret/internal/cpq"
+	"lazaret/internal/errs"
+	"lazaret/internal/listener"
+	"lazaret/internal/mail"
+	"lazaret/internal/queue"
+	"lazaret/internal/spool"
+)
+
+// custody takes released mail back from a manager. A manager may only return
+// what this gateway gave away, unchanged, to those it was for (P4, register
+// D6); a decision that is in the ledger is not carried out twice (P2).
+type custody struct{ g *Gateway }
+
+// NextMID implements listener.CPQSink.
+func (c custody) NextMID() mail.MID { return c.g.nextMID() }
+
+// Ready implements listener.CPQSink.
+func (c custody) Ready(size int64) error { return c.g.spool.Ready(size) }
+
+// Peer implements listener.CPQSink.
+func (c custody) Peer(state tls.ConnectionState) (string, error) { return c.g.PeerOf(state) }
+
+// Accept implements listener.CPQSink.
+func (c custody) Accept(_ context.Context, peer string, m cpq.Metadata) error {
+	if m.Release == nil {
+		return cpq.ReplyNoDeposits().Err()
+	}
+	_, err := c.sent(peer, m.Release)
+	return err
+}
+
+// sent looks a release up in the ledger.
+func (c custody) sent(peer string, r *cpq.Release) (spool.Sent, error) {
+	sent, found, err := c.g.spool.Sent(r.Key)
+	if err != nil {
+		return sent, err
+	}
+	if !found {
+		// After a crash the receipt may be lost although the manager has the
+		// message. It goes there once more, meets its own key, and then this
+		// release is right.
+		here, err := c.g.spool.Holds(r.Key)
+		if err != nil {
+			return sent, err
+		}
+		if here {
+			return sent, errs.New(errs.Temporary, "message %s is still on its way to the manager", r.Key)
+		}
+		return sent, c.refuse(peer, "message %s was never given away by this gateway", r.Key)
+	}
+	if sent.Hash != r.Hash || sent.Size != r.Size {
+		return sent, c.refuse(peer, "content of message %s is not what this gateway gave away", r.Key)
+	}
+	return sent, nil
+}
+
+// refuse says no and raises the alarm: a manager in its right mind does not do this.
+func (c custody) refuse(peer, format string, args ...any) error {
+	err := errs.New(errs.Denied, format, args...)
+	c.g.Log.Warning("CPQ: release by manager " + peer + " refused: " + err.Error())
+	return err
+}
+
+// Take implements listener.CPQSink.
+func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error) {
+	r := m.Metadata.Release
+	sent, err := c.sent(m.Peer, r)
+	if err != nil {
+		return 0, err
+	}
+	if err := c.checkEnvelope(m, sent); err != nil {
+		return 0, err
+	}
+	d, err := c.g.spool.Receive(ctx, m.MID)
+	if err != nil {
+		return 0, err
+	}
+	defer d.Abort() // does nothing after Commit
+	if _, err := io.Copy(d, m.Content); err != nil {
+		return 0, err
+	}
+	it := c.g.item(m)
+	it.Origin, it.Prepend, it.EightBit = sent.Origin, sent.Prepend, sent.EightBit
+	it.Release = &queue.Release{
+		Action: r.Action, Gateway: c.g.serial(), ManagerMID: r.ManagerMID, GatewayMID: sent.MID, Cause: r.Cause, By: r.By,
+	}
+	err = d.Commit(ctx, it, spool.WithAction(r.Action))
+	var before *spool.Taken
+	if errors.As(err, &before) {
+		return before.MID, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	c.g.Log.Rewritten(sent.MID, m.MID, "Policy Quarantine")
+	c.g.queue.Add(it)
+	return m.MID, nil
+}
+
+// checkEnvelope holds the envelope against the record.
+func (c custody) checkEnvelope(m *listener.Message, sent spool.Sent) error {
+	if m.Envelope.From != sent.From {
+		return c.refuse(m.Peer, "sender of message %s is not the one on record", sent.Key)
+	}
+	for i, to := range m.Envelope.To {
+		if !slices.Contains(sent.Recipients, to) {
+			return c.refuse(m.Peer, "recipient %d of message %s is not on record", i, sent.Key)
+		}
+	}
+	return nil
+}

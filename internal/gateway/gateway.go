@@ -1,0 +1,229 @@
+// Package gateway is the role at the edge: it takes mail over SMTP, judges it,
+// delivers it or hands it to the manager's quarantine, and takes released mail
+// back.
+//
+// It is wiring: the rules live in the rooms below. It promises that 250 is said
+// only for what the spool holds durably (P1), that custody passes to the
+// manager once and comes back once (P2), and that a manager can return only
+// what this gateway gave away, unchanged, to those it was for (P4).
+package gateway
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"lazaret/internal/admin"
+	"lazaret/internal/appliance"
+	"lazaret/internal/config"
+	"lazaret/internal/delivery"
+	"lazaret/internal/errs"
+	"lazaret/internal/filter"
+	"lazaret/internal/mail"
+	"lazaret/internal/pipeline"
+	"lazaret/internal/queue"
+	"lazaret/internal/spool"
+)
+
+// Options of a gateway are those of any appliance.
+type Options = appliance.Options
+
+// Gateway is one gateway. Make it with New, then Run, or Start and Close.
+type Gateway struct {
+	*appliance.Appliance
+
+	spool    *spool.Spool
+	queue    *queue.Queue
+	pipeline *pipeline.Pipeline
+	routes   atomic.Pointer[delivery.Routes]
+	language *admin.Language
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	done   chan error // what the queue ended with
+}
+
+// New builds a gateway from its directory; no port is open yet.
+func New(opt Options) (g *Gateway, err error) {
+	base, err := appliance.Open(opt, config.Gateway)
+	if err != nil {
+		return nil, err
+	}
+	g = &Gateway{Appliance: base, done: make(chan error, 1), cancel: func() {}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.Close())
+		}
+	}()
+	for _, step := range []func(Options) error{g.openSpool, g.openPipeline, g.openQueue, g.openListeners, g.openLanguage} {
+		if err := step(opt); err != nil {
+			return g, err
+		}
+	}
+	return g, nil
+}
+
+func (g *Gateway) openSpool(opt Options) (err error) {
+	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal}
+	if opt.Check {
+		o.FS = vfs.NewMem()
+	}
+	g.spool, err = spool.Open(o)
+	return err
+}
+
+func (g *Gateway) openPipeline(Options) error {
+	g.pipeline = pipeline.New(pipeline.Options{Log: g.Log})
+	g.Config.Subscribe(g)
+	c := g.Config.Committed()
+	if err := g.Prepare(c); err != nil {
+		return err
+	}
+	g.Apply(c)
+	return nil
+}
+
+func (g *Gateway) openQueue(Options) (err error) {
+	couriers, err := delivery.New(delivery.Options{
+		Hostname: g.Config.Committed().Hostname, DCIDs: g.State.NextDCID, Log: g.Log, Stats: g.Stats, Resolver: g.Resolver,
+		Routes: g.routes.Load, Control: g.control, Source: g.source, Own: g.own, Locator: locator{g},
+	})
+	if err != nil {
+		return err
+	}
+	g.queue, err = queue.New(queue.Options{
+		Store: g.spool, Processor: processor{g}, Courier: couriers.Courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Now,
+		Suspended: g.State.SuspendedDelivery(),
+	})
+	if err == nil {
+		g.pin(g.Config.Committed())
+	}
+	return err
+}
+
+func (g *Gateway) openListeners(Options) error {
+	return g.Listen(appliance.Sinks{SMTP: intake{g}, CPQ: custody{g}})
+}
+
+// Start takes up what is in the spool and opens all ports.
+func (g *Gateway) Start(ctx context.Context) error {
+	if err := g.queue.Recover(ctx); err != nil {
+		return err
+	}
+	run, cancel := context.WithCancel(context.Background())
+	g.cancel = cancel
+	g.wg.Go(func() { g.done <- g.queue.Run(run) })
+	g.wg.Go(func() { g.KeepCounters(run) })
+	g.wg.Go(func() { g.forget(run) })
+	if err := g.OpenPorts(); err != nil {
+		return err
+	}
+	return g.OpenAdmin(g.language)
+}
+
+// Run is Start, then Close when ctx ends or something fails for good.
+func (g *Gateway) Run(ctx context.Context) error {
+	err := g.Start(ctx)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-g.Failed():
+		}
+	}
+	return errors.Join(err, g.Close())
+}
+
+// Close ends everything, ports first, so that nothing new comes in while the
+// queue stops.
+func (g *Gateway) Close() error {
+	var all []error
+	if g.Listeners != nil {
+		all = append(all, g.ClosePorts(), g.CloseAdmin())
+	}
+	g.cancel()
+	g.wg.Wait()
+	if g.queue != nil {
+		all = append(all, g.queue.Close())
+	}
+	if g.spool != nil {
+		all = append(all, g.spool.Close())
+	}
+	return errors.Join(append(all, g.Appliance.Close())...)
+}
+
+// ledgerMemory is how long the ledger knows what was sent and taken: longer
+// than a manager keeps anything (quarantine.MaxRetention is ten years, the
+// default ten days), short of for ever.
+const ledgerMemory = 11 * 366 * 24 * time.Hour
+
+// forget drops what the ledger need not know any more, once a day.
+func (g *Gateway) forget(ctx context.Context) {
+	t := time.NewTicker(24 * time.Hour)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if _, err := g.spool.Forget(ctx, g.Now().Add(-ledgerMemory)); err != nil && ctx.Err() == nil {
+			g.Log.Fault("ledger", err.Error())
+		}
+	}
+}
+
+// Prepare implements config.Subscriber.
+func (g *Gateway) Prepare(next *config.Config) error {
+	if _, err := parseRoutes(next); err != nil {
+		return err
+	}
+	_, err := filter.Parse(next.Filters)
+	return errs.Context(err, "message_filters")
+}
+
+// Apply implements config.Subscriber.
+func (g *Gateway) Apply(next *config.Config) {
+	routes, err := parseRoutes(next)
+	if err != nil {
+		g.Log.Fault("configuration", err.Error())
+		return
+	}
+	set, err := filter.Parse(next.Filters)
+	if err != nil {
+		g.Log.Fault("configuration", err.Error())
+		return
+	}
+	g.routes.Store(routes)
+	g.pipeline.SetFilters(set)
+	if g.queue != nil {
+		g.queue.Reload()
+		g.pin(next)
+		g.queue.DeliverNow(queue.CPQHost) // the manager may have moved
+	}
+}
+
+// pin keeps the.cpq.host in every list of hosts.
+func (g *Gateway) pin(c *config.Config) {
+	if c.CPQ.Enabled {
+		g.queue.Pin(queue.CPQHost)
+	}
+}
+
+// Queue gives the queue, for the commands.
+func (g *Gateway) Queue() *queue.Queue { return g.queue }
+
+// Dir names where the gateway lives.
+func (g *Gateway) Base() string { return filepath.Base(g.Dir) }
+
+var _ config.Subscriber = (*Gateway)(nil)
+
+// serial is this gateway's own.
+func (g *Gateway) serial() string { return g.Config.Committed().Serial }
+
+// nextMID numbers a message.
+func (g *Gateway) nextMID() mail.MID { return g.spool.NextMID() }

@@ -1,0 +1,63 @@
+package gateway
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"lazaret/internal/config"
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/peer"
+)
+
+// Pair takes a manager as this gateway's own: its pins, its address, the key
+// of its command client, which may do nothing but ask where released mail
+// goes. Pairing again with the same manager replaces what was there; a second
+// manager is refused.
+func (g *Gateway) Pair(_ context.Context, p mail.Principal, r peer.PairRequest) (peer.PairReply, error) {
+	at, err := netip.ParseAddrPort(r.CPQ)
+	if err != nil {
+		return peer.PairReply{}, errs.New(errs.Invalid, "%q is not the address of a manager", r.CPQ)
+	}
+	user := clientUser(r.Serial)
+	err = g.Config.Update(p, "pair with manager "+r.Name+" ("+r.Serial+")", func(c *config.Config) error {
+		for _, m := range c.CPQ.Managers {
+			if m.Serial != r.Serial {
+				return errs.New(errs.Conflict, "this gateway is paired with manager %s (%s) already", m.Name, m.Serial)
+			}
+		}
+		c.CPQ.Managers = []config.Mgr{{Serial: r.Serial, Name: r.Name, Addr: r.CPQ, Pins: r.Pins}}
+		c.CPQ.Enabled = true
+		c.Users = slices.DeleteFunc(c.Users, func(u config.User) bool { return u.Name == user })
+		c.Users = append(c.Users, config.User{Name: user, FullName: "command client of " + r.Name, Group: string(mail.CommandClient), Keys: []string{r.Key}})
+		return c.AdmitPeer(at.Addr(), r.Name)
+	})
+	if err != nil {
+		return peer.PairReply{}, err
+	}
+	where, err := g.Location()
+	if err != nil {
+		return peer.PairReply{}, err
+	}
+	return peer.PairReply{
+		Version: peer.Version, Serial: g.serial(), Name: g.Config.Committed().Hostname, Pins: []string{g.CPQ.Pin().String()}, User: user, Location: where,
+	}, nil
+}
+
+// clientUser is the name a manager's command client logs in with.
+func clientUser(serial string) string {
+	return "cpq" + strings.ToLower(serial[:min(len(serial), 16)])
+}
+
+// Location says where this gateway takes released mail now.
+func (g *Gateway) Location() (peer.Location, error) {
+	c := g.Config.Committed()
+	l := c.CPQListener()
+	ip, err := netip.ParseAddr(c.InterfaceIP(l.Interface))
+	if err != nil {
+		return peer.Location{}, errs.Wrap(errs.Internal, err, "interface %s", l.Interface)
+	}
+	return peer.Location{Version: peer.Version, Serial: c.Serial, Interface: l.Interface, Addr: netip.AddrPortFrom(ip, uint16(l.Port))}, nil
+}

@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"context"
+
+	"lazaret/internal/mail"
+	"lazaret/internal/pipeline"
+	"lazaret/internal/queue"
+)
+
+// processor turns what the pipeline decides into what the queue does: a
+// quarantine is a destination (idea 1 of the architecture).
+type processor struct{ g *Gateway }
+
+// toQuarantine sends all recipients to the manager in one transaction.
+func toQuarantine(queue.Recipient) queue.Dest { return queue.Dest{Name: queue.CPQHost} }
+
+// Process implements queue.Processor.
+func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opener) (queue.Routing, error) {
+	if it.Release != nil {
+		// Released mail was judged before it was held; filters do not run a
+		// second time (reference 2.5).
+		p.g.Log.QueuedForDelivery(it.MID)
+		return queue.Routing{}, nil
+	}
+	d, err := p.g.pipeline.Judge(ctx, pipeline.Input{
+		MID: it.MID, Env: envelope(it), Origin: it.Origin, Size: it.Size, Subject: it.Subject, Open: open,
+	})
+	if err != nil {
+		return queue.Routing{}, err
+	}
+	return p.route(it, d), nil
+}
+
+func envelope(it *queue.Item) mail.Envelope {
+	e := mail.Envelope{From: it.From, EightBit: it.EightBit, To: make([]mail.Address, len(it.Recipients))}
+	for i := range it.Recipients {
+		e.To[i] = it.Recipients[i].Address
+	}
+	return e
+}
+
+func (p processor) route(it *queue.Item, d mail.Disposition) queue.Routing {
+	r := queue.Routing{Drop: d.Drop, Prepend: lines(d.Headers)}
+	for i, c := range d.Copies {
+		r.Copies = append(r.Copies, p.copy(it, c, d.CopiedBy[i]))
+	}
+	switch {
+	case d.Drop:
+		// the pipeline has said why
+	case len(d.Quarantine) > 0:
+		r.Placements, r.Dest = d.Quarantine, toQuarantine
+		p.enqueued(it.MID, d.Quarantine)
+	default:
+		p.g.Log.QueuedForDelivery(it.MID)
+	}
+	return r
+}
+
+func (p processor) enqueued(mid mail.MID, to []mail.Placement) {
+	for _, q := range to {
+		p.g.Log.Enqueued(mid, q.Quarantine, q.Reason)
+	}
+}
+
+// copy makes the message that duplicate-quarantine puts away at once; what
+// later filters do to the original does not reach it (reference 2.1).
+func (p processor) copy(it *queue.Item, to mail.Placement, filter string) queue.Copy {
+	c := it.Clone()
+	c.MID = p.g.nextMID()
+	c.Key = mail.NewKey(p.g.serial(), c.MID, it.Hash)
+	c.State, c.Tries = queue.Routed, 0
+	c.Placements = []mail.Placement{to}
+	for i := range c.Recipients {
+		c.Recipients[i].Dest = toQuarantine(c.Recipients[i])
+	}
+	p.g.Log.Generated(c.MID, it.MID, "duplicate-quarantine filter '"+filter+"'")
+	p.enqueued(c.MID, c.Placements)
+	return queue.Copy{Of: it.MID, Item: c}
+}
+
+// lines writes header lines, the first on top.
+func lines(hs []mail.Header) []byte {
+	var b []byte
+	for _, h := range hs {
+		b = append(b, h.String()...)
+	}
+	return b
+}

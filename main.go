@@ -1,0 +1,153 @@
+// Command lazaret holds doubtful mail in one place and lets people decide
+// about it fast. One binary plays two roles, gateway and manager.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"lazaret/internal/errs"
+)
+
+// Exit statuses, after sysexits.
+const (
+	exitUsage       = 64
+	exitData        = 65
+	exitUnavailable = 69
+	exitSoftware    = 70
+	exitCantCreate  = 73
+	exitTempFail    = 75
+	exitNoPerm      = 77
+)
+
+// env is what a subcommand gets of the process.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// subcommand is one word behind lazaret.
+type subcommand struct {
+	name, args, summary string
+	run                 func(ctx context.Context, e env, args []string) (int, error)
+}
+
+// usageError is a wrong call; its text is shown with the usage line.
+type usageError struct{ error }
+
+func subcommands() []subcommand {
+	return []subcommand{
+		{"demo", "[--dir DIR] [--json] [--only NAME] [--port-base N]", "two gateways, a manager and a mailbox on loopback", runDemo},
+		{"init", "gateway|manager --dir DIR [--hostname NAME]", "make an appliance: configuration, keys, first administrator", runInit},
+		{"gateway", "--dir DIR", "run a gateway", runGateway},
+		{"manager", "--dir DIR", "run a manager", runManager},
+		{"checkconfig", "--dir DIR", "build the whole appliance from its configuration and throw it away", runCheck},
+		{"cli", "--dir DIR COMMAND...", "run a command of the command language over the local socket", runCLI},
+		{"version", "", "print the version", runVersion},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run finds the subcommand and turns its error into a line and a status.
+func run(ctx context.Context, e env, args []string) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		usage(e.stdout)
+		return 0
+	}
+	for _, c := range subcommands() {
+		if c.name != args[0] {
+			continue
+		}
+		code, err := c.run(ctx, e, args[1:])
+		return report(e, c, code, err)
+	}
+	_, _ = fmt.Fprintf(e.stderr, "lazaret: unknown subcommand %q\n\n", args[0])
+	usage(e.stderr)
+	return exitUsage
+}
+
+func usage(w io.Writer) {
+	_, _ = fmt.Fprintln(w, "Usage: lazaret SUBCOMMAND [ARGUMENTS]")
+	_, _ = fmt.Fprintln(w)
+	for _, c := range subcommands() {
+		_, _ = fmt.Fprintf(w, "  lazaret %s %s\n      %s\n", c.name, c.args, c.summary)
+	}
+}
+
+func report(e env, c subcommand, code int, err error) int {
+	var wrong usageError
+	switch {
+	case err == nil:
+		return code
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = fmt.Fprintf(e.stdout, "Usage: lazaret %s %s\n%s\n", c.name, c.args, c.summary)
+		return 0
+	case errors.As(err, &wrong):
+		_, _ = fmt.Fprintf(e.stderr, "lazaret %s: %v\nUsage: lazaret %s %s\n", c.name, err, c.name, c.args)
+		return exitUsage
+	}
+	_, _ = fmt.Fprintf(e.stderr, "lazaret %s: %v\n", c.name, err)
+	return statusOf(err)
+}
+
+// statusOf gives the exit status for a kind of error.
+func statusOf(err error) int {
+	switch errs.KindOf(err) {
+	case errs.Invalid, errs.Damaged:
+		return exitData
+	case errs.NotFound, errs.Closed:
+		return exitUnavailable
+	case errs.Conflict:
+		return exitCantCreate
+	case errs.Denied:
+		return exitNoPerm
+	case errs.Temporary, errs.Full:
+		return exitTempFail
+	}
+	return exitSoftware
+}
+
+// parse reads the flags of a subcommand; words behind the flags are returned.
+func parse(f *flag.FlagSet, args []string) ([]string, error) {
+	f.SetOutput(io.Discard)
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		}
+		return nil, usageError{err}
+	}
+	return f.Args(), nil
+}
+
+// parseDir reads the flags of a subcommand that takes --dir DIR and nothing else.
+func parseDir(name string, args []string) (string, error) {
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
+	dir := f.String("dir", "", "")
+	rest, err := parse(f, args)
+	if err != nil {
+		return "", err
+	}
+	if len(rest) > 0 {
+		return "", usageError{fmt.Errorf("unexpected argument %q", rest[0])}
+	}
+	return *dir, needDir(*dir)
+}
+
+func needDir(dir string) error {
+	if dir == "" {
+		return usageError{errors.New("--dir is missing")}
+	}
+	return nil
+}
