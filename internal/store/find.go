@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,7 +80,25 @@ func (w *where) recipients(t quarantine.Text) {
 // Find implements quarantine.Store: newest first, by keyset. The join order is
 // written out: left to itself SQLite may walk all messages for one quarantine
 // (performance.md, trap 1).
-func (s *Store) Find(ctx context.Context, q quarantine.Query) ([]*quarantine.Record, error) {
+func (s *Store) Find(ctx context.Context, q quarantine.Query) (out []*quarantine.Record, err error) {
+	for {
+		list, skipped, err := s.findPage(ctx, q)
+		out = append(out, list...)
+		if err != nil || len(skipped) == 0 || q.Limit == 0 {
+			return out, err
+		}
+		// A short page would be taken for the last one: fill it up.
+		for _, r := range list {
+			skipped = append(skipped, r.MID)
+		}
+		if len(skipped) < q.Limit {
+			return out, nil
+		}
+		q.After, q.Limit = slices.Min(skipped), q.Limit-len(list)
+	}
+}
+
+func (s *Store) findPage(ctx context.Context, q quarantine.Query) ([]*quarantine.Record, []mail.MID, error) {
 	var w where
 	from, order := fromMessage, "m.mid"
 	if q.Quarantine != "" {
@@ -94,7 +113,7 @@ func (s *Store) Find(ctx context.Context, q quarantine.Query) ([]*quarantine.Rec
 		w.add(order+" < ?", int64(q.After))
 	}
 	if !conditions(&w, &q) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	limit := ""
 	if q.Limit > 0 {

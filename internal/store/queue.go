@@ -46,13 +46,15 @@ func (q *Releases) Scan(ctx context.Context, fn func(*queue.Item) error) error {
 		if err != nil || len(list) == 0 {
 			return err
 		}
+		items, damaged, err := s.items(ctx, list)
+		if err != nil {
+			return err
+		}
 		for i := range list {
-			after = list[i].mid
-			it, err := s.item(ctx, &list[i])
-			if errs.Is(err, errs.Damaged) {
-				err = q.SetAside(ctx, after, err)
-			} else if err == nil {
-				err = fn(it)
+			if after = list[i].mid; damaged[i] != nil {
+				err = q.SetAside(ctx, after, damaged[i])
+			} else {
+				err = fn(items[i])
 			}
 			if err != nil {
 				return err
@@ -88,57 +90,79 @@ func (q *Releases) Load(ctx context.Context, mid mail.MID) (*queue.Item, error) 
 	if len(list) == 0 {
 		return nil, errs.New(errs.NotFound, "MID %s is not being released", mid)
 	}
-	return q.s.item(ctx, &list[0])
-}
-
-// item puts together what the queue knows of a release.
-func (s *Store) item(ctx context.Context, in *intent) (*queue.Item, error) {
-	r, err := s.one(ctx, in.mid)
+	items, damaged, err := q.s.items(ctx, list)
 	if err != nil {
 		return nil, err
 	}
+	return items[0], damaged[0]
+}
+
+// items puts together what the queue knows of releases: for each an item, or
+// what is wrong with it.
+func (s *Store) items(ctx context.Context, list []intent) (items []*queue.Item, damaged []error, err error) {
+	mids := make([]mail.MID, len(list))
+	for i := range list {
+		mids[i] = list[i].mid
+	}
+	records, err := s.Load(ctx, mids)
+	if err != nil {
+		return nil, nil, err
+	}
+	recipients, err := s.recipients(ctx, mids)
+	if err != nil {
+		return nil, nil, err
+	}
+	by := make(map[mail.MID]*quarantine.Record, len(records))
+	for _, r := range records {
+		by[r.MID] = r
+	}
+	items, damaged = make([]*queue.Item, len(list)), make([]error, len(list))
+	for i := range list {
+		items[i], damaged[i] = list[i].item(by[mids[i]], recipients[mids[i]])
+	}
+	return items, damaged, nil
+}
+
+// item makes one item.
+func (in *intent) item(r *quarantine.Record, to []queue.Recipient) (*queue.Item, error) {
 	if r == nil {
 		return nil, errs.New(errs.Damaged, "release of MID %s: there is no such message", in.mid)
 	}
-	it := &queue.Item{MID: r.MID, Key: r.Key, State: in.state, From: r.Envelope.From, EightBit: r.Envelope.EightBit, Size: r.Size,
-		Hash: r.Hash, Accepted: in.at, Origin: r.Origin, Subject: r.Subject, MessageID: r.MessageID, Prepend: r.Prepend,
-		Tries: in.tries, Recipients: make([]queue.Recipient, len(r.Envelope.To)),
-		Release: &queue.Release{Action: in.action, Gateway: r.Gateway, ManagerMID: r.MID, GatewayMID: r.GatewayMID,
-			Cause: in.cause, By: in.actor}}
-	for i, a := range r.Envelope.To {
-		it.Recipients[i] = queue.Recipient{RID: mail.RID(i), Address: a, Dest: queue.Dest{Name: queue.CPQReleaseHost, Lane: r.Gateway}}
+	if len(to) != len(r.Envelope.To) {
+		return nil, errs.New(errs.Damaged, "release of MID %s: %d of %d recipients are recorded", in.mid, len(to), len(r.Envelope.To))
 	}
-	return it, s.recipients(ctx, it)
+	for i := range to {
+		if int(to[i].RID) != i {
+			return nil, errs.New(errs.Damaged, "release of MID %s: recipient %d is recorded as %d", in.mid, i, to[i].RID)
+		}
+		to[i].Address, to[i].Dest = r.Envelope.To[i], queue.Dest{Name: queue.CPQReleaseHost, Lane: r.Gateway}
+	}
+	return &queue.Item{MID: r.MID, Key: r.Key, State: in.state, From: r.Envelope.From, EightBit: r.Envelope.EightBit, Size: r.Size,
+		Hash: r.Hash, Accepted: in.at, Origin: r.Origin, Subject: r.Subject, MessageID: r.MessageID, Prepend: r.Prepend,
+		Tries: in.tries, Recipients: to,
+		Release: &queue.Release{Action: in.action, Gateway: r.Gateway, ManagerMID: r.MID, GatewayMID: r.GatewayMID,
+			Cause: in.cause, By: in.actor}}, nil
 }
 
-// recipients fills in where each recipient stands.
-func (s *Store) recipients(ctx context.Context, it *queue.Item) error {
-	rows, err := s.read.QueryContext(ctx, "SELECT rid, qstate, attempts, next, reply FROM release_recipient WHERE mid = $1 ORDER BY rid", int64(it.MID))
+// recipients reads where the recipients of releases stand.
+func (s *Store) recipients(ctx context.Context, mids []mail.MID) (map[mail.MID][]queue.Recipient, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT mid, rid, qstate, attempts, next, reply FROM release_recipient WHERE mid IN "+
+		inList(mids)+" ORDER BY mid, rid")
 	if err != nil {
-		return sqlError(err, "reading releases")
+		return nil, sqlError(err, "reading releases")
 	}
 	defer rows.Close()
-	n := 0
-	for ; rows.Next(); n++ {
-		var rid int
-		var next int64
+	out := make(map[mail.MID][]queue.Recipient, len(mids))
+	for rows.Next() {
+		var mid, next int64
 		var r queue.Recipient
-		if err := rows.Scan(&rid, &r.State, &r.Attempts, &next, &r.Reply); err != nil {
-			return sqlError(err, "reading releases")
+		if err := rows.Scan(&mid, &r.RID, &r.State, &r.Attempts, &next, &r.Reply); err != nil {
+			return nil, sqlError(err, "reading releases")
 		}
-		if rid != n || rid >= len(it.Recipients) {
-			return errs.New(errs.Damaged, "release of MID %s: recipient %d is not one of the message", it.MID, rid)
-		}
-		to := &it.Recipients[rid]
-		to.State, to.Attempts, to.Next, to.Reply = r.State, r.Attempts, fromMS(next), r.Reply
+		r.Next = fromMS(next)
+		out[mail.MID(mid)] = append(out[mail.MID(mid)], r)
 	}
-	if err := rows.Err(); err != nil {
-		return sqlError(err, "reading releases")
-	}
-	if n != len(it.Recipients) {
-		return errs.New(errs.Damaged, "release of MID %s: %d of %d recipients are recorded", it.MID, n, len(it.Recipients))
-	}
-	return nil
+	return out, sqlError(rows.Err(), "reading releases")
 }
 
 // Open implements queue.Store.

@@ -27,7 +27,7 @@ func (s *Store) Load(ctx context.Context, mids []mail.MID) ([]*quarantine.Record
 	found := make(map[mail.MID]*quarantine.Record, len(mids))
 	for rest := mids; len(rest) > 0; {
 		n := min(len(rest), maxIn)
-		got, err := s.query(ctx, "SELECT "+columns+fromMessage+"WHERE m.mid IN "+inList(rest[:n]), nil)
+		got, _, err := s.query(ctx, "SELECT "+columns+fromMessage+"WHERE m.mid IN "+inList(rest[:n]), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -60,32 +60,36 @@ func inList(mids []mail.MID) string {
 	return string(append(b, ')'))
 }
 
-// query reads records with all that belongs to them, as of one moment.
-func (s *Store) query(ctx context.Context, query string, args []any) (out []*quarantine.Record, err error) {
+// query reads records with all that belongs to them, as of one moment. A
+// damaged one is reported and left out, so that it does not hide the others;
+// skipped are the numbers of such.
+func (s *Store) query(ctx context.Context, query string, args []any) (out []*quarantine.Record, skipped []mail.MID, err error) {
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
-		return nil, sqlError(err, "reading the database")
+		return nil, nil, sqlError(err, "reading the database")
 	}
 	defer tx.Rollback()
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, sqlError(err, "reading the database")
+		return nil, nil, sqlError(err, "reading the database")
 	}
 	defer rows.Close()
 	for rows.Next() {
 		r, err := scanRecord(rows)
-		if err != nil {
-			return nil, sqlError(err, "reading a record")
+		switch {
+		case errs.Is(err, errs.Damaged):
+			s.fault(err)
+			skipped = append(skipped, r.MID)
+		case err != nil:
+			return nil, nil, sqlError(err, "reading a record")
+		default:
+			out = append(out, r)
 		}
-		out = append(out, r)
 	}
-	if err := rows.Err(); err != nil {
-		return nil, sqlError(err, "reading the database")
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, nil, sqlError(err, "reading the database")
 	}
-	if err := rows.Close(); err != nil {
-		return nil, sqlError(err, "reading the database")
-	}
-	return out, complete(ctx, tx, out)
+	return out, skipped, complete(ctx, tx, out)
 }
 
 func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
@@ -106,17 +110,17 @@ func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
 		r.Content = "" // another message may have the same content; this one has none any more
 	}
 	if copy(r.Hash[:], hash) != len(r.Hash) {
-		return nil, errs.New(errs.Damaged, "message %s: its hash has %d bytes", r.MID, len(hash))
+		return r, errs.New(errs.Damaged, "message %s: its hash has %d bytes", r.MID, len(hash))
 	}
 	var d detail
 	if err := json.Unmarshal([]byte(det), &d); err != nil {
-		return nil, errs.Wrap(errs.Damaged, err, "message %s", r.MID)
+		return r, errs.Wrap(errs.Damaged, err, "message %s: its record is damaged", r.MID)
 	}
 	r.Envelope.EightBit, r.Policy, r.Direction, r.Prepend, r.Origin = d.EightBit, d.Policy, d.Direction, d.Prepend, d.Origin
 	if r.Envelope.From, err = mail.ParseAddress(sender); err == nil {
 		r.Envelope.To, err = splitAddresses(recipients)
 	}
-	return r, errs.Wrap(errs.Damaged, err, "message %s", r.MID)
+	return r, errs.Wrap(errs.Damaged, err, "message %s: its record is damaged", r.MID)
 }
 
 // complete reads memberships and releases of records.

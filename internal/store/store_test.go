@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/quarantine"
+	"lazaret/internal/queue"
 )
 
 func TestMain(m *testing.M) {
@@ -208,5 +210,45 @@ func TestClosed(t *testing.T) {
 	cancel()
 	if err := s.do(done, true, nil); !errs.Is(err, errs.Temporary) {
 		t.Errorf("with a context that is over: %v", err)
+	}
+}
+
+// P5: a damaged record hides no other, neither in a search nor at the start of
+// the queue; it is reported, and its release is set aside.
+func TestDamagedRecord(t *testing.T) {
+	c := &memContents{}
+	var mu sync.Mutex
+	faults := 0
+	s, err := Open(ctx, Options{Path: filepath.Join(t.TempDir(), "q.db"), Contents: c, OnFault: func(error) {
+		mu.Lock()
+		faults++
+		mu.Unlock()
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var mids []mail.MID
+	for i := range 5 {
+		r := record(t, s, c, i, strings.Repeat("x", i+1), "Policy")
+		add(t, s, r)
+		change(t, s, true, release(r, 1))
+		mids = append(mids, r.MID)
+	}
+	for i, q := range []string{"UPDATE message SET detail = '{' WHERE mid = $1", "UPDATE message SET recipients = 'no address' WHERE mid = $1"} {
+		if err := s.do(ctx, true, func(t *tx) error { return t.exec(q, int64(mids[2+i])) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []mail.MID{mids[4], mids[1], mids[0]}
+	if got, err := find(s, quarantine.Query{Limit: 3}); err != nil || !slices.Equal(got, want) {
+		t.Errorf("found %v, %v, want %v", got, err, want)
+	}
+	var seen []mail.MID
+	if err := s.Releases().Scan(ctx, func(it *queue.Item) error { seen = append(seen, it.MID); return nil }); err != nil || len(seen) != 3 {
+		t.Errorf("the queue starts with %v, %v", seen, err)
+	}
+	if _, err := s.Releases().Load(ctx, mids[2]); !errs.Is(err, errs.NotFound) || faults == 0 {
+		t.Errorf("the damaged one: %v, %d faults", err, faults)
 	}
 }
