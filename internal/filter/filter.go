@@ -28,7 +28,7 @@ type Set struct {
 	filters  []*program
 	warnings []Warning
 	bodies   []*bodyRule // of active filters, numbered by bodyRule.index
-	content  bool        // an active filter looks behind the envelope and the header
+	unseen   bool        // an active filter has the rule unscannable
 }
 
 // program is one filter.

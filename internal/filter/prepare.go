@@ -11,7 +11,7 @@ func (s *Set) prepare() {
 			continue
 		}
 		f.root.eachRule(func(r *rule) {
-			s.content = s.content || r.cost > costEnvelope+1
+			s.unseen = s.unseen || r.word == "unscannable"
 			if r.body != nil {
 				r.body.index = len(s.bodies)
 				s.bodies = append(s.bodies, r.body)

@@ -57,6 +57,8 @@ var words = [...]struct {
 	{"attachment-filename", textRule, costContent, false},
 	{"malformed-header", plainRule, costContent, false},
 	{"duplicate_boundaries", plainRule, costContent, false},
+	{"mime-finding", textRule, costContent, false},
+	{"unscannable", plainRule, costContent, false},
 	{"body-contains", bodyKind, costContent + 1, false},
 }
 

@@ -40,6 +40,8 @@ type Content struct {
 	Attachments         []string // names, under every reading
 	MalformedHeader     bool
 	DuplicateBoundaries bool
+	Findings            []string // what readers could understand differently, such as boundary-ambiguous
+	Unscannable         string   // why a part of the message was not seen, such as depth-limit; "" when all was
 }
 
 // Run judges a message by the active filters, in their order, until a final action.
@@ -62,7 +64,21 @@ func (s *Set) Run(ctx context.Context, m Message) (mail.Disposition, error) {
 			break
 		}
 	}
+	r.holdUnseen()
 	return r.out, nil
+}
+
+// unseenQuarantine takes what no filter could see to its end.
+const unseenQuarantine = "Policy"
+
+// holdUnseen keeps a message back that a rule wanted to look into and could
+// not: it is never clean (promise P3), whatever its filter decided without
+// having seen it. A script with the rule unscannable decides by itself.
+func (r *run) holdUnseen() {
+	if r.content.Unscannable == "" || r.out.Drop || r.set.unseen || len(r.out.Quarantine) > 0 {
+		return
+	}
+	r.out.Quarantine = append(r.out.Quarantine, mail.Placement{Quarantine: unseenQuarantine, Reason: "unscannable: " + r.content.Unscannable})
 }
 
 // run is the state of one Run.
@@ -233,6 +249,10 @@ func (r *run) inContent(ctx context.Context, u *rule) (bool, error) {
 	switch u.word {
 	case "attachment-filename":
 		return slices.ContainsFunc(r.content.Attachments, u.re.MatchString), nil
+	case "mime-finding":
+		return slices.ContainsFunc(r.content.Findings, u.re.MatchString), nil
+	case "unscannable":
+		return r.content.Unscannable != "", nil
 	case "malformed-header":
 		return r.content.MalformedHeader, nil
 	case "duplicate_boundaries":
