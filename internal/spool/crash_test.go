@@ -221,7 +221,11 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	}
 	images := 0
 	for seed := range uint64(rounds) {
-		c := newCrasher(seed, 1)
+		every := 1
+		if raceEnabled {
+			every = 4 // a share: the race detector is after other things
+		}
+		c := newCrasher(seed, every)
 		s := open(t, errorfs.Wrap(c.fs, c), func(o *Options) { o.MemTable = 256 << 10 })
 		c.live(t, s, 15)
 		c.mu.Lock()
@@ -244,7 +248,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		}
 	}
 	t.Logf("%d crash images", images)
-	if images < 50 {
+	if images < 25 {
 		t.Errorf("only %d images: the injector sees nothing", images)
 	}
 }
@@ -270,8 +274,12 @@ func (im *image) checkCrashingRecovery(t *testing.T, seed uint64) {
 // acknowledged that is not there afterwards; the owner hears of it once.
 func TestFailAtEveryOperation(t *testing.T) {
 	broken := errors.New("input/output error")
+	step := 3
+	if raceEnabled {
+		step = 11
+	}
 	for _, forever := range []bool{false, true} {
-		for k := 0; k < 400; k += 3 {
+		for k := 0; k < 400; k += step {
 			if !failOnce(t, k, forever, broken) {
 				if k < 30 {
 					t.Errorf("only %d operations", k)

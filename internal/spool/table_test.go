@@ -19,7 +19,10 @@ import (
 // found, nothing panics and nothing hangs. Where the engine cannot open the
 // table at all it says so.
 func TestDamagedTables(t *testing.T) {
-	const n, share = 1500, 60
+	n, share := 1500, 60
+	if raceEnabled {
+		n, share = 500, 15
+	}
 	disk := vfs.NewCrashableMem()
 	s := open(t, disk, nil)
 	bodies := make(map[mail.MID][]byte)
