@@ -98,7 +98,7 @@ func logs(t *testing.T, d *demo) {
 		{d.Manager, `grep "CPQ ICID" mail_logs`, []string{stamp + `New CPQ ICID \d+ interface Management \(127\.0\.0\.1\) address 127\.0\.0\.1 reverse dns host \S+ verified (no|yes)\n`}},
 		{gw, `grep "CPQ ICID" mail_logs`, []string{stamp + `New CPQ ICID \d+ interface Management \(127\.0\.0\.1\) address 127\.0\.0\.1 reverse dns host \S+ verified (no|yes)\n`}},
 		{d.Manager, `grep "port ` + port + `" mail_logs`, []string{stamp + `New SMTP DCID \d+ interface 127\.0\.0\.1 address 127\.0\.0\.1 port ` + port + `\n`}},
-		{gw, `grep MID mail_logs`, []string{
+		{gw, `grep ID mail_logs`, []string{
 			`New SMTP ICID \d+ interface Management \(127\.0\.0\.1\) address 127\.0\.0\.1 reverse dns host \S+ verified (no|yes)\n`,
 			`ICID \d+ (ACCEPT|RELAY) SG \S+ match \S+ SBRS \S+\n`,
 			`Start MID \d+ ICID \d+\n`,
@@ -186,7 +186,7 @@ func TestReleaseFollowsAPortChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	two := d.bySubject("HOLDME after", 1, 2*time.Second)[0]
-	d.must(gw, fmt.Sprintf("cpqconfig port %d; commit moved", freePort(t)))
+	d.must(gw, fmt.Sprintf("cpqconfig port %d; commit moved Y", freePort(t)))
 	d.must(d.Manager, "quarantine release "+two.id())
 	d.delivered("port-2", 1, 30*time.Second)
 }

@@ -25,6 +25,8 @@ func (f Configuration) Commands() []Command {
 		f.Clock = time.Now
 	}
 	return append(f.filterCommands(), []Command{
+		{Name: "cpqconfig", Summary: "Show and change where CPQ connections are taken", Usage: "cpqconfig\ncpqconfig port NUMBER\ncpqconfig interface NAME",
+			Right: auth.ConfigChange, MaxArgs: 2, Run: f.cpq},
 		{Name: "showconfig", Summary: "Show the configuration that is in force", Usage: "showconfig", Right: auth.ConfigView, MaxArgs: 1, Run: f.show},
 		{Name: "commit", Summary: "Put changes in force", Usage: "commit [-y | \"COMMENT\" [Y]]", Right: auth.ConfigChange, MaxArgs: 2, Run: f.commit},
 		{Name: "clearchanges", Summary: "Drop changes that were not committed", Usage: "clearchanges [Y]", Right: auth.ConfigChange, MaxArgs: 1, Run: f.clear},

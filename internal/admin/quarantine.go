@@ -239,7 +239,29 @@ func (q Quarantines) show(ctx context.Context, c *Call) error {
 		return jsonLine(c, m)
 	}
 	details(c, m)
-	return nil
+	return q.preview(ctx, c, m.MID)
+}
+
+// previewBytes is how much of a message show prints (reference 3.4).
+const previewBytes = 30 << 10
+
+// preview shows the start of the content as the gateway received it. What is
+// gone already is no error: the details are what was asked for.
+func (q Quarantines) preview(ctx context.Context, c *Call, mid mail.MID) error {
+	r, err := q.Service.Content(ctx, c.Principal, mid)
+	if errs.Is(err, errs.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	c.Printf("\n")
+	n, err := io.Copy(c, io.LimitReader(r, previewBytes))
+	if err == nil && n == previewBytes {
+		c.Printf("\n(the rest: quarantine show %s --content)\n", mid)
+	}
+	return err
 }
 
 func details(c *Call, m *quarantine.Message) {
@@ -274,7 +296,7 @@ func details(c *Call, m *quarantine.Message) {
 	for _, r := range m.Release {
 		field("Release", r.Recipient+": "+r.State+" "+r.Reply)
 	}
-	c.Printf("The content: quarantine show %s --content\n", m.MID)
+	c.Printf("Whole content: quarantine show %s --content\n", m.MID)
 }
 
 // parseMIDs reads message IDs, between blanks or commas.

@@ -141,6 +141,9 @@ func (t *try) connect(ctx context.Context, c candidate, a netip.Addr, mode TLSMo
 func (t *try) secure(ctx context.Context, h *hello, l *link, c candidate, mode TLSMode) error {
 	opt := t.w.opt
 	if !l.ext.StartTLS {
+		if !mode.Required() {
+			return nil // preferred, and not to be had: nothing failed
+		}
 		return t.withoutTLS(h, mode, "STARTTLS is not offered")
 	}
 	cfg, verified := t.tlsConfig(c, mode)

@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"lazaret/internal/config"
+)
+
+// cpq shows and changes where this side takes CPQ connections (reference 4.1:
+// interface and port, default 7025). On a gateway the manager need not be told:
+// it asks before it delivers (F87).
+func (f Configuration) cpq(_ context.Context, c *Call) error {
+	for {
+		conf, _ := f.Store.Pending()
+		if len(c.Args) == 0 {
+			showCPQ(c, conf)
+		}
+		word, err := c.Menu(Choice{"PORT", "Change the port."}, Choice{"INTERFACE", "Change the interface."})
+		if err != nil || word == "" {
+			return err
+		}
+		if word == "port" {
+			err = f.cpqPort(c, conf)
+		} else {
+			err = f.cpqInterface(c, conf)
+		}
+		if err != nil || c.Batch {
+			return err
+		}
+	}
+}
+
+func showCPQ(c *Call, conf *config.Config) {
+	l := conf.CPQListener()
+	c.Printf("Centralized Policy, Virus and Outbreak Quarantine\n")
+	c.Printf("Interface: %s (%s)   Port: %d\n", Plain(l.Interface), Plain(conf.InterfaceIP(l.Interface)), l.Port)
+	if conf.Role == string(config.Manager) {
+		c.Printf("Gateways: %d (applianceconfig)\n", len(conf.Appliances))
+		return
+	}
+	state := "no: quarantined mail waits here until a manager adds this gateway"
+	if conf.CPQ.Enabled {
+		state = "yes"
+	}
+	c.Printf("Centralized: %s\n", state)
+	for _, m := range conf.CPQ.Managers {
+		c.Printf("Manager: %s (%s) at %s\n", Plain(m.Name), m.Serial, Plain(m.Addr))
+	}
+}
+
+func (f Configuration) cpqPort(c *Call, conf *config.Config) error {
+	answer, err := c.Ask("Enter the port for CPQ connections.", strconv.Itoa(conf.CPQListener().Port))
+	if err != nil {
+		return err
+	}
+	port, err := strconv.Atoi(answer)
+	if err != nil {
+		return Usage("%q is not a port", answer)
+	}
+	return f.changeCPQ(c, fmt.Sprintf("CPQ port %d", port), func(l *config.Listener) { l.Port = port })
+}
+
+func (f Configuration) cpqInterface(c *Call, conf *config.Config) error {
+	names := make([]string, len(conf.Interfaces))
+	at := 0
+	for i, n := range conf.Interfaces {
+		if names[i] = n.Name; n.Name == conf.CPQListener().Interface {
+			at = i
+		}
+	}
+	i, err := c.Pick("Choose the interface for CPQ connections.", names, at)
+	if err != nil {
+		return err
+	}
+	return f.changeCPQ(c, "CPQ interface "+names[i], func(l *config.Listener) { l.Interface = names[i] })
+}
+
+func (f Configuration) changeCPQ(c *Call, what string, change func(*config.Listener)) error {
+	err := f.Store.Change(c.Principal, what, func(next *config.Config) error {
+		change(next.CPQListener())
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.Printf("Commit to put this in force.\n")
+	return nil
+}
