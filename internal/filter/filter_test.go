@@ -18,25 +18,27 @@ type fake struct {
 	texts    []string
 	content  Content
 	err      error
+	unseen   string
 	contents int
 	head     int
 }
 
 func (f *fake) Facts() *Facts { return &f.facts }
 
-func (f *fake) Header(_ context.Context, name string) ([]string, error) {
+func (f *fake) Header(_ context.Context, name string) ([]string, string, error) {
 	f.head++
-	return f.headers[strings.ToLower(name)], f.err
+	return f.headers[strings.ToLower(name)], f.unseen, f.err
 }
 
-func (f *fake) Content(_ context.Context, text func([]byte, bool) error) (Content, error) {
+func (f *fake) Content(_ context.Context, text func(Piece) error) (Content, error) {
 	f.contents++
-	for _, t := range f.texts {
+	part := []string{"1", "2", "2", "3"}
+	for i, t := range f.texts {
 		if text == nil {
 			break
 		}
 		half := len(t) / 2
-		if err := errors.Join(text([]byte(t[:half]), false), text([]byte(t[half:]), true)); err != nil {
+		if err := errors.Join(text(Piece{part[i], []byte(t[:half]), false}), text(Piece{part[i], []byte(t[half:]), true})); err != nil {
 			return Content{}, err
 		}
 	}
@@ -51,7 +53,7 @@ func sample() *fake {
 			Origin: mail.Origin{RemoteIP: netip.MustParseAddr("::ffff:10.1.2.3"), SenderGroup: "UNKNOWNLIST"},
 		},
 		headers: map[string][]string{"subject": {"Hello", "hidden HOLDME"}, "precedence": {"bulk"}},
-		texts:   []string{"first part: wire transfer", "second: wire transfer, wire transfer"},
+		texts:   []string{"first part: wire transfer", "second: wire transfer, wire transfer", "second, read otherwise: wire transfer"},
 		content: Content{Attachments: []string{"a.pdf", "evil.exe"}, Findings: []string{"boundary-ambiguous"}},
 	}
 }

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -17,13 +18,22 @@ type Message interface {
 
 	// Header gives the values of all header fields of the name (any case),
 	// unfolded and decoded, under every reading that a recipient's program
-	// could make of them.
-	Header(ctx context.Context, name string) ([]string, error)
+	// could make of them. unseen says why fields may be missing, such as
+	// header-limit, or nothing.
+	Header(ctx context.Context, name string) (values []string, unseen string, err error)
 
-	// Content reads the whole message. text is called with the decoded text
-	// of each part, in pieces of any size; last marks the end of the part's
-	// text. It may be nil: then no text is wanted.
-	Content(ctx context.Context, text func(piece []byte, last bool) error) (Content, error)
+	// Content reads the whole message and calls text with the decoded text of
+	// its parts. text may be nil: then none is wanted.
+	Content(ctx context.Context, text func(Piece) error) (Content, error)
+}
+
+// Piece is some of the text of a part; Last ends one text. Texts of the same
+// part behind one another are readings of the same thing (the source of HTML
+// and what is seen of it, two charsets): the one with the most matches counts.
+type Piece struct {
+	Part  string
+	Bytes []byte
+	Last  bool
 }
 
 // Facts are of the envelope and the connection.
@@ -75,10 +85,11 @@ const unseenQuarantine = "Policy"
 // not: it is never clean (promise P3), whatever its filter decided without
 // having seen it. A script with the rule unscannable decides by itself.
 func (r *run) holdUnseen() {
-	if r.content.Unscannable == "" || r.out.Drop || r.set.unseen || len(r.out.Quarantine) > 0 {
+	why := cmp.Or(r.content.Unscannable, r.unseen)
+	if why == "" || r.out.Drop || r.set.unseen || len(r.out.Quarantine) > 0 {
 		return
 	}
-	r.out.Quarantine = append(r.out.Quarantine, mail.Placement{Quarantine: unseenQuarantine, Reason: "unscannable: " + r.content.Unscannable})
+	r.out.Quarantine = append(r.out.Quarantine, mail.Placement{Quarantine: unseenQuarantine, Reason: "unscannable: " + why})
 }
 
 // run is the state of one Run.
@@ -91,7 +102,8 @@ type run struct {
 	before  int    // placements when it began
 	read    bool
 	content Content
-	counts  []int // matches of each body rule
+	unseen  string // why a header was not seen to its end
+	counts  []int  // matches of each body rule
 }
 
 // branch runs an if. It reports whether the message is done with all filters.
@@ -231,10 +243,11 @@ func compare(a int64, op string, b int64) bool {
 }
 
 func (r *run) header(ctx context.Context, u *rule, name string) (bool, error) {
-	values, err := r.m.Header(ctx, name)
+	values, unseen, err := r.m.Header(ctx, name)
 	if err != nil {
 		return false, err
 	}
+	r.unseen = cmp.Or(r.unseen, unseen)
 	if u.re == nil {
 		return len(values) > 0, nil
 	}
@@ -269,13 +282,13 @@ func (r *run) readContent(ctx context.Context) error {
 		return nil
 	}
 	r.read = true
-	r.counts = make([]int, len(r.set.bodies))
-	var text func([]byte, bool) error
-	if len(r.set.bodies) > 0 {
-		w := &window{rules: r.set.bodies, counts: r.counts, ctx: ctx}
-		text = w.add
+	if len(r.set.bodies) == 0 {
+		content, err := r.m.Content(ctx, nil)
+		r.content = content
+		return err
 	}
-	var err error
-	r.content, err = r.m.Content(ctx, text)
+	w := newWindow(ctx, r.set.bodies)
+	content, err := r.m.Content(ctx, w.add)
+	r.content, r.counts = content, w.total()
 	return err
 }

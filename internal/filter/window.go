@@ -1,6 +1,10 @@
 package filter
 
-import "context"
+import (
+	"context"
+
+	"lazaret/internal/errs"
+)
 
 // The text of one part is looked at in one piece up to windowSize. What is
 // longer is looked at in pieces that overlap: there a match that is longer than
@@ -10,16 +14,39 @@ const (
 	overlap    = 64 << 10
 )
 
-// window counts the matches of the body rules in the text of one part after another.
+// window counts the matches of the body rules in the texts of a message.
 type window struct {
 	ctx    context.Context
 	rules  []*bodyRule
-	counts []int
 	buf    []byte
+	part   string // under way
+	sums   []int  // of the parts before
+	best   []int  // of the readings of the part
+	counts []int  // of the reading
 }
 
-// add takes the next piece of a part's text.
-func (w *window) add(piece []byte, last bool) error {
+func newWindow(ctx context.Context, rules []*bodyRule) *window {
+	n := len(rules)
+	all := make([]int, 3*n)
+	return &window{ctx: ctx, rules: rules, sums: all[:n], best: all[n : 2*n], counts: all[2*n:]}
+}
+
+// total gives the matches in the whole message.
+func (w *window) total() []int {
+	for i := range w.rules {
+		w.sums[i] += w.best[i]
+		w.best[i] = 0
+	}
+	return w.sums
+}
+
+// add takes the next piece of text.
+func (w *window) add(p Piece) error {
+	if p.Part != w.part {
+		w.total()
+		w.part = p.Part
+	}
+	piece := p.Bytes
 	for len(w.buf)+len(piece) >= windowSize {
 		n := windowSize - len(w.buf)
 		w.buf = append(w.buf, piece[:n]...)
@@ -31,11 +58,15 @@ func (w *window) add(piece []byte, last bool) error {
 		w.buf = w.buf[:kept]
 	}
 	w.buf = append(w.buf, piece...)
-	if !last {
+	if !p.Last {
 		return nil
 	}
 	err := w.count(len(w.buf))
 	w.buf = w.buf[:0]
+	for i, n := range w.counts {
+		w.best[i] = max(w.best[i], n)
+		w.counts[i] = 0
+	}
 	return err
 }
 
@@ -44,9 +75,9 @@ func (w *window) add(piece []byte, last bool) error {
 func (w *window) count(limit int) error {
 	for i, r := range w.rules {
 		if err := w.ctx.Err(); err != nil {
-			return err
+			return errs.Wrap(errs.Temporary, err, "matching text")
 		}
-		need := r.least - w.counts[i]
+		need := r.least - w.sums[i] - w.counts[i]
 		if need <= 0 {
 			continue
 		}

@@ -1,10 +1,10 @@
 package pipeline
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
+	"strconv"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/filter"
@@ -16,6 +16,7 @@ import (
 type input struct {
 	Input
 	header *message.Header
+	found  message.Findings // in the header
 }
 
 // Facts implements filter.Message.
@@ -25,64 +26,110 @@ func (in *input) Facts() *filter.Facts {
 
 // Header implements filter.Message. A value counts decoded and as it stands:
 // a rule that looks for either finds it.
-func (in *input) Header(_ context.Context, name string) ([]string, error) {
+func (in *input) Header(_ context.Context, name string) (values []string, unseen string, err error) {
 	if in.header == nil {
 		err := in.read(func(r io.Reader) (err error) {
-			in.header, _, err = message.ReadHeader(bufio.NewReader(r), message.Limits{})
+			in.header, in.found, err = message.ReadHeader(r, message.Limits{})
 			return err
 		})
 		if err != nil {
-			return nil, err
+			in.header = nil
+			return nil, "", err
 		}
 	}
-	var out []string
 	for _, raw := range in.header.Values(name) {
 		text := message.DecodeHeader(raw)
-		if out = append(out, text); text != raw {
-			out = append(out, raw)
+		if values = append(values, text); text != raw {
+			values = append(values, raw)
 		}
 	}
-	return out, nil
+	return values, unscannable(in.found), nil
 }
 
+// unscannable names what kept the rest of a message from being seen, or is "".
+func unscannable(fs message.Findings) string {
+	kind, _ := fs.Unscannable()
+	return string(kind)
+}
+
+// The findings behind two rules of the filter language (reference 7.4).
+var (
+	malformed = [...]message.Kind{
+		message.DuplicateContentType, message.DuplicateDisposition, message.DuplicateEncoding, message.DuplicateParameter,
+		message.MalformedParameter, message.MalformedType, message.NULInHeader, message.BareCRInHeader,
+		message.GarbageInHeader, message.UnfoldedLine, message.ContinuationFirst, message.BlankContinuation,
+		message.SpaceBeforeColon, message.CommentInName, message.HeaderCut, message.MissingBlankLine,
+	}
+	boundaries = [...]message.Kind{message.BoundaryAmbiguous, message.BoundaryPrefix}
+)
+
 // Content implements filter.Message.
-func (in *input) Content(ctx context.Context, text func(piece []byte, last bool) error) (c filter.Content, err error) {
-	err = in.read(func(r io.Reader) error {
-		buf := make([]byte, 32<<10)
+func (in *input) Content(ctx context.Context, text func(filter.Piece) error) (filter.Content, error) {
+	var c filter.Content
+	err := in.read(func(r io.Reader) error {
+		t := texts{to: text, buf: make([]byte, 32<<10)}
 		found, err := message.Walk(r, message.Limits{}, func(p *message.Part) error {
 			if err := ctx.Err(); err != nil {
-				return errs.Wrap(errs.Temporary, err, "reading MID %s", in.MID)
+				return errs.Wrap(errs.Temporary, err, "walking through the parts")
 			}
 			c.Attachments = append(c.Attachments, p.Names...)
 			if text == nil || !p.IsText() {
 				return nil
 			}
-			return pieces(p.Text(), buf, text)
+			return t.part(p)
 		})
-		_, unseen := found.Unscannable()
-		c.MalformedHeader = unseen || found.Has(message.MalformedParameter, message.MalformedType, message.NULInHeader, message.GarbageInHeader)
-		c.DuplicateBoundaries = found.Has(message.BoundaryAmbiguous)
+		c.MalformedHeader, c.DuplicateBoundaries = found.Has(malformed[:]...), found.Has(boundaries[:]...)
+		for _, f := range found {
+			c.Findings = append(c.Findings, string(f.Kind))
+		}
+		if c.Unscannable = unscannable(found); c.Unscannable == "" && t.cut {
+			c.Unscannable = "html-limit"
+		}
 		return err
 	})
 	return c, err
 }
 
-// pieces hands out the text of one part.
-func pieces(r io.Reader, buf []byte, text func([]byte, bool) error) error {
-	for {
-		n, err := r.Read(buf)
-		if n > 0 {
-			if err := text(buf[:n], false); err != nil {
-				return err
-			}
+// maxHTML is how much of one HTML part is kept to take out its tags. Matching
+// the source goes on behind it, but what the tags hide there is not seen.
+const maxHTML = 8 << 20
+
+// texts hands the text of parts to the filters.
+type texts struct {
+	to   func(filter.Piece) error
+	buf  []byte
+	html []byte
+	cut  bool // an HTML part was longer than maxHTML
+}
+
+// part hands out one reading of a part; of HTML also what a reader sees, for
+// w<b></b>ord in the source is one word to the eye.
+func (t *texts) part(p *message.Part) error {
+	// Preamble and stray lines have the path of their container.
+	piece := filter.Piece{Part: p.Path + "/" + strconv.Itoa(int(p.Role))}
+	isHTML := p.IsHTML()
+	t.html = t.html[:0]
+	r := p.Text()
+	for !piece.Last {
+		n, err := r.Read(t.buf)
+		if err != nil && err != io.EOF {
+			return err
 		}
-		if err == io.EOF {
-			return text(nil, true)
+		piece.Bytes, piece.Last = t.buf[:n], err == io.EOF
+		if isHTML {
+			kept := min(n, maxHTML-len(t.html))
+			t.html = append(t.html, t.buf[:kept]...)
+			t.cut = t.cut || kept < n
 		}
-		if err != nil {
+		if err := t.to(piece); err != nil {
 			return err
 		}
 	}
+	if !isHTML {
+		return nil
+	}
+	piece.Bytes = message.HTMLText(t.html)
+	return t.to(piece)
 }
 
 // read opens the content for one look at it.
