@@ -165,13 +165,11 @@ type nameList struct {
 // take adds the readings of one parameter.
 func (l *nameList) take(p *parsed, name string) {
 	for _, raw := range p.values(name) {
-		for _, v := range nameReadings(raw) {
-			if slices.Contains(l.list, v) || len(l.list) >= maxNames {
-				continue
-			}
-			l.list = append(l.list, v)
+		all := nameReadings(raw)
+		for _, v := range all[:min(len(all), maxNames-len(l.list))] {
+			l.list = appendOnce(l.list, v)
 		}
-		l.differ = l.differ || len(l.list) > 0 && nameReadings(raw)[0] != l.list[0]
+		l.differ = l.differ || len(all) > 0 && all[0] != l.list[0]
 	}
 }
 
@@ -179,15 +177,15 @@ func (l *nameList) take(p *parsed, name string) {
 // words decoded (not allowed in a parameter, RFC 2047 section 5, but done) and
 // raw, and without the final dots and blanks that some systems drop.
 func nameReadings(raw string) []string {
-	out := []string{strings.TrimSpace(raw)}
+	plain := raw
 	if !isUTF8(raw) {
-		out[0] = strings.TrimSpace(latin(raw))
+		plain = latin(raw)
 	}
-	if strings.Contains(raw, "=?") {
-		if d := strings.TrimSpace(DecodeHeader(raw)); d != out[0] {
-			out = []string{d, out[0]}
-		}
+	var out []string
+	if strings.Contains(plain, "=?") {
+		out = appendOnce(out, strings.TrimSpace(DecodeHeader(plain)))
 	}
+	out = appendOnce(out, strings.TrimSpace(plain))
 	for _, v := range slices.Clone(out) {
 		out = appendOnce(out, strings.TrimRight(v, ". "))
 	}

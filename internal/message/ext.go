@@ -5,9 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/htmlindex"
 )
 
 // values gives every reading of the parameter: as written, and as assembled
@@ -133,20 +130,6 @@ func unhex(c byte) int {
 		return int(c-'a') + 10
 	}
 	return -1
-}
-
-// toUTF8 converts a short text; an unknown charset is read as UTF-8 or else as
-// Windows-1252.
-func toUTF8(charset, s string) string {
-	if enc, err := htmlindex.Get(strings.TrimSpace(charset)); err == nil && charset != "" {
-		if out, err := enc.NewDecoder().String(s); err == nil {
-			return out
-		}
-	}
-	if utf8.ValidString(s) {
-		return s
-	}
-	return latin(s)
 }
 
 func appendOnce(list []string, v string) []string {

@@ -25,6 +25,10 @@ func HTMLText(src []byte) []byte {
 		if len(src) == 0 {
 			break
 		}
+		if skip != "" && !bytes.HasPrefix(src, []byte("</")) {
+			src = src[1:] // in a script only its end counts
+			continue
+		}
 		end, name, closing := tag(src)
 		switch {
 		case end == 0: // a lone <
