@@ -14,8 +14,8 @@ import (
 
 func (s System) changeCommands() []Command {
 	return []Command{
-		{Name: "deleterecipients", Summary: "Delete messages from the queue", Usage: "deleterecipients host HOST Y\ndeleterecipients sender ADDRESS Y\ndeleterecipients all Y", Right: auth.QueueChange, MaxArgs: 3, Changes: true, Run: s.deleteRecipients},
-		{Name: "delivernow", Summary: "Try waiting messages now", Usage: "delivernow host HOST\ndelivernow all", Right: auth.QueueChange, MaxArgs: 2, Changes: true, Run: s.deliverNow},
+		{Name: "deleterecipients", Summary: "Delete messages from the queue", Usage: "deleterecipients [host] HOST Y\ndeleterecipients sender ADDRESS Y\ndeleterecipients all Y", Right: auth.QueueChange, MaxArgs: 3, Changes: true, Run: s.deleteRecipients},
+		{Name: "delivernow", Summary: "Try waiting messages now", Usage: "delivernow [host] HOST\ndelivernow all", Right: auth.QueueChange, MaxArgs: 2, Changes: true, Run: s.deliverNow},
 	}
 }
 
@@ -33,8 +33,22 @@ func (c *Call) number(words ...string) {
 	}
 }
 
+// shorthand lets a script name a host or a sender without saying which it is:
+// delivernow the.cpq.host.
+func (c *Call) shorthand() {
+	if len(c.Args) == 0 || !strings.Contains(c.Args[0], ".") {
+		return
+	}
+	word := "host"
+	if strings.Contains(c.Args[0], "@") {
+		word = "sender"
+	}
+	c.Args = append([]string{word}, c.Args...)
+}
+
 // pickMatch asks for the three ways to choose messages, reference 6.5.
 func pickMatch(c *Call, how string) (queue.Match, string, error) {
+	c.shorthand()
 	c.number("host", "sender", "all")
 	n, err := c.Pick("Please select how you would like to "+how+":\n", []string{"By recipient host.", "By Envelope From address.", "All."}, 0)
 	if err != nil || n == 2 {
@@ -97,6 +111,7 @@ func (s System) deleteRecipients(ctx context.Context, c *Call) error {
 }
 
 func (s System) deliverNow(_ context.Context, c *Call) error {
+	c.shorthand()
 	c.number("host", "all")
 	n, err := c.Pick("Please choose an option for scheduling immediate delivery:\n", []string{"By recipient host.", "All messages."}, 0)
 	if err != nil {
