@@ -182,8 +182,10 @@ func (g *Gateway) Prepare(next *config.Config) error {
 	if _, err := parseRoutes(next); err != nil {
 		return err
 	}
-	_, err := filter.Parse(next.Filters)
-	return errs.Context(err, "message_filters")
+	if _, err := filter.Parse(next.Filters); err != nil {
+		return errs.New(errs.Invalid, "message_filters: %s", err)
+	}
+	return nil
 }
 
 // Apply implements config.Subscriber.
