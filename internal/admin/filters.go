@@ -27,8 +27,9 @@ func (f Configuration) filterCommands() []Command {
 
 // filterScript is a filter script and what it holds.
 type filterScript struct {
-	lines []string
-	list  []filter.Info
+	lines    []string
+	list     []filter.Info
+	warnings []filter.Warning
 }
 
 func readScript(text string) (filterScript, error) {
@@ -36,7 +37,7 @@ func readScript(text string) (filterScript, error) {
 	if err != nil {
 		return filterScript{}, errs.New(errs.Invalid, "%s", err)
 	}
-	return filterScript{lines: strings.SplitAfter(text, "\n"), list: set.List()}, nil
+	return filterScript{lines: strings.SplitAfter(text, "\n"), list: set.List(), warnings: set.Warnings()}, nil
 }
 
 func (f Configuration) script() (filterScript, error) {
@@ -206,8 +207,16 @@ func (f Configuration) newFilter(_ context.Context, c *Call) error {
 	if err := f.replace(c, "new filters "+quoted(names), before+text+s.text(s.start(at), len(s.lines))); err != nil {
 		return err
 	}
-	c.Printf("%d filters added.\n", len(added.list))
+	added.report(c)
 	return nil
+}
+
+// report says how many filters came in, and what about them is probably not meant.
+func (s filterScript) report(c *Call) {
+	c.Printf("%d filters added.\n", len(s.list))
+	for _, w := range s.warnings {
+		c.Printf("Warning: %s\n", Plain(w.String()))
+	}
 }
 
 func (f Configuration) importFilters(_ context.Context, c *Call) error {
@@ -222,7 +231,7 @@ func (f Configuration) importFilters(_ context.Context, c *Call) error {
 	if err := f.replace(c, "import filters", text); err != nil {
 		return err
 	}
-	c.Printf("%d filters added.\n", len(s.list))
+	s.report(c)
 	return nil
 }
 

@@ -13,6 +13,8 @@ package filter
 import (
 	"fmt"
 	"slices"
+
+	"lazaret/internal/errs"
 )
 
 // Limits of a script.
@@ -57,6 +59,9 @@ type SyntaxError struct {
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Msg)
 }
+
+// Unwrap makes the error one of invalid input whose sentence may be shown.
+func (e *SyntaxError) Unwrap() error { return errs.New(errs.Invalid, "%s", e.Error()) }
 
 // Warning is about something that is allowed and probably not meant.
 type Warning struct {
