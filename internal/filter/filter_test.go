@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"lazaret/internal/mail"
 )
 
@@ -274,4 +276,24 @@ func TestUnscannable(t *testing.T) {
 			t.Errorf("%s: %q %v, want %q", script, got, err, want)
 		}
 	}
+}
+
+// The short cut over plain text never hides a match.
+func TestLiteral(t *testing.T) {
+	patterns := []string{"(?i)ask", "ask", "(?i)(as)+k", "a(s|k)", "(?i)x?ask$", "(as){2}", "(ask){0,1}s", "^a", "", "(?i)äsk", "[ak]s", "(?i:A)sk.k"}
+	rapid.Check(t, func(t *rapid.T) {
+		p := rapid.SampledFrom(patterns).Draw(t, "pattern")
+		text := rapid.StringMatching("[askASKxäÄ\u212a\u017f]{0,12}").Draw(t, "text")
+		re, lit, err := compileLiteral(p, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWindow(context.Background(), []*bodyRule{{re: re, literal: lit, least: 100}})
+		if err := w.add(Piece{Part: "1", Bytes: []byte(text), Last: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := w.total()[0], len(re.FindAllStringIndex(text, 100)); got != want {
+			t.Fatalf("%q in %q: %d matches, want %d (literal %q)", p, text, got, want, lit)
+		}
+	})
 }

@@ -17,11 +17,17 @@ const (
 
 // compile reads a regular expression; fold makes case meaningless.
 func compile(pattern string, fold bool) (*regexp.Regexp, error) {
+	re, _, err := compileLiteral(pattern, fold)
+	return re, err
+}
+
+// compileLiteral is compile, and gives what every match must hold.
+func compileLiteral(pattern string, fold bool) (*regexp.Regexp, string, error) {
 	if len(pattern) > maxPattern {
-		return nil, fmt.Errorf("the regular expression is longer than %d bytes", maxPattern)
+		return nil, "", fmt.Errorf("the regular expression is longer than %d bytes", maxPattern)
 	}
 	if hint := foreign(pattern); hint != "" {
-		return nil, errors.New(hint)
+		return nil, "", errors.New(hint)
 	}
 	flags := syntax.Perl
 	if fold {
@@ -31,19 +37,20 @@ func compile(pattern string, fold bool) (*regexp.Regexp, error) {
 	if err != nil {
 		var se *syntax.Error
 		if errors.As(err, &se) {
-			return nil, fmt.Errorf("the regular expression is wrong: %s: %s", se.Code, clip(se.Expr))
+			return nil, "", fmt.Errorf("the regular expression is wrong: %s: %s", se.Code, clip(se.Expr))
 		}
-		return nil, fmt.Errorf("the regular expression is wrong: %w", err)
+		return nil, "", fmt.Errorf("the regular expression is wrong: %w", err)
 	}
 	// The size is taken before the repetitions are unrolled: unrolling is
 	// what would cost the memory.
 	if weight(tree) > maxInstructions {
-		return nil, fmt.Errorf("the regular expression is too large: its repetitions unroll to more than %d steps", maxInstructions)
+		return nil, "", fmt.Errorf("the regular expression is too large: its repetitions unroll to more than %d steps", maxInstructions)
 	}
 	if fold {
 		pattern = "(?i)" + pattern
 	}
-	return regexp.Compile(pattern)
+	re, err := regexp.Compile(pattern)
+	return re, literal(tree), err
 }
 
 // weight is about the number of instructions that re compiles to, capped.

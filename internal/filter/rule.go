@@ -79,9 +79,10 @@ type rule struct {
 
 // bodyRule counts the matches of one expression in the text of a message.
 type bodyRule struct {
-	re    *regexp.Regexp
-	least int
-	index int
+	re      *regexp.Regexp
+	literal string // in every match, when case is ignored
+	least   int
+	index   int
 }
 
 func (n *node) eachRule(fn func(*rule)) {
@@ -199,7 +200,7 @@ func (p *parser) bodyContains(r *rule) error {
 	}
 	r.text = t.text
 	r.body = &bodyRule{least: 1}
-	if r.body.re, err = compile(t.text, false); err != nil {
+	if r.body.re, r.body.literal, err = compileLiteral(t.text, false); err != nil {
 		return at(t, err)
 	}
 	if p.is(",") {

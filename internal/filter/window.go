@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"context"
 
 	"lazaret/internal/errs"
@@ -19,6 +20,7 @@ type window struct {
 	ctx    context.Context
 	rules  []*bodyRule
 	buf    []byte
+	lower  []byte // buf in lower case, while it is counted
 	part   string // under way
 	sums   []int  // of the parts before
 	best   []int  // of the readings of the part
@@ -73,12 +75,13 @@ func (w *window) add(p Piece) error {
 // count adds up the matches that begin before the limit. (One that begins
 // behind it begins in the next piece too.)
 func (w *window) count(limit int) error {
+	w.lower = lowered(w.lower, w.buf)
 	for i, r := range w.rules {
 		if err := w.ctx.Err(); err != nil {
 			return errs.Wrap(errs.Temporary, err, "matching text")
 		}
 		need := r.least - w.sums[i] - w.counts[i]
-		if need <= 0 {
+		if need <= 0 || w.lower != nil && !bytes.Contains(w.lower, []byte(r.literal)) {
 			continue
 		}
 		if need == 1 && limit == len(w.buf) {

@@ -33,7 +33,7 @@ type bench struct {
 	opens int
 }
 
-func newBench(t *testing.T, script string) *bench {
+func newBench(t testing.TB, script string) *bench {
 	t.Helper()
 	set, err := filter.Parse(script)
 	if err != nil {

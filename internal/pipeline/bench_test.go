@@ -1,0 +1,20 @@
+package pipeline_test
+
+import (
+	"strings"
+	"testing"
+
+	"lazaret/internal/demo"
+)
+
+// What the filters of the demonstration cost for a message of 10 KiB.
+func BenchmarkJudge(b *testing.B) {
+	p := newBench(b, demo.SampleFilters)
+	in := p.input("Subject: hello\r\nFrom: a@b.example\r\n\r\n" + strings.Repeat("Some words of a letter, as they come along.\r\n", 230))
+	b.SetBytes(in.Size)
+	for b.Loop() {
+		if _, err := p.Judge(b.Context(), in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
