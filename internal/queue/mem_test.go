@@ -153,6 +153,9 @@ func (l *memLog) Deleted(mid mail.MID, rids []mail.RID) {
 	l.line(fmt.Sprintf("Deleted MID %d %v", mid, rids))
 }
 
+func (l *memLog) Pending(mid mail.MID, rids []mail.RID, until time.Time) {
+	l.line(fmt.Sprintf("Pending MID %d %v %s", mid, rids, until.UTC().Format(time.TimeOnly)))
+}
 func (l *memLog) Suspended(domains string) { l.line("Suspended " + domains) }
 
 func (l *memLog) said() []string {

@@ -93,6 +93,7 @@ type Log interface {
 	Finished(mid mail.MID, done bool)
 	Bounced(dcid mail.DCID, mid mail.MID, rid mail.RID, status, reason, code string, texts []string) // expired
 	Deleted(mid mail.MID, rids []mail.RID)
+	Pending(mid mail.MID, rids []mail.RID, until time.Time)
 	Suspended(domains string)
 	Fault(component, text string)
 }

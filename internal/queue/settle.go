@@ -33,6 +33,9 @@ func (q *Queue) settle(t *Task, outcomes []Outcome) {
 		q.reached(h, now)
 	}
 	q.mu.Unlock()
+	if len(c.pending) > 0 {
+		q.log.Pending(e.item.MID, c.pending, c.until)
+	}
 	q.commit(e, h, &c, now)
 	e.mu.Unlock()
 	q.release(e)
@@ -56,6 +59,8 @@ type change struct {
 	late                     []bool // for each of bounced: it expired
 	delivered, soft, deleted int
 	hard                     [4]int // dns, 5xx, expired, other
+	pending                  []mail.RID
+	until                    time.Time // when the last of pending is tried again
 }
 
 // outcome moves one active recipient. entry.mu is held.
@@ -94,7 +99,16 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 			return
 		}
 		r.Next = now.Add(h.set.Wait(r.Attempts))
+		c.wait(r)
 	}
+}
+
+// wait notes a recipient that is tried again, for the log line.
+func (c *change) wait(r *Recipient) {
+	if r.Next.After(c.until) {
+		c.until = r.Next
+	}
+	c.pending = append(c.pending, r.RID)
 }
 
 const (

@@ -106,6 +106,7 @@ type quiet struct{ faults }
 func (*quiet) Finished(mail.MID, bool)                                                 {}
 func (*quiet) Deleted(mail.MID, []mail.RID)                                            {}
 func (*quiet) Suspended(string)                                                        {}
+func (*quiet) Pending(mail.MID, []mail.RID, time.Time)                                 {}
 func (*quiet) Bounced(mail.DCID, mail.MID, mail.RID, string, string, string, []string) {}
 
 // BenchmarkPassThrough is the whole queue: accepted and durable, judged,
