@@ -156,12 +156,19 @@ func (l *memLog) Deleted(mid mail.MID, rids []mail.RID) {
 func (l *memLog) Pending(mid mail.MID, rids []mail.RID, until time.Time) {
 	l.line(fmt.Sprintf("Pending MID %d %v %s", mid, rids, until.UTC().Format(time.TimeOnly)))
 }
+
 func (l *memLog) Suspended(domains string) { l.line("Suspended " + domains) }
 
 func (l *memLog) said() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.faults)
+}
+
+func (l *memLog) written() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines)
 }
 
 func (l *memLog) line(s string) {

@@ -72,7 +72,7 @@ func TestRetrySchedule(t *testing.T) {
 		if last > 72*time.Hour || last < 70*time.Hour || len(r.at) > 101 {
 			t.Errorf("%d attempts, the last after %v", len(r.at), last)
 		}
-		if said := r.log.said(); len(said) == 0 || said[0] != "Pending MID 1 [0] "+begin.Add(time.Minute).UTC().Format(time.TimeOnly) {
+		if said := r.log.written(); len(said) == 0 || said[0] != "Pending MID 1 [0] "+begin.Add(time.Minute).UTC().Format(time.TimeOnly) {
 			t.Errorf("the first wait is not in the log: %q", said)
 		}
 		if len(bounced) != 1 || bounced[0].Reply != "later" || r.store.get(1) != nil {
