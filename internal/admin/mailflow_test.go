@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -140,6 +141,9 @@ func newPost(t *testing.T) *post {
 	t.Cleanup(func() { cancel(); <-done })
 	<-tried.tried
 	<-tried.tried
+	for slices.ContainsFunc(q.Destinations(), func(d queue.DestStatus) bool { return d.ConnOut > 0 }) {
+		runtime.Gosched() // until both runs are over
+	}
 	g := newListeners(t)
 	sys := System{Queue: q, Listeners: g, Stats: st, Started: p.clock.Add(-26*time.Hour - 3*time.Minute), Clock: func() time.Time { return p.clock },
 		IDs:           func() (mail.MID, mail.ICID, mail.DCID) { return 9977, 7120, 6004 },
