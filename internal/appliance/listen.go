@@ -65,28 +65,12 @@ func (a *Appliance) ClosePorts() error {
 	return a.Listeners.Close(ctx)
 }
 
-// SuspendListeners closes listeners (no names: all, cpq_listener too) and
-// keeps that over a restart.
-func (a *Appliance) SuspendListeners(after time.Duration, names ...string) ([]string, error) {
-	changed, err := a.Listeners.Suspend(after, names...)
-	if err != nil {
-		return changed, err
-	}
-	return changed, a.State.SetSuspendedListeners(a.Listeners.Suspended())
-}
-
-// ResumeListeners is the reverse.
-func (a *Appliance) ResumeListeners(names ...string) ([]string, error) {
-	changed, err := a.Listeners.Resume(names...)
-	if err != nil {
-		return changed, err
-	}
-	return changed, a.State.SetSuspendedListeners(a.Listeners.Suspended())
-}
-
 // Prepare implements config.Subscriber.
 func (a *Appliance) Prepare(next *config.Config) error {
-	_, err := a.listenerSettings(next)
+	all, err := a.listenerSettings(next)
+	if err == nil {
+		err = a.Listeners.Check(all)
+	}
 	return err
 }
 
@@ -98,24 +82,8 @@ func (a *Appliance) Apply(next *config.Config) {
 		a.Log.Fault("configuration", err.Error())
 		return
 	}
-	old := a.Listeners.Status()
-	for _, s := range all {
-		known := slices.ContainsFunc(old, func(o listener.Status) bool { return o.Name == s.Name })
-		if known {
-			err = a.Listeners.Update(s)
-		} else if err = a.Listeners.Add(s); err == nil {
-			err = a.Listeners.Start()
-		}
-		if err != nil {
-			a.Log.Fault("listener "+s.Name, err.Error())
-		}
-	}
-	for _, o := range old {
-		if !slices.ContainsFunc(all, func(s listener.Settings) bool { return s.Name == o.Name }) {
-			if err := a.Listeners.Remove(o.Name); err != nil {
-				a.Log.Fault("listener "+o.Name, err.Error())
-			}
-		}
+	if err := a.Listeners.Replace(all); err != nil {
+		a.Log.Fault("listeners", err.Error())
 	}
 	if err := a.Users.Set(next.AuthUsers()); err != nil {
 		a.Log.Fault("configuration", err.Error())
@@ -139,7 +107,7 @@ func (a *Appliance) listenerSettings(c *config.Config) ([]listener.Settings, err
 func (a *Appliance) listenerSetting(c *config.Config, l config.Listener) (s listener.Settings, err error) {
 	s = listener.Settings{
 		Name: l.Name, Protocol: listener.Protocol(l.Protocol), Interface: l.Interface, Backlog: l.Backlog,
-		MaxSize: c.Limits.MessageSize, MaxClients: c.Limits.Clients,
+		MaxClients: c.Limits.Clients,
 	}
 	if s.Addr, err = address(c, l.Interface, l.Port); err != nil {
 		return s, err
@@ -157,9 +125,9 @@ func (a *Appliance) listenerSetting(c *config.Config, l config.Listener) (s list
 	}
 	if s.Protocol == listener.CPQ {
 		s.TLS = a.check.Server()
-		s.MaxSize = 0 // a gateway accepted it: its limits held there
-		return s, nil
+		return s, nil // a gateway accepted it: its limits held there
 	}
+	s.MaxSize, s.MaxRecipients, s.Normalise = c.Limits.MessageSize, c.Limits.Recipients, c.Limits.Newlines == "normalise"
 	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{a.Host.TLS}}
 	return s, nil
 }

@@ -32,7 +32,7 @@ type Config struct {
 	Interfaces []Interface `xml:"interfaces>interface" doc:"named local addresses; listeners and deliveries refer to them by name"`
 	SSH        SSH         `xml:"ssh" doc:"the command line: ssh -p PORT USER@ADDRESS"`
 	Listeners  []Listener  `xml:"listeners>listener" doc:"SMTP listeners, public or private, and the hidden cpq_listener; <hat> is the host access table in its own text form, <rat> the recipient access table (docs/hat.md)"`
-	Limits     Limits      `xml:"limits" doc:"limits of all SMTP listeners; mail flow policies in the HAT may set lower ones"`
+	Limits     Limits      `xml:"limits" doc:"limits of all SMTP listeners; mail flow policies in the HAT may set lower ones, and one that sets none has 50 MiB and 1000 recipients"`
 	Delivery   Delivery    `xml:"deliveryconfig" doc:"default_interface: interface that deliveries leave from, or Auto"`
 
 	SMTPRoutes   []SMTPRoute   `xml:"smtproutes>smtproute" doc:"where mail for a domain goes instead of its MX: domain, .domain or ALL, and hosts such as mail.example.com, [192.0.2.1]:2525, USEDNS, /dev/null"`

@@ -259,7 +259,7 @@ func TestCPQRejectedByHAT(t *testing.T) {
 	c := newCPQRig(t)
 	s := settings(CPQName, access.CPQHAT().String())
 	s.Protocol, s.TLS = CPQ, &tls.Config{}
-	if err := c.Update(s); err != nil {
+	if err := c.Replace([]Settings{s}); err != nil {
 		t.Fatal(err)
 	}
 	c.dial(CPQName).all("", "554 gw1.example.com", "STARTTLS", "503", "QUIT", "221")

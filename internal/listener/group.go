@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -63,76 +64,42 @@ func (g *Group) Add(s Settings) error {
 	if g.find(s.Name) != nil {
 		return errs.New(errs.Conflict, "there is a listener %q already", s.Name)
 	}
-	l := &listener{group: g, name: s.Name, perIP: map[netip.Addr]int{}}
+	g.add(r)
+	return nil
+}
+
+// add is Add under the lock.
+func (g *Group) add(r *rules) {
+	l := &listener{group: g, name: r.Name, perIP: map[netip.Addr]int{}}
 	l.rules.Store(r)
 	g.list = append(g.list, l)
-	return nil
-}
-
-// Update gives a listener new settings; those who are connected keep the old
-// ones. The socket is opened anew only if address or queue length changed.
-func (g *Group) Update(s Settings) error {
-	r, err := g.rulesOf(s)
-	if err != nil {
-		return err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	l := g.find(s.Name)
-	if l == nil {
-		return unknown(s.Name)
-	}
-	old := l.rules.Load()
-	if l.state != Listening || old.Addr == r.Addr && old.Backlog == r.Backlog {
-		l.rules.Store(r)
-		return nil
-	}
-	l.closeSocket()
-	l.rules.Store(r)
-	if err := l.open(); err != nil {
-		l.state = Offline
-		return err
-	}
-	return nil
-}
-
-// Remove closes a listener and takes it out; its sessions are told 421.
-func (g *Group) Remove(name string) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	l := g.find(name)
-	if l == nil {
-		return unknown(name)
-	}
-	l.closeSocket()
-	l.cut()
-	l.state, _ = transition(l.state, stop)
-	g.list = slices.DeleteFunc(g.list, func(o *listener) bool { return o == l })
-	return nil
 }
 
 // Start opens all listeners that are offline. If one cannot be opened the
-// others are, and the error names the first that failed; Start may be called again.
+// others are, and the error names those that failed; Start may be called again.
 func (g *Group) Start() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return errClosed()
 	}
-	var first error
+	return g.openAll()
+}
+
+// openAll is Start under the lock.
+func (g *Group) openAll() error {
+	var failed []error
 	for _, l := range g.list {
 		if l.state != Offline {
 			continue
 		}
 		if err := l.open(); err != nil {
-			if first == nil {
-				first = err
-			}
+			failed = append(failed, err)
 			continue
 		}
 		l.state, _ = transition(l.state, start)
 	}
-	return first
+	return errors.Join(failed...)
 }
 
 // Suspend closes the sockets of the named listeners, or of all (the hidden

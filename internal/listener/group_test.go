@@ -90,10 +90,10 @@ func TestSuspendedAtStart(t *testing.T) {
 	if err := r.Add(s); !errs.Is(err, errs.Conflict) {
 		t.Error(err)
 	}
-	if err := r.Remove("Incoming"); err != nil || len(r.Status()) != 0 {
-		t.Error(err)
+	if err := r.Replace([]Settings{s}); err != nil || r.Status()[0].State != Suspended {
+		t.Errorf("new settings opened it: %v", err)
 	}
-	if err := r.Update(s); !errs.Is(err, errs.NotFound) {
+	if err := r.Replace(nil); err != nil || len(r.Status()) != 0 {
 		t.Error(err)
 	}
 }
@@ -168,30 +168,28 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	second.Addr = netip.MustParseAddrPort("127.0.0.1:0")
-	if err := r.Update(second); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Start(); err != nil || r.Status()[1].State != Listening {
+	first := settings("First", acceptAll)
+	if err := r.Replace([]Settings{first, second, third}); err != nil || r.Status()[1].State != Listening {
 		t.Error(err)
 	}
 }
 
 // A change of rules leaves port and sessions alone; a change of the queue opens
 // the socket anew and still keeps the sessions.
-func TestUpdate(t *testing.T) {
+func TestReplaceKeepsSessions(t *testing.T) {
 	s := settings("Incoming", acceptAll)
 	s.Timeouts.Close = time.Millisecond
 	r := newRig(t, s)
 	d := r.dial("Incoming").upTo("EHLO")
 	before := r.Addr("Incoming")
 	s.HAT = access.DefaultHAT(access.Private)
-	if err := r.Update(s); err != nil || r.Addr("Incoming") != before {
+	if err := r.Replace([]Settings{s}); err != nil || r.Addr("Incoming") != before {
 		t.Errorf("%v %s %s", err, r.Addr("Incoming"), before)
 	}
 	d.all("MAIL FROM:<a@b.example>", "250", "RCPT TO:<x@example.com>", "250")
 	r.dial("Incoming").say("", "554")
 	s.Backlog = 7
-	if err := r.Update(s); err != nil {
+	if err := r.Replace([]Settings{s}); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := net.Dial("tcp", before.String()); err == nil && r.Addr("Incoming") != before {
@@ -219,5 +217,49 @@ func TestSTARTTLS(t *testing.T) {
 	}
 	if m := r.sink.messages(); len(m) != 1 || m[0].Origin.Protocol != "ESMTPS" || m[0].Origin.Helo != "y" {
 		t.Errorf("%+v", m)
+	}
+}
+
+// A port may pass from one listener to another in one change, whatever their
+// order, and a listener that goes ends its sessions.
+func TestReplacePassesPorts(t *testing.T) {
+	r := newRig(t, settings("One", acceptAll), settings("Two", acceptAll), settings("Three", acceptAll))
+	guest := r.dial("Three").upTo("EHLO")
+	one, two, four := settings("One", acceptAll), settings("Two", acceptAll), settings("Four", acceptAll)
+	one.Addr, two.Addr, four.Addr = r.Addr("Two"), r.Addr("One"), r.Addr("Three")
+	if err := r.Replace([]Settings{one, two, four}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []Settings{one, two, four} {
+		if r.Addr(s.Name) != s.Addr {
+			t.Errorf("%s is at %s, not %s", s.Name, r.Addr(s.Name), s.Addr)
+		}
+		r.dial(s.Name).say("", "220")
+	}
+	guest.say("", "421 4.3.2")
+	bad := settings("One", acceptAll)
+	bad.Kind = "neither"
+	if err := r.Replace([]Settings{two, bad}); !errs.Is(err, errs.Invalid) || len(r.Status()) != 3 {
+		t.Errorf("%v, %+v", err, r.Status())
+	}
+	if err := r.Check([]Settings{two, two}); !errs.Is(err, errs.Conflict) {
+		t.Error(err)
+	}
+}
+
+// The limits of all listeners hold above those of the policies.
+func TestLimitsOfAll(t *testing.T) {
+	s := settings("Incoming", acceptAll)
+	s.MaxSize, s.MaxRecipients, s.Normalise = 2000, 2, true
+	r := newRig(t, s)
+	d := r.dial("Incoming")
+	d.say("", "220")
+	if got := d.say("EHLO x", "250"); !strings.Contains(got, "SIZE 2000") {
+		t.Error(got)
+	}
+	d.all("MAIL FROM:<a@b.example>", "250", "RCPT TO:<x@example.com>", "250", "RCPT TO:<y@example.com>", "250", "RCPT TO:<z@example.com>", "452",
+		"DATA", "354", "a\nb\r\n.", "250")
+	if got := r.sink.messages(); len(got) != 1 || got[0].body != "a\r\nb\r\n" {
+		t.Errorf("%+v", got)
 	}
 }

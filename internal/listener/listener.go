@@ -122,8 +122,12 @@ type Settings struct {
 	HAT        *access.HAT
 	RAT        *access.RAT // nil takes every recipient; private listeners have none
 	TLS        *tls.Config // nil: no STARTTLS; CPQ must have one
-	MaxSize    int64       // upper bound over all policies; 0: none
 	MaxClients int         // connections at a time; 0: 5000
+
+	// Of SMTP, over all policies: a policy may set less. 0: what policies say.
+	MaxSize       int64
+	MaxRecipients int
+	Normalise     bool // bare CR, LF and NUL, also where a policy says nothing
 
 	// StrictPaths refuses MAIL FROM:a@b without angle brackets, as RFC 5321
 	// section 3.3 would have it; probes and old scanners send that (clients 2.4).
@@ -169,7 +173,7 @@ func (s *Settings) Check() error {
 		return bad("the interface has no address")
 	case s.Backlog < 1 || s.Backlog > maxBacklog:
 		return bad("listen_queue_size is from 1 to %d", maxBacklog)
-	case s.MaxClients < 1 || s.MaxSize < 0:
+	case s.MaxClients < 1 || s.MaxSize < 0 || s.MaxRecipients < 0:
 		return bad("a limit is negative")
 	case s.Kind != access.Public && s.Kind != access.Private:
 		return bad("type %q is not known: it is public or private", s.Kind)

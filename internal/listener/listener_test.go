@@ -464,7 +464,7 @@ func TestConnectionLimits(t *testing.T) {
 		t.Errorf("%d clients", n)
 	}
 	s.MaxClients = 2
-	if err := r.Update(s); err != nil {
+	if err := r.Replace([]Settings{s}); err != nil {
 		t.Fatal(err)
 	}
 	r.dial("Incoming").all("", "421 4.3.2 too many connections", "", "END")

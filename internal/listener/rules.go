@@ -55,6 +55,9 @@ func (g *Group) serverConfig(s Settings, p *access.Policy, stressed bool) smtp.S
 	if s.MaxSize > 0 {
 		cfg.MaxSize = min(cfg.MaxSize, s.MaxSize)
 	}
+	if s.MaxRecipients > 0 {
+		cfg.MaxRecipients = min(cfg.MaxRecipients, s.MaxRecipients)
+	}
 	if p.Action == access.Reject || p.Action == access.TCPRefuse {
 		text := p.Params.Banner
 		if text == "" {
@@ -88,7 +91,7 @@ func (g *Group) serverConfig(s Settings, p *access.Policy, stressed bool) smtp.S
 	if p.Params.TLS == access.TLSOff {
 		cfg.TLS = nil
 	}
-	if p.Params.BareNewlines == access.NormaliseBare {
+	if s.Normalise || p.Params.BareNewlines == access.NormaliseBare {
 		cfg.BareNewlines = smtp.Normalise
 	}
 	return cfg
