@@ -1,11 +1,13 @@
 package config
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"lazaret/internal/auth"
 	"lazaret/internal/errs"
@@ -225,6 +227,44 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("does not settle")
 		}
 	})
+}
+
+// meddler changes a setting while another change is being committed.
+type meddler struct {
+	store *Store
+	done  chan error
+}
+
+func (m *meddler) Prepare(*Config) error {
+	began := make(chan struct{})
+	go func() {
+		close(began)
+		m.done <- m.store.Change(mail.System(), "banner", func(c *Config) error { c.Limits.Clients = 77; return nil })
+	}()
+	<-began
+	select { // it must not have got in between; it cannot be waited for
+	case err := <-m.done:
+		m.done <- err
+	case <-time.After(50 * time.Millisecond):
+	}
+	return nil
+}
+
+func (m *meddler) Apply(*Config) {}
+
+// A change that somebody makes while the program writes a pairing does not
+// undo it with the next commit.
+func TestChangeBesideUpdate(t *testing.T) {
+	s := NewStore(filepath.Join(t.TempDir(), "config.xml"), sample(t, Gateway), logs.DiscardAudit(), nil)
+	m := &meddler{store: s, done: make(chan error, 1)}
+	s.Subscribe(m)
+	err := s.Update(mail.System(), "pair", func(c *Config) error { c.Limits.Recipients = 999; return nil })
+	if err := errors.Join(err, <-m.done); err != nil {
+		t.Fatal(err)
+	}
+	if c, _ := s.Pending(); c.Limits.Recipients != 999 || c.Limits.Clients != 77 {
+		t.Errorf("pending has %+v", c.Limits)
+	}
 }
 
 // What a change leaves in force is what the next start reads, whatever is put

@@ -26,7 +26,7 @@ type Store struct {
 	audit *logs.Audit
 	now   func() time.Time
 
-	commit      sync.Mutex // one commit at a time
+	commit      sync.Mutex // one commit or change at a time: a change made beside a commit would undo it
 	mu          sync.RWMutex
 	current     *Config // never changed once here
 	pending     *Config // nil: nothing is pending
@@ -68,6 +68,8 @@ func (s *Store) Pending() (*Config, bool) {
 // Change makes a pending change: f gets a copy of the pending configuration to
 // change. What f refuses or what is not valid then changes nothing.
 func (s *Store) Change(p mail.Principal, what string, f func(*Config) error) error {
+	s.commit.Lock()
+	defer s.commit.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	from := s.pending
@@ -120,10 +122,7 @@ func (s *Store) Commit(p mail.Principal, comment string) (time.Time, error) {
 		return time.Time{}, err
 	}
 	s.mu.Lock()
-	s.current = next
-	if s.pending == next {
-		s.pending = nil
-	}
+	s.current, s.pending = next, nil
 	s.mu.Unlock()
 	for _, sub := range subs {
 		sub.Apply(next)
@@ -174,10 +173,7 @@ func (s *Store) Update(p mail.Principal, what string, f func(*Config) error) err
 		return err
 	}
 	s.mu.Lock()
-	s.current = next
-	if s.pending == waiting {
-		s.pending = rebased
-	}
+	s.current, s.pending = next, rebased
 	s.mu.Unlock()
 	for _, sub := range subs {
 		sub.Apply(next)
@@ -204,6 +200,8 @@ func (c *Config) settled() (*Config, error) {
 
 // Clear drops what is pending and reports whether there was anything.
 func (s *Store) Clear(p mail.Principal) bool {
+	s.commit.Lock()
+	defer s.commit.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	had := s.pending != nil
