@@ -100,7 +100,8 @@ func orDefault[T time.Duration | int](v, def T) T {
 }
 
 // Serve accepts SSH connections until ctx ends or Close is called, then closes
-// l and waits for its sessions.
+// l and waits for its sessions. Closing l ends only the accepting: the sessions
+// go on, so that an administrator may move the port.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return s.accept(ctx, l, s.connection)
 }
@@ -132,6 +133,10 @@ func (s *Server) accept(ctx context.Context, l net.Listener, handle func(context
 			if err == nil {
 				conn.Close()
 			}
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			sessions.Wait()
 			return nil
 		}
 		if err != nil {

@@ -219,6 +219,51 @@ func (b *bench) hostArgs(args ...string) []string {
 	return append(append([]string{}, args[:len(args)-1]...), host, args[len(args)-1])
 }
 
+// Closing the port leaves its sessions alone; Close ends them.
+func TestClosedPortKeepsSessions(t *testing.T) {
+	b := start(t, Limits{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- b.server.Serve(context.Background(), l) }()
+	c, err := ssh.Dial("tcp", l.Addr().String(), &ssh.ClientConfig{User: "admin", Auth: []ssh.AuthMethod{ssh.Password("secret")}, HostKeyCallback: ssh.FixedHostKey(b.host)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	running, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := running.Start("follow"); err != nil {
+		t.Fatal(err)
+	}
+	<-b.runner.running
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-served:
+		t.Fatalf("ended with its port: %v", err)
+	case <-b.runner.running:
+		t.Fatal("the command was ended with the port")
+	case <-time.After(100 * time.Millisecond):
+	}
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.Output("who"); err != nil || !strings.HasPrefix(string(out), "admin|") {
+		t.Errorf("%q, %v", out, err)
+	}
+	b.server.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
 // The stock client, as the scripts of clients 2.1 use it.
 func TestOpenSSHExec(t *testing.T) {
 	b := start(t, Limits{})
