@@ -15,11 +15,7 @@ import (
 type deposits struct{ m *Manager }
 
 // NextMID implements listener.CPQSink.
-func (d deposits) NextMID() mail.MID {
-	mid := d.m.store.NextMID()
-	d.m.lastMID.Store(uint64(mid))
-	return mid
-}
+func (d deposits) NextMID() mail.MID { return d.m.store.NextMID() }
 
 // Ready implements listener.CPQSink.
 func (d deposits) Ready(size int64) error { return d.m.contents.Ready(size) }

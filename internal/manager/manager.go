@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/crypto/ssh"
@@ -45,9 +44,8 @@ type Manager struct {
 	clientKey  ssh.Signer
 	language   *admin.Language
 
-	lastMID atomic.Uint64
-	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 // New builds a manager from its directory; no port is open yet.
@@ -135,7 +133,7 @@ func (m *Manager) openListeners(Options) error {
 
 // openLanguage makes the commands of a manager.
 func (m *Manager) openLanguage(Options) (err error) {
-	commands := m.CommonCommands(m.queue, func() mail.MID { return mail.MID(m.lastMID.Load()) }, m.holding)
+	commands := m.CommonCommands(m.queue, m.store.LastMID, m.holding)
 	commands = append(commands, admin.Quarantines{Service: m.quarantine, Clock: m.Now}.Commands()...)
 	commands = append(commands, admin.Appliances{Store: m.Config, Client: m.client, Request: m.pairRequest, Fault: m.Log.Fault}.Commands()...)
 	m.language, err = m.Language("Manager", commands)
@@ -201,8 +199,12 @@ func (m *Manager) Run(ctx context.Context) error {
 	return errors.Join(err, m.Close())
 }
 
-// Close ends everything, ports first.
-func (m *Manager) Close() error {
+// Close ends everything. It comes back, with an error, also when the storage
+// does not answer any more: the process has to end then.
+func (m *Manager) Close() error { return m.End(m.close) }
+
+// close begins with the ports.
+func (m *Manager) close() error {
 	var all []error
 	if m.Listeners != nil {
 		all = append(all, m.ClosePorts(), m.CloseAdmin())

@@ -4,21 +4,12 @@ import (
 	"encoding/binary"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 )
 
-// The kinds of numbers. The names are keys: only append.
-const (
-	numMID = iota
-	numICID
-	numDCID
-	numKinds
-)
-
-var numberNames = [numKinds]string{"MID", "ICID", "DCID"}
+// midName is the key of the reserved numbers.
+const midName = "MID"
 
 // block is how many numbers one write reserves. A crash skips at most so many.
 const block = 1000
@@ -31,17 +22,17 @@ type number struct {
 	limit uint64 // reserved: all below
 }
 
-func (n *number) load(s *Spool, kind int) error {
-	v, found, err := s.get(nameKey(keyNumber, numberNames[kind]))
+func (n *number) load(s *Spool) error {
+	v, found, err := s.get(nameKey(keyNumber, midName))
 	if err != nil {
 		return err
 	}
 	n.next = 1
 	if found {
-		key := nameKey(keyNumber, numberNames[kind])
+		key := nameKey(keyNumber, midName)
 		if v, err = unseal(key, v); err != nil || len(v) != 8 {
 			// Never guess: a number given twice would mix up two messages.
-			return errs.New(errs.Damaged, "the reserved numbers of %s are damaged", numberNames[kind])
+			return errs.New(errs.Damaged, "the reserved message numbers are damaged")
 		}
 		n.next = binary.BigEndian.Uint64(v)
 	}
@@ -49,112 +40,51 @@ func (n *number) load(s *Spool, kind int) error {
 	return nil
 }
 
-func (s *Spool) next(kind int) uint64 {
-	n := &s.numbers[kind]
+// NextMID gives a message number that was never given before.
+func (s *Spool) NextMID() mail.MID {
+	n := &s.number
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.next >= n.limit {
 		// When this fails the engine is dead and nothing can be stored under
 		// the number any more.
-		if s.reserve(kind, n.next+block) == nil {
+		if s.reserve(n.next+block) == nil {
 			n.limit = n.next + block
 		}
 	}
 	n.next++
-	return n.next - 1
+	return mail.MID(n.next - 1)
 }
 
-func (s *Spool) reserve(kind int, limit uint64) error {
+// LastMID gives the last number given, in this life or an earlier one.
+func (s *Spool) LastMID() mail.MID {
+	n := &s.number
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return mail.MID(n.next - 1)
+}
+
+func (s *Spool) reserve(limit uint64) error {
 	b := s.db.NewBatch()
 	defer b.Close()
-	key := nameKey(keyNumber, numberNames[kind])
+	key := nameKey(keyNumber, midName)
 	if err := b.Set(key, seal(key, binary.BigEndian.AppendUint64(nil, limit)), nil); err != nil {
 		return s.die(err)
 	}
 	return s.commit(b, true)
 }
 
-// closeNumbers gives back what was reserved and not used.
-func (s *Spool) closeNumbers() error {
-	for k := range s.numbers {
-		n := &s.numbers[k]
-		n.mu.Lock()
-		if n.next < n.limit {
-			if err := s.reserve(k, n.next); err != nil {
-				n.mu.Unlock()
-				return err
-			}
-			n.limit = n.next
-		}
-		n.mu.Unlock()
+// closeNumber gives back what was reserved and not used.
+func (s *Spool) closeNumber() error {
+	n := &s.number
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.next >= n.limit {
+		return nil
 	}
-	return nil
-}
-
-// NextMID gives a message number that was never given before.
-func (s *Spool) NextMID() mail.MID { return mail.MID(s.next(numMID)) }
-
-// NextICID gives the number of an incoming connection.
-func (s *Spool) NextICID() mail.ICID { return mail.ICID(s.next(numICID)) }
-
-// NextDCID gives the number of a delivery connection.
-func (s *Spool) NextDCID() mail.DCID { return mail.DCID(s.next(numDCID)) }
-
-// Numbers gives the last of each kind, for the status command.
-func (s *Spool) Numbers() (mid mail.MID, icid mail.ICID, dcid mail.DCID) {
-	var last [numKinds]uint64
-	for k := range s.numbers {
-		n := &s.numbers[k]
-		n.mu.Lock()
-		last[k] = n.next - 1
-		n.mu.Unlock()
-	}
-	return mail.MID(last[numMID]), mail.ICID(last[numICID]), mail.DCID(last[numDCID])
-}
-
-// sweep drops the contents that earlier lives left without a record: what was
-// coming in when the process died. It runs beside the mail flow and looks only
-// at numbers that nobody can be receiving now.
-func (s *Spool) sweep() {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{keyContent}, UpperBound: midKey(keyContent, s.old)})
-	if err != nil {
-		s.opt.Log.Fault("spool", "sweeping: "+err.Error())
-		return
-	}
-	defer it.Close()
-	for ok := it.First(); ok; {
-		select {
-		case <-s.closing:
-			return
-		default:
-		}
-		mid, err := keyMID(it.Key())
-		if err != nil {
-			ok = it.Next()
-			continue
-		}
-		if err := s.sweepOne(mid); err != nil {
-			s.opt.Log.Fault("spool", "sweeping MID "+mid.String()+": "+err.Error())
-			return
-		}
-		ok = it.SeekGE(midKey(keyContent, mid+1))
-	}
-	if err := it.Error(); err != nil {
-		s.opt.Log.Fault("spool", "sweeping: "+err.Error())
-	}
-}
-
-func (s *Spool) sweepOne(mid mail.MID) error {
-	for _, prefix := range []byte{keyRecord, keyAside} {
-		_, found, err := s.get(midKey(prefix, mid))
-		if found || err != nil {
-			return err // also one that cannot be read: it is there
-		}
-	}
-	b := s.db.NewBatch()
-	defer b.Close()
-	if err := b.DeleteRange(midKey(keyContent, mid), midKey(keyContent, mid+1), nil); err != nil {
+	if err := s.reserve(n.next); err != nil {
 		return err
 	}
-	return s.commit(b, false)
+	n.limit = n.next
+	return nil
 }

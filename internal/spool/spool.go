@@ -22,7 +22,7 @@
 //	x MID          record set aside, with its cause
 //	a ACTIONKEY    ledger "taken": a release carried out
 //	s KEY          ledger "sent": custody passed to a manager
-//	i NAME         numbers reserved
+//	i NAME         message numbers reserved
 //	n NAME         small states of other rooms
 //	v              format of all this
 package spool
@@ -76,8 +76,8 @@ type Spool struct {
 	cache *pebble.Cache
 	space space
 
-	numbers [numKinds]number
-	old     mail.MID // numbers below were given out by earlier lives
+	number number
+	old    mail.MID // numbers below were given out by earlier lives
 
 	taking   sync.Mutex // guards inFlight
 	inFlight map[mail.ActionKey]chan struct{}
@@ -131,7 +131,7 @@ func Open(opt Options) (*Spool, error) {
 	return s, nil
 }
 
-// begin checks the format and loads the numbers.
+// begin checks the format and loads the number.
 func (s *Spool) begin() error {
 	v, found, err := s.get([]byte{keyFormat})
 	if err != nil {
@@ -144,12 +144,10 @@ func (s *Spool) begin() error {
 	} else if len(v) != 1 || v[0] > format {
 		return errs.New(errs.Invalid, "the spool was written by a newer version")
 	}
-	for k := range s.numbers {
-		if err := s.numbers[k].load(s, k); err != nil {
-			return err
-		}
+	if err := s.number.load(s); err != nil {
+		return err
 	}
-	s.old = mail.MID(s.numbers[numMID].next)
+	s.old = mail.MID(s.number.next)
 	return nil
 }
 
@@ -162,7 +160,7 @@ func (s *Spool) Close() (err error) {
 			err = *e // the engine may hang: leave it to the end of the process
 			return
 		}
-		err = s.closeNumbers()
+		err = s.closeNumber()
 		if e := s.db.Close(); err == nil {
 			err = e
 		}

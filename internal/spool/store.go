@@ -78,7 +78,7 @@ func (s *Spool) behindDamage(from mail.MID) (next mail.MID, more bool) {
 		found = it.First()
 		return it.Error() == nil, found
 	}
-	end := mail.MID(s.numbers[numMID].limit) + 1 // nothing was ever stored from here on
+	end := mail.MID(s.number.limit) + 1 // nothing was ever stored from here on
 	bad := from - 1
 	for step := mail.MID(1); ; step *= 2 {
 		next = min(bad+step, end)

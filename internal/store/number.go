@@ -12,7 +12,7 @@ import (
 
 // Numbers of messages are reserved in blocks: a block is on stable storage as
 // used before its first number is given out, so that none is ever given twice.
-// A restart skips what is left of a block.
+// A crash skips what is left of a block.
 const (
 	block       = 10000
 	retryNumber = 100 * time.Millisecond
@@ -53,6 +53,13 @@ func (s *Store) NextMID() mail.MID {
 			return 0
 		}
 	}
+}
+
+// LastMID gives the last number given, in this life or an earlier one.
+func (s *Store) LastMID() mail.MID {
+	s.numbers.mu.Lock()
+	defer s.numbers.mu.Unlock()
+	return mail.MID(s.numbers.next - 1)
 }
 
 // loadNumbers goes on behind what the last life reserved.
@@ -117,10 +124,24 @@ func (s *Store) numberLoop() {
 
 // put keeps a small piece of state under a name.
 func (s *Store) put(name string, value []byte) error {
-	return s.do(context.Background(), true, func(t *tx) error {
-		return t.exec(`INSERT INTO meta (name, value) VALUES ($1, $2)
-			ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
-	})
+	return s.do(context.Background(), true, func(t *tx) error { return t.exec(putMeta, name, value) })
+}
+
+const putMeta = `INSERT INTO meta (name, value) VALUES ($1, $2)
+	ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+
+// giveBack keeps what is left of the block for the next life, at a clean end.
+// The loops have ended: nobody else writes, and no number is given any more.
+func (s *Store) giveBack() error {
+	n := &s.numbers
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.limit == 0 || s.conn == nil { // it was never open
+		return nil
+	}
+	n.limit = n.next
+	_, err := s.conn.ExecContext(context.Background(), putMeta, midName, binary.BigEndian.AppendUint64(nil, n.next))
+	return sqlError(err, "keeping the last message number")
 }
 
 // get gives what put kept; nil when there is nothing.

@@ -113,7 +113,7 @@ func (s *Store) Close() (err error) {
 	s.once.Do(func() {
 		close(s.done)
 		s.wg.Wait()
-		err = errors.Join(s.closeStatements(), s.conn.Close(), s.write.Close())
+		err = errors.Join(s.giveBack(), s.closeStatements(), s.conn.Close(), s.write.Close())
 		if s.read != nil {
 			err = errors.Join(err, s.read.Close())
 		}

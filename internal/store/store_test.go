@@ -165,6 +165,9 @@ func TestNumbers(t *testing.T) {
 	var mu sync.Mutex
 	for range 3 {
 		s := openSQLite(t, path, &memContents{})
+		if last := s.LastMID(); int(last) != len(seen) {
+			t.Errorf("after a clean end %d numbers were given, and the last is %d", len(seen), last)
+		}
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
