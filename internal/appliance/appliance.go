@@ -69,6 +69,9 @@ type Appliance struct {
 	ssh     *adminssh.Server
 	sockets sockets
 	fatal   chan error
+	broken  chan struct{} // closed by Fatal
+	grace   time.Duration // for an end after Fatal
+	opened  bool
 	once    sync.Once
 	closers []func() error
 }
@@ -90,7 +93,9 @@ func SocketPath(dir string) string { return filepath.Join(dir, socketName) }
 
 // Open reads everything that is in the directory. role is what it must be.
 func Open(opt Options, role config.Role) (a *Appliance, err error) {
-	a = &Appliance{Dir: opt.Dir, Now: opt.Clock, opt: opt, Stats: &stats.Set{}, fatal: make(chan error, 1)}
+	a = &Appliance{
+		Dir: opt.Dir, Now: opt.Clock, opt: opt, Stats: &stats.Set{}, fatal: make(chan error, 1), broken: make(chan struct{}), grace: brokenGrace,
+	}
 	if a.Now == nil {
 		a.Now = time.Now
 	}
@@ -114,6 +119,7 @@ func Open(opt Options, role config.Role) (a *Appliance, err error) {
 	}
 	a.Config = config.NewStore(a.Path(ConfigName), committed, a.Audit, a.Now)
 	a.openResolver()
+	a.opened = true
 	a.check = certs.Check{Own: func() (tls.Certificate, error) { return a.CPQ.TLS, nil }, Peers: a.peers, Clock: a.Now}
 	return a, nil
 }
@@ -193,16 +199,42 @@ func (a *Appliance) Fatal(err error) {
 	a.once.Do(func() {
 		a.Log.Fault("storage", err.Error())
 		a.fatal <- err
+		close(a.broken)
 	})
 }
 
 // Failed gives the channel on which a fatal error arrives.
 func (a *Appliance) Failed() <-chan error { return a.fatal }
 
+// brokenGrace is how long an end may take once Fatal was called: longer than
+// sessions get to finish a message.
+const brokenGrace = 20 * time.Second
+
+// End runs the steps that close a role. An engine that has failed may never
+// answer those who wait for it: then the end of the process has to free them,
+// and End does not wait for it for ever.
+func (a *Appliance) End(steps func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- steps() }()
+	select {
+	case err := <-done:
+		return err
+	case <-a.broken:
+	}
+	t := time.NewTimer(a.grace)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-t.C:
+		return errs.New(errs.Internal, "after the failure of the storage not everything could be closed in %s: the process has to end now", a.grace)
+	}
+}
+
 // Close ends what Open and Listen began. The role has closed its own before.
 func (a *Appliance) Close() error {
 	var all []error
-	if a.State != nil && !a.opt.Check && a.lock != nil {
+	if a.opened && !a.opt.Check && a.lock != nil { // else there is nothing new to save, or what there is could not be read
 		a.State.settle()
 		all = append(all, a.State.SaveCounters(a.Stats))
 	}
