@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 
 	"lazaret/internal/certs"
+	"lazaret/internal/errs"
 )
 
 // peers gives who may be at the other end of a CPQ connection, by the
@@ -33,6 +34,17 @@ func (a *Appliance) peers() []certs.Peer {
 func (a *Appliance) PeerOf(state tls.ConnectionState) (string, error) {
 	p, err := a.check.PeerOf(state, "client")
 	return p.ID, err
+}
+
+// StillPeer refuses, for now, a peer whose pairing was ended while its
+// connection is open.
+func (a *Appliance) StillPeer(serial string) error {
+	for _, p := range a.peers() {
+		if p.ID == serial {
+			return nil
+		}
+	}
+	return errs.New(errs.Temporary, "this appliance is not paired with %s any more", serial)
 }
 
 // ClientTLS gives the TLS of a connection to the peer with that serial and to

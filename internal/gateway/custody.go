@@ -34,27 +34,32 @@ func (c custody) Accept(_ context.Context, peer string, m cpq.Metadata) error {
 	if m.Release == nil {
 		return cpq.ReplyNoDeposits().Err()
 	}
+	if err := c.g.StillPeer(peer); err != nil {
+		return err
+	}
 	_, err := c.sent(peer, m.Release)
 	return err
 }
 
 // sent looks a release up in the ledger.
 func (c custody) sent(peer string, r *cpq.Release) (spool.Sent, error) {
+	// The queue first: a message leaves it and enters the ledger in one step,
+	// which may come between the two looks.
+	here, err := c.g.spool.Holds(r.Key)
+	if err != nil {
+		return spool.Sent{}, err
+	}
+	if here {
+		// The manager has it and we have not noted its receipt, perhaps never
+		// shall, after a crash. Then it goes there once more, meets its own key,
+		// and this release is right.
+		return spool.Sent{}, errs.New(errs.Temporary, "message %s is still on its way to the manager", r.Key)
+	}
 	sent, found, err := c.g.spool.Sent(r.Key)
 	if err != nil {
 		return sent, err
 	}
 	if !found {
-		// After a crash the receipt may be lost although the manager has the
-		// message. It goes there once more, meets its own key, and then this
-		// release is right.
-		here, err := c.g.spool.Holds(r.Key)
-		if err != nil {
-			return sent, err
-		}
-		if here {
-			return sent, errs.New(errs.Temporary, "message %s is still on its way to the manager", r.Key)
-		}
 		return sent, c.refuse(peer, "message %s was never given away by this gateway", r.Key)
 	}
 	if sent.Hash != r.Hash || sent.Size != r.Size {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"lazaret/internal/config"
 	"lazaret/internal/delivery"
 	"lazaret/internal/errs"
+	"lazaret/internal/mail"
 	"lazaret/internal/queue"
 )
 
@@ -21,15 +23,15 @@ func parseRoutes(c *config.Config) (*delivery.Routes, error) {
 	return delivery.ParseRoutes(b.String())
 }
 
-// row gives the destination control of a domain, or DEFAULT's.
+// row gives the destination control of a domain, which is in the queue's form,
+// or DEFAULT's.
 func row(c *config.Config, domain string) config.Destination {
 	var def config.Destination
 	for _, d := range c.Destinations {
-		if d.Domain == domain {
-			return d
-		}
 		if d.Domain == "DEFAULT" {
 			def = d
+		} else if name, err := mail.ParseDomain(d.Domain); err == nil && name == domain {
+			return d
 		}
 	}
 	return def
@@ -77,7 +79,28 @@ func (g *Gateway) source() netip.Addr {
 func (g *Gateway) own(at netip.AddrPort) bool {
 	c := g.Config.Committed()
 	for _, l := range c.Listeners {
-		if l.Protocol == "SMTP" && int(at.Port()) == l.Port && c.InterfaceIP(l.Interface) == at.Addr().String() {
+		ip, err := netip.ParseAddr(c.InterfaceIP(l.Interface))
+		if err != nil || l.Protocol != "SMTP" || int(at.Port()) != l.Port {
+			continue
+		}
+		if ip.Unmap() == at.Addr().Unmap() || ip.IsUnspecified() && local(at.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// local reports whether an address is one of this machine's.
+func local(ip netip.Addr) bool {
+	if ip.IsLoopback() || ip.IsUnspecified() {
+		return true
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return false // the loop ends by its Received lines
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == ip.Unmap() {
 			return true
 		}
 	}

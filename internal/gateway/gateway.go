@@ -11,7 +11,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +44,6 @@ type Gateway struct {
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
-	done   chan error // what the queue ended with
 }
 
 // New builds a gateway from its directory; no port is open yet.
@@ -54,7 +52,7 @@ func New(opt Options) (g *Gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g = &Gateway{Appliance: base, done: make(chan error, 1), cancel: func() {}}
+	g = &Gateway{Appliance: base, cancel: func() {}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())
@@ -117,7 +115,11 @@ func (g *Gateway) Start(ctx context.Context) error {
 	}
 	run, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
-	g.wg.Go(func() { g.done <- g.queue.Run(run) })
+	g.wg.Go(func() {
+		if err := g.queue.Run(run); err != nil {
+			g.Log.Fault("queue", err.Error())
+		}
+	})
 	g.wg.Go(func() { g.KeepCounters(run) })
 	g.wg.Go(func() { g.forget(run) })
 	if err := g.OpenPorts(); err != nil {
@@ -138,9 +140,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return errors.Join(err, g.Close())
 }
 
-// Close ends everything, ports first, so that nothing new comes in while the
-// queue stops.
-func (g *Gateway) Close() error {
+// Close ends everything. It comes back, with an error, also when the storage
+// does not answer any more: the process has to end then.
+func (g *Gateway) Close() error { return g.End(g.close) }
+
+// close begins with the ports, so that nothing new comes in while the queue
+// stops.
+func (g *Gateway) close() error {
 	var all []error
 	if g.Listeners != nil {
 		all = append(all, g.ClosePorts(), g.CloseAdmin())
@@ -215,12 +221,6 @@ func (g *Gateway) pin(c *config.Config) {
 		g.queue.Pin(queue.CPQHost)
 	}
 }
-
-// Queue gives the queue, for the commands.
-func (g *Gateway) Queue() *queue.Queue { return g.queue }
-
-// Dir names where the gateway lives.
-func (g *Gateway) Base() string { return filepath.Base(g.Dir) }
 
 var _ config.Subscriber = (*Gateway)(nil)
 

@@ -25,7 +25,8 @@ func (g *Gateway) Pair(_ context.Context, p mail.Principal, r peer.PairRequest) 
 	err = g.Config.Update(p, "pair with manager "+r.Name+" ("+r.Serial+")", func(c *config.Config) error {
 		for _, m := range c.CPQ.Managers {
 			if m.Serial != r.Serial {
-				return errs.New(errs.Conflict, "this gateway is paired with manager %s (%s) already", m.Name, m.Serial)
+				return errs.New(errs.Conflict,
+					"this gateway is paired with manager %s (%s) already; to change over, stop it and empty <centralized_quarantine> in its config.xml", m.Name, m.Serial)
 			}
 		}
 		c.CPQ.Managers = []config.Mgr{{Serial: r.Serial, Name: r.Name, Addr: r.CPQ, Pins: r.Pins}}

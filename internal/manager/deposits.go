@@ -25,11 +25,11 @@ func (d deposits) Peer(state tls.ConnectionState) (string, error) { return d.m.P
 
 // Accept implements listener.CPQSink; that the key is the peer's own the
 // listener has checked.
-func (d deposits) Accept(_ context.Context, _ string, m cpq.Metadata) error {
+func (d deposits) Accept(_ context.Context, peer string, m cpq.Metadata) error {
 	if m.Deposit == nil {
 		return cpq.ReplyNoReleases().Err()
 	}
-	return nil
+	return d.m.StillPeer(peer)
 }
 
 // Take implements listener.CPQSink: durable when there is no error.
