@@ -334,6 +334,11 @@ ALL REJECT 550 5.7.1 We do not relay
 	if d := r.Decide(mail.Address{Local: "root", Domain: "example.com"}); d.Response != (Response{550, "5.1.1 No root here"}) || d.Match != "root@example.com" {
 		t.Errorf("%+v", d)
 	}
+	for text, want := range map[string]string{"ALL REJECT": "", "a@example.com ACCEPT\n.example.org ACCEPT\nexample.net ACCEPT\nALL REJECT": "example.net", "example.net REJECT\nALL ACCEPT": ""} {
+		if r, err := ParseRAT(text); err != nil || r.Home() != want {
+			t.Errorf("home of %q is %q, %v", text, r.Home(), err)
+		}
+	}
 	if d := r.Decide(mail.Address{Local: "postmaster"}); d.Response.Code != 0 {
 		t.Errorf("postmaster is taken with the words of a refusal: %+v", d)
 	}

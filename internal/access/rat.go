@@ -223,6 +223,20 @@ func (e *ratEntry) matches(local, domain string) bool {
 	return e.domain == "" || e.domain == domain
 }
 
+// Home gives the first whole domain that mail is taken for: whose postmaster a
+// bare <postmaster> is. Empty when the table takes mail for no domain by name.
+func (r *RAT) Home() string {
+	if r == nil {
+		return ""
+	}
+	for i := range r.entries {
+		if e := &r.entries[i]; e.Access == "ACCEPT" && e.domain != "" && e.local == "" && !e.below && e.domain[0] != '[' {
+			return e.domain
+		}
+	}
+	return ""
+}
+
 // Entries gives the table's entries in order.
 func (r *RAT) Entries() []RATEntry {
 	if r == nil {

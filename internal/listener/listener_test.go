@@ -264,7 +264,7 @@ func TestSMTPMessage(t *testing.T) {
 	if m.body != "Subject: offer\r\nMessage-ID: <x@example.net>\r\n\r\n.dot\r\n" || m.subject != "offer" || !m.Envelope.EightBit {
 		t.Errorf("%+v", m)
 	}
-	if to := fmt.Sprint(m.Envelope.To); to != "[b@example.com postmaster@gw1.example.com]" {
+	if to := fmt.Sprint(m.Envelope.To); to != "[b@example.com postmaster@example.com]" {
 		t.Error(to)
 	}
 	want := mail.Origin{ICID: 1, Listener: "Incoming", Interface: "Management", RemoteIP: netip.MustParseAddr("127.0.0.1"), RemoteHost: "unknown", Helo: "client.example", Protocol: "ESMTP", SenderGroup: "ALL", Policy: "ACCEPTED"}
@@ -278,7 +278,7 @@ MID 1 ICID 1 From: <a@example.net>
 MID 1 ICID 1 RID 0 To: <b@example.com>
 MID 1 ICID 1 To: <c@elsewhere.example> Rejected by RAT
 MID 1 ICID 1 To: <blocked@example.org> Rejected by RAT
-MID 1 ICID 1 RID 1 To: <postmaster@gw1.example.com>
+MID 1 ICID 1 RID 1 To: <postmaster@example.com>
 MID 1 Message-ID '<x@example.net>'
 MID 1 Subject "offer"
 MID 1 ready 53 bytes from <a@example.net>

@@ -102,6 +102,9 @@ func (s *session) notReady(err error) smtp.Reply {
 // Rcpt asks the RAT, unless the client may send to anyone. What is checked is
 // the parsed address, and it is what is routed (register B6).
 func (s *session) Rcpt(_ context.Context, to mail.Address) smtp.Reply {
+	if to.Domain == "" && s.rules.Protocol != CPQ {
+		return s.postmaster(to)
+	}
 	if !s.relay || s.rules.Protocol == CPQ {
 		if d := s.rules.RAT.Decide(to); !d.Accept {
 			s.log.ToRejected(s.tx.mid, s.icid, to, "RAT")
@@ -116,10 +119,22 @@ func (s *session) Rcpt(_ context.Context, to mail.Address) smtp.Reply {
 	return smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok")
 }
 
-func (s *session) addRecipient(to mail.Address) {
-	if to.Domain == "" { // <postmaster>, RFC 5321 section 4.1.1.3: ours
-		to.Domain = s.listener.group.opts.Hostname
+// postmaster takes <postmaster> without a domain (RFC 5321 section 4.1.1.3) for
+// that of the first domain in the RAT: this host has no mailboxes, and an
+// address at its own name would be lost after our 250. Where mail is taken for
+// no domain there is no postmaster to reach.
+func (s *session) postmaster(to mail.Address) smtp.Reply {
+	as := mail.Address{Local: to.Local, Domain: s.rules.RAT.Home()}
+	if d := s.rules.RAT.Decide(to); !d.Accept || as.Domain == "" {
+		s.log.ToRejected(s.tx.mid, s.icid, to, "RAT")
+		s.listener.group.opts.Stats.Add(stats.RejectedRecipients, 1)
+		return refusal(to, d.Response)
 	}
+	s.addRecipient(as)
+	return smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok")
+}
+
+func (s *session) addRecipient(to mail.Address) {
 	s.log.To(s.tx.mid, s.icid, mail.RID(len(s.tx.env.To)), to)
 	s.tx.env.To = append(s.tx.env.To, to)
 }
