@@ -15,7 +15,7 @@ const (
 	LogsChange       Right = "logschange"       // rollover
 	ConfigView       Right = "configview"       // showconfig
 	ConfigChange     Right = "configchange"     // pending changes, commit
-	UserConfig       Right = "userconfig"           // administrators and their keys
+	UserConfig       Right = "userconfig"       // administrators and their keys
 	Quarantine       Right = "quarantine"       // process messages in the quarantines given to the user
 	QuarantineAll    Right = "quarantineall"    // every quarantine is given
 	QuarantineConfig Right = "quarantineconfig" // create, configure, delete, centralise

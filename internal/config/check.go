@@ -27,7 +27,7 @@ func (c *Config) check(n *node) error {
 	}
 	k := checker{c: c, root: n}
 	for _, f := range []func() error{
-		k.identity, k.interfaces, k.listeners, k.limits, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.users,
+		k.identity, k.interfaces, k.listeners, k.limits, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.users, k.logs,
 	} {
 		if err := f(); err != nil {
 			return err
@@ -309,8 +309,8 @@ func (k checker) destinations() error {
 		default:
 			return k.at(path, i, "tls", "%q is not one of none, preferred, required, preferred-verify, required-verify", clip(d.TLS))
 		}
-		if d.Concurrency < 0 || d.Concurrency > 1000 || d.Messages < 0 || d.Messages > 100_000 {
-			return k.at(path, i, "", "concurrency is 0 (default) to 1000, messages_per_connection 0 to 100000")
+		if d.Concurrency < 0 || d.Concurrency > 500 || d.Messages < 0 || d.Messages > 100_000 {
+			return k.at(path, i, "", "concurrency is 0 (default) to 500, messages_per_connection 0 to 100000")
 		}
 	}
 	return nil
@@ -319,10 +319,10 @@ func (k checker) destinations() error {
 func (k checker) bounce() error {
 	b := k.c.Bounce
 	switch {
-	case b.MaxRetries < 0 || b.MaxRetries > 10000:
-		return k.at("bounce_profile", 0, "max_retries", "%d is not a number from 0 to 10000", b.MaxRetries)
-	case b.MaxTime < 0 || b.MaxTime > 30*86400:
-		return k.at("bounce_profile", 0, "max_time_in_queue", "%d is not a number of seconds up to 30 days", b.MaxTime)
+	case b.MaxRetries < 1 || b.MaxRetries > 10000:
+		return k.at("bounce_profile", 0, "max_retries", "%d is not a number from 1 to 10000", b.MaxRetries)
+	case b.MaxTime < 60 || b.MaxTime > 30*86400:
+		return k.at("bounce_profile", 0, "max_time_in_queue", "%d is not a number of seconds from 60 to 30 days", b.MaxTime)
 	case b.FirstRetry < 1 || b.FirstRetry > 86400:
 		return k.at("bounce_profile", 0, "first_retry", "%d is not a number of seconds from 1 to a day", b.FirstRetry)
 	case b.Longest < b.FirstRetry || b.Longest > 7*86400:
@@ -423,6 +423,17 @@ func (k checker) users() error {
 	}
 	if admins == 0 {
 		return k.at("users", 0, "", "there is no user of the group Administrator")
+	}
+	return nil
+}
+
+func (k checker) logs() error {
+	l := k.c.Log.Mail
+	switch {
+	case l.Size < 64<<10 || l.Size > 10<<30:
+		return k.at("log_subscriptions/log_text", 0, "rolloversize", "%d is not a size from 64 KiB to 10 GiB", l.Size)
+	case l.MaxFiles < 1 || l.MaxFiles > 1000:
+		return k.at("log_subscriptions/log_text", 0, "rollover_max_files", "%d is not a number from 1 to 1000", l.MaxFiles)
 	}
 	return nil
 }

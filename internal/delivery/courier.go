@@ -110,7 +110,8 @@ func (c *Couriers) Courier(dest queue.Dest) queue.Courier {
 
 func dialSystem(ctx context.Context, network, addr string, local netip.Addr) (net.Conn, error) {
 	var d net.Dialer
-	if local.IsValid() {
+	// An address of the other family cannot be dialled from.
+	if to, err := netip.ParseAddrPort(addr); local.IsValid() && err == nil && to.Addr().Unmap().Is4() == local.Unmap().Is4() {
 		d.LocalAddr = &net.TCPAddr{IP: local.AsSlice()}
 	}
 	return d.DialContext(ctx, network, addr)

@@ -41,7 +41,7 @@ func envelope(it *queue.Item) mail.Envelope {
 }
 
 func (p processor) route(it *queue.Item, d mail.Disposition) queue.Routing {
-	r := queue.Routing{Drop: d.Drop, Prepend: lines(d.Headers)}
+	r := queue.Routing{Drop: d.Drop, Prepend: p.lines(it, d.Headers)}
 	for i, c := range d.Copies {
 		r.Copies = append(r.Copies, p.copy(it, c, d.CopiedBy[i]))
 	}
@@ -79,11 +79,21 @@ func (p processor) copy(it *queue.Item, to mail.Placement, filter string) queue.
 	return queue.Copy{Of: it.MID, Item: c}
 }
 
-// lines writes header lines, the first on top.
-func lines(hs []mail.Header) []byte {
+// maxPrepend bounds what we put on top of a message: all of it must fit into
+// the metadata of CPQ, or the message would wait for the manager for ever.
+const maxPrepend = 15 << 10
+
+// lines writes header lines, the first on top. Lines beyond the limit are left
+// out, and the log says so.
+func (p processor) lines(it *queue.Item, hs []mail.Header) []byte {
 	var b []byte
 	for _, h := range hs {
-		b = append(b, h.String()...)
+		line := h.String()
+		if len(it.Prepend)+len(b)+len(line) > maxPrepend {
+			p.g.Log.Warning("MID " + it.MID.String() + ": filters add more than 15 KiB of header lines; the rest is left out, from " + h.Name() + " on")
+			break
+		}
+		b = append(b, line...)
 	}
 	return b
 }
