@@ -197,9 +197,9 @@ func (a *Appliance) openResolver() {
 // out of Wait.
 func (a *Appliance) Fatal(err error) {
 	a.once.Do(func() {
-		a.Log.Fault("storage", err.Error())
 		a.fatal <- err
 		close(a.broken)
+		a.Log.Fault("storage", err.Error()) // last: the log may be on the same disk
 	})
 }
 

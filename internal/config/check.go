@@ -295,15 +295,17 @@ func (k checker) destinations() error {
 	seen := map[string]bool{}
 	for i, d := range k.c.Destinations {
 		const path = "destination_controls/destination_control"
-		if d.Domain != "DEFAULT" {
-			if _, err := mail.ParseDomain(d.Domain); err != nil {
+		name := d.Domain
+		if name != "DEFAULT" {
+			var err error
+			if name, err = mail.ParseDomain(d.Domain); err != nil {
 				return k.at(path, i, "domain", "%q is neither a domain nor DEFAULT", clip(d.Domain))
 			}
 		}
-		if seen[d.Domain] {
+		if seen[name] {
 			return k.at(path, i, "domain", "%q stands here twice", d.Domain)
 		}
-		seen[d.Domain] = true
+		seen[name] = true
 		switch d.TLS {
 		case "none", "preferred", "required", "preferred-verify", "required-verify":
 		default:
