@@ -58,8 +58,16 @@ func printJSON(c *Call, v any) error {
 	return nil
 }
 
-// AddAppliance puts a gateway that was paired with into a manager's configuration.
+// AddAppliance puts a gateway that was paired with into a manager's
+// configuration. One that says it is another, known by another host key, is
+// refused: it would get what is released to that one.
 func AddAppliance(c *config.Config, ssh string, p peer.Paired) error {
+	for _, a := range c.Appliances {
+		if a.Serial == p.Serial && a.HostKey != p.HostKey {
+			return errs.New(errs.Conflict, "The serial number %s is that of %s at %s, which has another SSH host key; if it is the same gateway, made anew, delete it first",
+				p.Serial, a.Name, a.SSH)
+		}
+	}
 	c.Appliances = slices.DeleteFunc(c.Appliances, func(a config.Appliance) bool { return a.Serial == p.Serial })
 	c.Appliances = append(c.Appliances, config.Appliance{Name: p.Name, Serial: p.Serial, SSH: ssh, User: p.User, HostKey: p.HostKey, Pins: p.Pins})
 	return c.AdmitPeer(p.Location.Addr.Addr(), p.Name)

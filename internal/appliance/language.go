@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"lazaret/internal/admin"
+	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/queue"
 )
@@ -61,11 +62,11 @@ func (a *Appliance) space() (used, free int64) {
 }
 
 // Scratch gives a file in a directory of its own that Close removes, for checking.
-func (a *Appliance) Scratch(name string) string {
+func (a *Appliance) Scratch(name string) (string, error) {
 	dir, err := os.MkdirTemp("", "lazaret-check")
 	if err != nil {
-		return filepath.Join(os.TempDir(), name)
+		return "", errs.Wrap(errs.Internal, err, "a place for checking")
 	}
 	a.closers = append(a.closers, func() error { return os.RemoveAll(dir) })
-	return filepath.Join(dir, name)
+	return filepath.Join(dir, name), nil
 }

@@ -386,7 +386,7 @@ func (k checker) quarantines() error {
 
 func (k checker) appliances() error {
 	const path = "appliances/appliance"
-	names := map[string]bool{}
+	names, pinned := map[string]bool{}, map[string]string{}
 	for i, a := range k.c.Appliances {
 		switch {
 		case k.c.Role != string(Manager):
@@ -401,6 +401,12 @@ func (k checker) appliances() error {
 		names[a.Name], names[a.Serial] = true, true
 		if err := k.pins(path, i, a.Pins); err != nil {
 			return err
+		}
+		for _, p := range a.Pins { // whose connection it is must not depend on the order
+			if other, is := pinned[p]; is && other != a.Name {
+				return k.at(path, i, "pin", "%q has the CPQ certificate of %q", a.Name, other)
+			}
+			pinned[p] = a.Name
 		}
 	}
 	return nil

@@ -84,7 +84,9 @@ func (m *Manager) openContents(opt Options) (err error) {
 func (m *Manager) openStore(opt Options) (err error) {
 	path := m.Path("quarantine.db")
 	if opt.Check {
-		path = m.Scratch("quarantine.db")
+		if path, err = m.Scratch("quarantine.db"); err != nil {
+			return err
+		}
 	}
 	m.store, err = store.Open(context.Background(), store.Options{Path: path, Contents: m.contents, OnFatal: m.Fatal, OnFault: m.fault, Clock: m.Now})
 	return err
