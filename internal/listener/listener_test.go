@@ -525,3 +525,13 @@ func TestReverseName(t *testing.T) {
 		t.Error(r.log.lines())
 	}
 }
+
+// Nobody, not even who may relay, writes into the destinations of quarantines.
+func TestReservedNames(t *testing.T) {
+	r := newRig(t, settings("Incoming", "$R\n RELAY {}\nALL\n $R\n"))
+	r.dial("Incoming").upTo("MAIL").all("RCPT TO:<x@the.cpq.host>", "550 5.1.2", "RCPT TO:<x@THE.cpq.Release.host.>", "550", "RCPT TO:<x@the.cpq.host.example>", "250", "QUIT", "221")
+	r.stop()
+	if !strings.Contains(r.log.lines(), "To: <x@the.cpq.host> Rejected by reserved name\n") {
+		t.Error(r.log.lines())
+	}
+}

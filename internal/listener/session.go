@@ -12,6 +12,7 @@ import (
 	"lazaret/internal/logs"
 	"lazaret/internal/mail"
 	"lazaret/internal/message"
+	"lazaret/internal/queue"
 	"lazaret/internal/smtp"
 	"lazaret/internal/stats"
 )
@@ -102,6 +103,13 @@ func (s *session) notReady(err error) smtp.Reply {
 // Rcpt asks the RAT, unless the client may send to anyone. What is checked is
 // the parsed address, and it is what is routed (register B6).
 func (s *session) Rcpt(_ context.Context, to mail.Address) smtp.Reply {
+	// The names of the quarantines among the destinations are not in DNS: mail
+	// for them would stand in the line of held mail and never leave it.
+	if s.rules.Protocol != CPQ && (queue.Dest{Name: to.Domain}).Quarantine() {
+		s.log.ToRejected(s.tx.mid, s.icid, to, "reserved name")
+		s.listener.group.opts.Stats.Add(stats.RejectedRecipients, 1)
+		return smtp.NewReply(550, "5.1.2", "domain of "+to.Path()+" is not one of the Internet")
+	}
 	if to.Domain == "" && s.rules.Protocol != CPQ {
 		return s.postmaster(to)
 	}
