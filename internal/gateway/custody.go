@@ -116,10 +116,13 @@ func (c custody) checkEnvelope(m *listener.Message, sent spool.Sent) error {
 	if m.Envelope.From != sent.From {
 		return c.refuse(m.Peer, "sender of message %s is not the one on record", sent.Key)
 	}
+	left := slices.Clone(sent.Recipients)
 	for i, to := range m.Envelope.To {
-		if !slices.Contains(sent.Recipients, to) {
-			return c.refuse(m.Peer, "recipient %d of message %s is not on record", i, sent.Key)
+		at := slices.Index(left, to)
+		if at < 0 {
+			return c.refuse(m.Peer, "recipient %d of message %s is not on record, or not so often", i, sent.Key)
 		}
+		left = slices.Delete(left, at, at+1)
 	}
 	return nil
 }

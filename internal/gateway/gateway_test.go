@@ -15,8 +15,10 @@ import (
 	"lazaret/internal/cpq"
 	"lazaret/internal/dns"
 	"lazaret/internal/errs"
+	"lazaret/internal/listener"
 	"lazaret/internal/mail"
 	"lazaret/internal/queue"
+	"lazaret/internal/spool"
 )
 
 // newGateway makes a gateway that is not started.
@@ -157,6 +159,32 @@ func TestOwn(t *testing.T) {
 		ip := netip.MustParsePrefix(a.String()).Addr()
 		if !g.own(netip.AddrPortFrom(ip, 2525)) {
 			t.Errorf("%s is ours", ip)
+		}
+	}
+}
+
+// A release is for those on record: some or all of them, each as often as there.
+func TestReleaseEnvelope(t *testing.T) {
+	g := newGateway(t, paired)
+	a := func(local string) mail.Address { return mail.Address{Local: local, Domain: "example.com"} }
+	sent := spool.Sent{Key: "k", From: a("alice"), Recipients: []mail.Address{a("bob"), a("carol"), a("bob")}}
+	for _, c := range []struct {
+		from string
+		to   []string
+		ok   bool
+	}{
+		{"alice", []string{"bob", "carol", "bob"}, true},
+		{"alice", []string{"carol"}, true},
+		{"mallory", []string{"carol"}, false},
+		{"alice", []string{"bob", "dave"}, false},
+		{"alice", []string{"carol", "carol"}, false},
+	} {
+		m := &listener.Message{Peer: managerSerial, Envelope: mail.Envelope{From: a(c.from)}}
+		for _, to := range c.to {
+			m.Envelope.To = append(m.Envelope.To, a(to))
+		}
+		if err := (custody{g}).checkEnvelope(m, sent); (err == nil) != c.ok || err != nil && !errs.Is(err, errs.Denied) {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }
