@@ -122,10 +122,11 @@ func logs(t *testing.T, d *demo) {
 			`Delivery start DCID \d+ MID \d+ to RID \[0\]\n`,
 		}},
 		{d.Manager, `grep ID mail_logs`, []string{
-			`MID \d+ \(.*\d+.*\n`,
+			`MID \d+ \(MID \d+ of gw\d\.lazaret\.example\) received for centralized quarantine\n`,
 			`MID \d+ quarantined to "Policy" \(message filter:\w+\)\n`,
 			`MID \d+ released from quarantine "Policy" \(manual\) t=\d+`,
 			`MID \d+ released from all quarantines\n`,
+			`User admin from 127\.0\.0\.1: released MID \d+ in quarantine "Policy"\n`,
 			`MID \d+ deleted from quarantine "Policy" \(manual\) t=\d+`,
 			`MID \d+ deleted from all quarantines\n`,
 			`DCID \d+ TLS success protocol TLSv1\.3 cipher \S+ the\.cpq\.release\.host\n`,

@@ -53,7 +53,7 @@ func (s *Service) manual(ctx context.Context, p mail.Principal, a Action, mids [
 		s.opt.Audit.Record(p, what, errs.Public(err))
 		return out, err
 	}
-	d := decision{action: a, quarantine: quarantine, may: s.may(p), cause: Manual, by: p.Name, at: s.stamp()}
+	d := decision{action: a, quarantine: quarantine, may: s.may(p), cause: Manual, by: p.Name, principal: p, at: s.stamp()}
 	out, err = s.act(ctx, mids, &d, func(c *Change) {
 		s.opt.Audit.Record(p, what+" MID "+c.After.MID.String(), "ok")
 	})
@@ -119,7 +119,7 @@ func (s *Service) actSome(ctx context.Context, mids []mail.MID, d *decision, don
 				continue
 			}
 			out.Count++
-			s.tell(&changes[i])
+			s.tell(&changes[i], d.principal)
 			done(&changes[i])
 		}
 	}
@@ -159,10 +159,13 @@ func (s *Service) plan(ctx context.Context, mids []mail.MID, d *decision, out *O
 
 // tell writes the log lines of a change that is durable and sends off what
 // begins to leave.
-func (s *Service) tell(c *Change) {
+func (s *Service) tell(c *Change, p mail.Principal) {
 	r, log := c.After, s.opt.Log
 	for _, i := range c.Left {
 		m := &r.Memberships[i]
+		if m.Cause == Manual {
+			log.Decided(p, r.MID, m.State.String(), m.Quarantine)
+		}
 		sec := max(0, int64(m.Left.Sub(m.Entered)/time.Second))
 		if m.State == Deleted {
 			log.DeletedFrom(r.MID, m.Quarantine, string(m.Cause), sec)
@@ -209,7 +212,7 @@ func (s *Service) ExpireDue(ctx context.Context) (int, error) {
 // expire does one of the two actions where it is the default.
 func (s *Service) expire(ctx context.Context, mids []mail.MID, a Action, now time.Time) (int, error) {
 	p := mail.System()
-	d := decision{action: a, due: true, cause: Expired, by: p.Name, at: now,
+	d := decision{action: a, due: true, cause: Expired, by: p.Name, principal: p, at: now,
 		may: func(name string) bool { q, _ := s.setting(name); return q.DefaultAction == a }}
 	out, err := s.act(ctx, mids, &d, func(c *Change) {
 		s.opt.Audit.Record(p, "quarantine expiry ("+string(a)+") MID "+c.After.MID.String(), "ok")

@@ -15,6 +15,7 @@ type decision struct {
 	due        bool              // only where the exit time has come
 	cause      Cause
 	by         string
+	principal  mail.Principal // who, for the log
 	at         time.Time
 }
 

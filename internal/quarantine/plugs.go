@@ -60,6 +60,7 @@ type Log interface {
 	ReleasedFromAll(mid mail.MID)
 	DeletedFrom(mid mail.MID, quarantine, cause string, seconds int64)
 	DeletedFromAll(mid mail.MID)
+	Decided(p mail.Principal, mid mail.MID, what, quarantine string) // by hand
 	Fault(component, text string)
 }
 

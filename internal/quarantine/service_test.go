@@ -35,7 +35,7 @@ func TestIngestAndRelease(t *testing.T) {
 	if out := w.act(quarantine.Release, admin, "", mid); out.Count != 1 || len(out.Missed) != 0 {
 		t.Errorf("release: %+v", out)
 	}
-	if got, want := w.lines.take(), fmt.Sprintf("MID %d released from \"Policy\" (manual) t=69\nMID %d released from all", mid, mid); got != want {
+	if got, want := w.lines.take(), fmt.Sprintf("alice: released MID %d in \"Policy\"\nMID %d released from \"Policy\" (manual) t=69\nMID %d released from all", mid, mid, mid); got != want {
 		t.Errorf("log:\n%s\nwant:\n%s", got, want)
 	}
 	if w.sent.count(mid) != 1 {

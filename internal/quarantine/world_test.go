@@ -61,7 +61,10 @@ func (l *lines) DeletedFrom(m mail.MID, q, c string, t int64) {
 	l.add("MID %d deleted from %q (%s) t=%d", m, q, c, t)
 }
 func (l *lines) DeletedFromAll(m mail.MID) { l.add("MID %d deleted from all", m) }
-func (l *lines) Fault(c, text string)      { l.add("fault %s: %s", c, text) }
+func (l *lines) Decided(p mail.Principal, m mail.MID, what, q string) {
+	l.add("%s: %s MID %d in %q", p.Name, what, m, q)
+}
+func (l *lines) Fault(c, text string) { l.add("fault %s: %s", c, text) }
 func (l *lines) Record(p mail.Principal, what, result string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -405,12 +405,13 @@ func find(s backend, q quarantine.Query) (out []mail.MID, err error) {
 
 type nobody struct{}
 
-func (nobody) Enqueue(mail.MID)                             {}
-func (nobody) Mapped(mail.MID, string, mail.MID)            {}
-func (nobody) Quarantined(mail.MID, string, string)         {}
-func (nobody) ReleasedFrom(mail.MID, string, string, int64) {}
-func (nobody) ReleasedFromAll(mail.MID)                     {}
-func (nobody) DeletedFrom(mail.MID, string, string, int64)  {}
-func (nobody) DeletedFromAll(mail.MID)                      {}
-func (nobody) Fault(string, string)                         {}
-func (nobody) Record(mail.Principal, string, string)        {}
+func (nobody) Enqueue(mail.MID)                                 {}
+func (nobody) Mapped(mail.MID, string, mail.MID)                {}
+func (nobody) Quarantined(mail.MID, string, string)             {}
+func (nobody) ReleasedFrom(mail.MID, string, string, int64)     {}
+func (nobody) ReleasedFromAll(mail.MID)                         {}
+func (nobody) DeletedFrom(mail.MID, string, string, int64)      {}
+func (nobody) DeletedFromAll(mail.MID)                          {}
+func (nobody) Decided(mail.Principal, mail.MID, string, string) {}
+func (nobody) Fault(string, string)                             {}
+func (nobody) Record(mail.Principal, string, string)            {}
