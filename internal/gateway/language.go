@@ -5,6 +5,7 @@ import "lazaret/internal/admin"
 // openLanguage makes the commands of a gateway.
 func (g *Gateway) openLanguage(Options) (err error) {
 	commands := append(g.CommonCommands(g.queue, g.spool.LastMID, nil), admin.MachineCommands(g)...)
+	commands = append(commands, admin.HeldCommands(held{g})...)
 	g.language, err = g.Language("Gateway", commands)
 	return err
 }
