@@ -266,16 +266,6 @@ func (d *demo) delivered(marker string, n int, within time.Duration) [][]byte {
 	}
 }
 
-// mailLog reads the appliance's current log from its file.
-func (d *demo) mailLog(e endpoint) string {
-	d.t.Helper()
-	b, err := os.ReadFile(filepath.Join(e.Dir, "log", "mail_logs", "mail.current"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return string(b)
-}
-
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -150,7 +150,7 @@ func TestExec(t *testing.T) {
 		cmd("wipe", auth.QueueChange, 0, echo),
 		cmd("fail", auth.Status, 0, func(*Call) error { return errs.New(errs.NotFound, "host x does not exist") }),
 		cmd("fault", auth.Status, 0, func(*Call) error { return errors.New("secret path") }),
-		cmd("panic", auth.Status, 0, func(*Call) error { var m map[int]int; m[1] = 1; return nil }),
+		cmd("panic", auth.Status, 0, func(*Call) error { panic("on purpose") }),
 	)
 	for _, c := range []struct {
 		p      mail.Principal
@@ -180,7 +180,7 @@ func TestExec(t *testing.T) {
 			t.Errorf("%s %q: status %d, want %d; output\n%q, want\n%q", c.p.Name, c.line, got, c.status, s.String(), c.out)
 		}
 	}
-	if len(l.faults) != 2 || !strings.Contains(l.faults[0], "secret path") || !strings.Contains(l.faults[1], "nil map") {
+	if len(l.faults) != 2 || !strings.Contains(l.faults[0], "secret path") || !strings.Contains(l.faults[1], "on purpose") {
 		t.Errorf("faults %q", l.faults)
 	}
 	if !strings.Contains(strings.Join(l.trail, "\n"), "eve: wipe: denied") {

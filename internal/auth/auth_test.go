@@ -213,7 +213,7 @@ func TestHash(t *testing.T) {
 	if err != nil || !h.matches("x") || h.matches("y") {
 		t.Errorf("hash does not match its password: %v", err)
 	}
-	if len(NewPassword()) < 16 || NewPassword() == NewPassword() {
+	if one, other := NewPassword(), NewPassword(); len(one) < 16 || one == other {
 		t.Error("passwords are not random")
 	}
 }

@@ -105,7 +105,7 @@ func checkQuarantine(name string) error {
 	case name != strings.TrimSpace(name) || strings.ContainsAny(name, "\"'\\<>\t"):
 		return fmt.Errorf("the name of a quarantine has no quotes, backslashes, angle brackets, tabs or blanks around it")
 	case strings.EqualFold(name, "Unclassified"):
-		return fmt.Errorf("Unclassified takes what has no other place; no filter can name it")
+		return fmt.Errorf("no filter can name the quarantine Unclassified: it takes what has no other place")
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func TestErrors(t *testing.T) {
 		{`a: if (body-size > 9223372036854775807K) {}`, 1, 20, "20K or 5M"},
 		{`a: if (rcpt-count > 5K) {}`, 1, 21, "expected a number"},
 		{`a: if (remote-ip == "10.1.2.3/99") {}`, 1, 21, "no IP address"},
-		{`a: if (true) { quarantine("Unclassified"); }`, 1, 27, "no filter can name it"},
+		{`a: if (true) { quarantine("Unclassified"); }`, 1, 27, "no filter can name the quarantine Unclassified"},
 		{`a: if (true) { quarantine(""); }`, 1, 27, "has a name"},
 		{`a: if (true) { quarantine("P") drop(); }`, 1, 32, `expected ";" after quarantine(...), found "drop"`},
 		{`a: if (true) { drop("x"); }`, 1, 21, `expected ")" as in drop()`},

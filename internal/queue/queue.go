@@ -51,7 +51,6 @@ type Queue struct {
 	work      workQueue
 	blocked   []*host // due, but MaxConnections runs are alive
 	runs      int
-	nextFeed  uint64
 	suspended map[string]bool // names; "" is all
 	closing   bool
 	recovered bool
