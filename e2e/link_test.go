@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -134,6 +135,47 @@ func TestDeleteRecipients(t *testing.T) {
 	d.must(d.Gateways[0], "delivernow all")
 	time.Sleep(500 * time.Millisecond)
 	d.bySubject("HOLDME deleted", 0, 0)
+}
+
+// Mail that fails for good is kept, since nobody is told of it (P3).
+func TestUndeliveredIsKept(t *testing.T) {
+	d := start(t, filepath.Join(t.TempDir(), "demo"))
+	gw := d.Gateways[0]
+	conf := filepath.Join(gw.Dir, "config.xml")
+	d.stop()
+	b, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A route to ourselves is a loop: it fails for good without any network.
+	broken := regexp.MustCompile(`(<domain>example\.org</domain>\s*<host>)[^<]*`).ReplaceAll(b, []byte("${1}["+strings.Replace(gw.SMTP, ":", "]:", 1)))
+	if err := os.WriteFile(conf, broken, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d = start(t, d.dir)
+	defer d.stop()
+	sent := text("lost?", "kept-1")
+	if err := send(gw.SMTP, "alice@partner.example", []string{"bob@example.com", "ines@example.org"}, sent); err != nil {
+		t.Fatal(err)
+	}
+	d.delivered("kept-1", 1, 10*time.Second)
+	eventually(t, func() string {
+		files, _ := filepath.Glob(filepath.Join(gw.Dir, "undelivered", "*.txt"))
+		if len(files) != 1 {
+			return ""
+		}
+		b, _ := os.ReadFile(files[0])
+		return string(b)
+	}, regexp.MustCompile(`From: <alice@partner\.example>\nTo: <ines@example\.org>\n  \S`))
+	files, _ := filepath.Glob(filepath.Join(gw.Dir, "undelivered", "*.eml"))
+	if len(files) != 1 {
+		t.Fatal(files)
+	}
+	b, err = os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	asSent(t, b, sent)
 }
 
 func eventually(t *testing.T, get func() string, want *regexp.Regexp) {
