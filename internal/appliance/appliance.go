@@ -112,7 +112,7 @@ func Open(opt Options, role config.Role) (a *Appliance, err error) {
 	if committed.Role != string(role) {
 		return a, errs.New(errs.Invalid, "%s holds a %s, not a %s", opt.Dir, committed.Role, role)
 	}
-	for _, step := range []func(*config.Config) error{a.takeLock, a.openLogs, a.openState, a.loadKeys, a.openUsers} {
+	for _, step := range []func(*config.Config) error{a.checkAddresses, a.takeLock, a.openLogs, a.openState, a.loadKeys, a.openUsers} {
 		if err := step(committed); err != nil {
 			return a, err
 		}

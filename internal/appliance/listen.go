@@ -71,6 +71,9 @@ func (a *Appliance) Prepare(next *config.Config) error {
 	if err == nil {
 		err = a.Listeners.Check(all)
 	}
+	if err == nil {
+		err = checkMoves(a.Config.Committed(), next)
+	}
 	return err
 }
 

@@ -129,3 +129,100 @@ func TestLimitsReachListeners(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// An address that this machine does not have, or a port that another program
+// has, is refused at the commit with its place; a port of our own may pass
+// from one listener to another.
+func TestCommitRefusesWhatCannotBeOpened(t *testing.T) {
+	a := bare(t)
+	if err := a.OpenPorts(); err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	taken := other.Addr().(*net.TCPAddr).Port
+	update := func(f func(c *config.Config)) error {
+		return a.Config.Update(mail.System(), "probe", func(c *config.Config) error { f(c); return nil })
+	}
+	text := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return errs.Public(err)
+	}
+	for _, c := range []struct {
+		change func(c *config.Config)
+		want   string
+	}{
+		{func(c *config.Config) { c.Interfaces[0].IP = "192.0.2.77" }, `config/interfaces/interface: 192.0.2.77 is not an address of this machine (interface "Management")`},
+		{func(c *config.Config) { c.SSH.Port = taken }, "config/ssh/port: 127.0.0.1:" + strconv.Itoa(taken) + " is in use by another program"},
+		{func(c *config.Config) { c.Listeners[0].Port = taken }, "config/listeners/listener/port: 127.0.0.1:" + strconv.Itoa(taken) + " is in use by another program"},
+		{func(c *config.Config) { // nobody uses it yet
+			c.Interfaces = append(c.Interfaces, config.Interface{Name: "Later", IP: "192.0.2.78"})
+		}, ""},
+		{func(c *config.Config) { c.Interfaces[0].IP = "0.0.0.0" }, ""},
+		{func(c *config.Config) {
+			c.Listeners[0].Port, c.Listeners[1].Port = c.Listeners[1].Port, c.Listeners[0].Port
+		}, ""},
+	} {
+		if got := text(update(c.change)); got != c.want {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+	if st := a.Listeners.Status(); slices.ContainsFunc(st, func(s listener.Status) bool { return s.State != listener.Listening }) {
+		t.Errorf("%+v", st)
+	}
+}
+
+// checkconfig and the start refuse it as well.
+func TestOpenRefusesForeignAddress(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Init(dir, config.Gateway, InitOptions{IP: "192.0.2.77"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range []bool{true, false} {
+		_, err := Open(Options{Dir: dir, Resolver: &dns.Fake{}, Check: check}, config.Gateway)
+		if !errs.Is(err, errs.Invalid) {
+			t.Errorf("check %v: %v", check, err)
+		}
+	}
+}
+
+// A listener that a commit could not open is tried again by the next one.
+func TestCommitTriesAgain(t *testing.T) {
+	a := bare(t)
+	port := a.Config.Committed().Listeners[0].Port
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.OpenPorts(); err == nil {
+		t.Fatal("opened a port that another has")
+	}
+	state := func(n int) listener.State {
+		t.Helper()
+		err := a.Config.Update(mail.System(), "probe", func(c *config.Config) error { c.Limits.Clients = n; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range a.Listeners.Status() {
+			if s.Name == "IncomingMail" {
+				return s.State
+			}
+		}
+		return listener.Suspended
+	}
+	if s := state(11); s != listener.Offline {
+		t.Errorf("with the port taken it is %v", s)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := state(12); s != listener.Listening {
+		t.Errorf("with the port free it is %v", s)
+	}
+	a.reachable(t, port)
+}

@@ -137,7 +137,7 @@ func TestDestinationByAnyCase(t *testing.T) {
 // A listener on any address is ours at each address of the machine.
 func TestOwn(t *testing.T) {
 	g := newGateway(t, func(c *config.Config) {
-		c.Interfaces = append(c.Interfaces, config.Interface{Name: "All", IP: "0.0.0.0"}, config.Interface{Name: "Six", IP: "2001:DB8:0::1"})
+		c.Interfaces = append(c.Interfaces, config.Interface{Name: "All", IP: "0.0.0.0"}, config.Interface{Name: "Six", IP: "::FFFF:127.0.0.9"})
 		any, six := c.Listeners[0], c.Listeners[0]
 		any.Name, any.Interface, any.Port = "Any", "All", 2525
 		six.Name, six.Interface, six.Port = "Six", "Six", 2626
@@ -145,7 +145,7 @@ func TestOwn(t *testing.T) {
 	})
 	for at, want := range map[string]bool{
 		"127.0.0.1:25": true, "127.0.0.2:25": false, "127.0.0.1:2525": true, "127.0.0.2:2525": true, "[::ffff:127.0.0.1]:25": true,
-		"[2001:db8::1]:2626": true, "[2001:db8::2]:2626": false, "192.0.2.77:2525": false, "127.0.0.1:7025": false,
+		"127.0.0.9:2626": true, "[::ffff:127.0.0.9]:2626": true, "127.0.0.8:2626": false, "192.0.2.77:2525": false, "127.0.0.1:7025": false,
 	} {
 		if g.own(netip.MustParseAddrPort(at)) != want {
 			t.Errorf("%s: not %v", at, want)
