@@ -11,6 +11,8 @@ package manager
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"strconv"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -43,6 +45,7 @@ type Manager struct {
 	client     *peer.Client
 	clientKey  ssh.Signer
 	language   *admin.Language
+	cpqAt      netip.AddrPort // where the gateways were told that we take mail; commits come one at a time
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -125,6 +128,7 @@ func (m *Manager) openQuarantine(Options) error {
 	m.quarantine, err = quarantine.New(quarantine.Options{
 		Store: m.store, Contents: m.contents, Sender: m.queue, Log: m.Log, Audit: m.Audit, Settings: settings, Clock: m.Now,
 	})
+	m.cpqAt = cpqAddress(m.Config.Committed())
 	m.Config.Subscribe(m)
 	return err
 }
@@ -240,6 +244,31 @@ func (m *Manager) Apply(next *config.Config) {
 	if err != nil {
 		m.Log.Fault("configuration", err.Error())
 	}
+	m.warnMoved(next)
 	m.queue.Reload()
 	m.queue.DeliverNow(queue.CPQReleaseHost) // a gateway may have been added
+}
+
+// cpqAddress is where the hidden listener is.
+func cpqAddress(c *config.Config) netip.AddrPort {
+	l := c.CPQListener()
+	ip, _ := netip.ParseAddr(c.InterfaceIP(l.Interface)) // checked when it was loaded
+	return netip.AddrPortFrom(ip, uint16(l.Port))
+}
+
+// warnMoved says what a changed CPQ address asks for. A gateway asks nobody
+// where its manager is: its side of the firewall must not log in here.
+func (m *Manager) warnMoved(next *config.Config) {
+	at := cpqAddress(next)
+	if at == m.cpqAt {
+		return
+	}
+	m.cpqAt = at
+	switch n := len(next.Appliances); n {
+	case 0:
+	case 1:
+		m.Log.Warning("CPQ address is now " + at.String() + ": 1 gateway still has the old one; add it again with applianceconfig")
+	default:
+		m.Log.Warning("CPQ address is now " + at.String() + ": " + strconv.Itoa(n) + " gateways still have the old one; add each again with applianceconfig")
+	}
 }
