@@ -56,6 +56,15 @@ func (c *Call) Take() string {
 	return a
 }
 
+// needs refuses a line that leaves open what is meant, where the default of the
+// question would be everything and there is nobody to think about it.
+func (c *Call) needs(what string) error {
+	if c.Batch && len(c.Args) == 0 || len(c.Args) > 0 && strings.TrimSpace(c.Args[0]) == "" {
+		return Usage("%s", what)
+	}
+	return nil
+}
+
 // Ask puts a question; the default stands in brackets and is what an empty
 // line gives. The text may have several lines.
 func (c *Call) Ask(question, def string) (string, error) {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -87,6 +88,7 @@ func (ls Logs) grep(ctx context.Context, c *Call) error {
 	if !q.paged {
 		c.out.keys = nil
 	}
+	q.opt.Pattern = pattern(q.opt.Pattern)
 	if q.follow {
 		c.Live()
 		return logs.Tail(ctx, q.log.Dir, q.log.Prefix, tailLines, q.opt, c)
@@ -99,6 +101,15 @@ func (ls Logs) grep(ctx context.Context, c *Call) error {
 		c.Printf("%s\n", logs.NothingFound)
 	}
 	return err
+}
+
+// pattern gives a text that is no regular expression as one that finds it:
+// lines of the log, such as MID 44 (, are pasted here.
+func pattern(s string) string {
+	if _, err := regexp.Compile(s); err != nil {
+		return regexp.QuoteMeta(s)
+	}
+	return s
 }
 
 // parseGrep reads the one-line form. ssh joins its arguments with blanks and a

@@ -268,6 +268,12 @@ func TestSuspend(t *testing.T) {
 	}
 	wants(t, "one domain", p.exec(t, "suspenddel Example.NET,example.org; status; resumedel example.net"),
 		"Mail delivery suspended for example.net, example.org.\n", "System status:         Online\n", "Mail delivery resumed for example.net.\n")
+	for _, line := range []string{"suspendlistener", `suspendlistener ""`, "resumelistener", "suspenddel", `suspenddel " "`, "resumedel"} {
+		if out, status := run(t, p.house, admin, line); status != exitInvalid || !strings.Contains(out, "is needed\nUsage:\n  "+strings.Fields(line)[0]) {
+			t.Errorf("%s: %d %q", line, status, out)
+		}
+	}
+	wants(t, "nothing happened", p.exec(t, "status"), "System status:         Online\n")
 	wants(t, "nonsense", p.exec(t, "suspenddel a..b; suspend -5; suspendlistener nobody"), "is not a domain", "is not a number of seconds", "nobody")
 }
 
@@ -289,6 +295,12 @@ func TestLogs(t *testing.T) {
 		return s.String(), status
 	}
 	one := regexp.MustCompile(`^[^\n]*New CPQ ICID 7[^\n]*\n$`)
+	m.Info("MID 44 (released")
+	for _, line := range []string{`grep "mid 44 (" -i mail_logs`, `grep -e "44 (" mail_logs`} {
+		if out, status := run(line); status != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "MID 44 (released") {
+			t.Errorf("%s: %d %q", line, status, out)
+		}
+	}
 	for _, line := range []string{`grep "CPQ ICID" mail_logs`, `grep CPQ ICID mail_logs`, `grep -i -e "cpq icid" mail_logs`, `grep -C 0 "ICID \d+" mail_logs`} {
 		if out, status := run(line); status != 0 || !one.MatchString(out) {
 			t.Errorf("%s: %d %q", line, status, out)
@@ -297,7 +309,7 @@ func TestLogs(t *testing.T) {
 	if out, status := run("grep nothing mail_logs"); status != 0 || out != logs.NothingFound+"\n" {
 		t.Errorf("%d %q", status, out)
 	}
-	for line, want := range map[string]string{"grep x": "Invalid arguments", "grep": "Invalid arguments", "grep x nosuch": "does not exist", `grep "(" mail_logs`: "(", "grep -z x mail_logs": "unknown option -z", "grep -C": "needs a value", "tail ../../etc": "does not exist"} {
+	for line, want := range map[string]string{"grep x": "Invalid arguments", "grep": "Invalid arguments", "grep x nosuch": "does not exist", "grep -z x mail_logs": "unknown option -z", "grep -C": "needs a value", "tail ../../etc": "does not exist"} {
 		if out, status := run(line); status == 0 || !strings.Contains(out, want) {
 			t.Errorf("%s: %d %q", line, status, out)
 		}

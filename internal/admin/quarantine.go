@@ -63,7 +63,7 @@ func (q Quarantines) list(ctx context.Context, c *Call) error {
 	}
 	for i, l := range all {
 		if opt.has("--json") {
-			if err := jsonLine(c, l); err != nil {
+			if err := jsonLine(c, listing(l)); err != nil {
 				return err
 			}
 			continue
@@ -75,6 +75,29 @@ func (q Quarantines) list(ctx context.Context, c *Call) error {
 		c.Printf("%2d  %-20s %10s  %12s  %9s  %-7s  %s\n", i+1, Plain(l.Name), comma(l.Messages), comma((l.Bytes+1023)/1024), config.FormatRetention(l.Retention), l.DefaultAction, last)
 	}
 	return nil
+}
+
+// listedJSON is the object of quarantine list --json. Names may be added, none
+// changed.
+type listedJSON struct {
+	Name          string            `json:"name"`
+	Kind          quarantine.Kind   `json:"kind"`
+	Retention     string            `json:"retention"` // 10d, 1h
+	DefaultAction quarantine.Action `json:"default_action"`
+	Messages      int64             `json:"messages"`
+	Bytes         int64             `json:"bytes"`
+	Last          *time.Time        `json:"last"` // null: nothing came yet
+	Gone          bool              `json:"gone"`
+}
+
+func listing(l quarantine.Listed) listedJSON {
+	o := listedJSON{Name: l.Name, Kind: l.Kind, Retention: config.FormatRetention(l.Retention), DefaultAction: l.DefaultAction,
+		Messages: l.Messages, Bytes: l.Bytes, Gone: l.Gone}
+	if !l.Last.IsZero() {
+		last := l.Last.UTC()
+		o.Last = &last
+	}
+	return o
 }
 
 // jsonLine writes one object on one line. What JSON leaves as it is and a

@@ -187,6 +187,9 @@ func deposit(t *testing.T, s *quarantine.Service, mid mail.MID, subject string) 
 func TestQuarantineCommands(t *testing.T) {
 	l := ward(t)
 	wants(t, "list", first(run(t, l, admin, "quarantine list")), "Quarantine Name", "Policy                        2", "10d  Delete ", "1h  Release")
+	lines := strings.Split(first(run(t, l, admin, "quarantine list --json")), "\n")
+	wants(t, "list --json", lines[0], `{"name":"Policy","kind":"policy","retention":"10d","default_action":"Delete","messages":2,"bytes":`, `,"last":"2026-03-04T05:06:07Z","gone":false}`)
+	wants(t, "list --json", lines[2], `{"name":"Outbreak",`, `"retention":"1d","default_action":"Release","messages":0,"bytes":0,"last":null,"gone":false}`)
 	out, status := run(t, l, admin, "quarantine search subject HOLDME --json")
 	var m struct {
 		ID, MID                         mail.MID

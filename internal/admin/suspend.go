@@ -21,10 +21,10 @@ func (s System) suspendCommands() []Command {
 		return Command{Name: name, Summary: summary, Usage: usage, Right: auth.QueueChange, MaxArgs: max, Changes: true, Run: run}
 	}
 	return []Command{
-		cmd("suspendlistener", "Stop receiving on listeners", "suspendlistener [LISTENER,... | all] [SECONDS]", 2, s.suspendListener),
-		cmd("resumelistener", "Receive again on listeners", "resumelistener [LISTENER,... | all]", 1, s.resumeListener),
-		cmd("suspenddel", "Stop delivery, to all or some domains", "suspenddel [DOMAIN,... | ALL]", 1, s.suspendDelivery),
-		cmd("resumedel", "Deliver again", "resumedel [DOMAIN,... | ALL]", 1, s.resumeDelivery),
+		cmd("suspendlistener", "Stop receiving on listeners", "suspendlistener LISTENER,... [SECONDS]\nsuspendlistener all [SECONDS]      (cpq_listener too)", 2, s.suspendListener),
+		cmd("resumelistener", "Receive again on listeners", "resumelistener LISTENER,...\nresumelistener all", 1, s.resumeListener),
+		cmd("suspenddel", "Stop delivery, to all or some domains", "suspenddel DOMAIN,...\nsuspenddel ALL", 1, s.suspendDelivery),
+		cmd("resumedel", "Deliver again", "resumedel DOMAIN,...\nresumedel ALL", 1, s.resumeDelivery),
 		cmd("suspend", "Stop receiving and delivery", "suspend [SECONDS]", 1, s.suspend),
 		cmd("resume", "Receive and deliver again", "resume", 0, s.resume),
 	}
@@ -43,6 +43,9 @@ func (s System) visibleListeners(suspended bool) []string {
 
 // askListeners gives names, nil for all.
 func askListeners(c *Call, question string, names []string) ([]string, error) {
+	if err := c.needs("the name of a listener, or all, is needed"); err != nil {
+		return nil, err
+	}
 	list := "1. All\n"
 	for i, n := range names {
 		list += strconv.Itoa(i+2) + ". " + n + "\n"
@@ -131,6 +134,9 @@ func (s System) startReceiving(c *Call, names []string) error {
 
 // askDomains gives host names in the queue's form.
 func askDomains(c *Call, question string) ([]string, error) {
+	if err := c.needs("a domain, or ALL, is needed"); err != nil {
+		return nil, err
+	}
 	answer, err := c.Ask(question, queue.AllHosts)
 	if err != nil {
 		return nil, err
