@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"strings"
 
 	"lazaret/internal/adminssh"
@@ -17,7 +18,7 @@ import (
 
 func runDemo(ctx context.Context, e env, args []string) (int, error) {
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
-	o := demo.Options{Stdout: e.stdout, Stderr: e.stderr}
+	o := demo.Options{Stdout: e.stdout, Stderr: e.stderr, Program: program(os.Args[0])}
 	f.StringVar(&o.Dir, "dir", "", "")
 	f.BoolVar(&o.JSON, "json", false, "")
 	f.StringVar(&o.Only, "only", "", "")
@@ -30,6 +31,15 @@ func runDemo(ctx context.Context, e env, args []string) (int, error) {
 		return 0, usageError{fmt.Errorf("unexpected argument %q", rest[0])}
 	}
 	return 0, demo.Run(ctx, o)
+}
+
+// program gives how the user called this program, to be suggested again. What
+// go run made is gone at the end, and its path tells nobody anything.
+func program(arg0 string) string {
+	if strings.Contains(arg0, "/go-build") {
+		return "go run ."
+	}
+	return arg0
 }
 
 func runInit(_ context.Context, e env, args []string) (int, error) {

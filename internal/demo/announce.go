@@ -78,41 +78,6 @@ func (d *demo) pid(name string) int {
 	return os.Getpid()
 }
 
-// text is for people.
-func (d *demo) text() string {
-	l := d.layout
-	var b strings.Builder
-	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	p("\nLazaret is running in %s. Ctrl-C stops it.\n", d.Dir)
-	p("  %-8s %-22s %-22s %-22s %s", "", "SMTP", "SSH", "CPQ", "password of admin")
-	row := func(a place) { p("  %-8s %-22s %-22s %-22s %s", a.Name, a.SMTP, a.SSH, a.CPQ, a.Password) }
-	row(l.Manager)
-	for _, g := range l.Gateways {
-		row(g)
-	}
-	p("  %-8s %-22s files in %s", mailboxName, l.Mailbox, filepath.Join(d.Dir, mailboxName, "new"))
-	p("\nWhat to try next:\n")
-	p("  # mail that is delivered, and mail that a filter holds")
-	p("  swaks --server %s --to bob@example.com --header 'Subject: hello'", l.Gateways[0].SMTP)
-	p("  swaks --server %s --to bob@example.com --header 'Subject: HOLDME please'", l.Gateways[0].SMTP)
-	p("\n  # look at it on the manager, release one, delete another")
-	ssh := func(a place, command string) {
-		host, port, _ := net.SplitHostPort(a.SSH)
-		p("  ssh -p %s %s@%s %s", port, a.User, host, command)
-	}
-	ssh(l.Manager, "quarantine list")
-	ssh(l.Manager, "quarantine search")
-	ssh(l.Manager, "quarantine show MID")
-	ssh(l.Manager, "quarantine release MID")
-	p("\n  # the link between the two sides")
-	ssh(l.Gateways[0], "tophosts")
-	ssh(l.Gateways[0], "showhosts the.cpq.host")
-	ssh(l.Manager, `'grep "CPQ ICID" mail_logs'`)
-	p("\n  # without a password, from this machine:  lazaret cli --dir %s quarantine list", filepath.Join(d.Dir, l.Manager.Name))
-	p("")
-	return b.String()
-}
-
 // sendSamples sends the sample mail through the gateways.
 func (d *demo) sendSamples(ctx context.Context) error {
 	all, err := Samples()

@@ -16,6 +16,7 @@ import (
 
 	"lazaret/internal/adminssh"
 	"lazaret/internal/appliance"
+	"lazaret/internal/errs"
 )
 
 // Both roles in one test process: a message goes gateway, manager, release,
@@ -29,6 +30,12 @@ func TestCircleInOneProcess(t *testing.T) {
 	var a announced
 	if err := json.NewDecoder(out).Decode(&a); err != nil {
 		t.Fatalf("%v, %v", err, <-done)
+	}
+	for _, only := range []string{"", "gw1"} {
+		err := Run(ctx, Options{Dir: dir, Only: only, Stdout: io.Discard, Stderr: io.Discard})
+		if !errs.Is(err, errs.Conflict) || err.Error() != dir+" is in use by another demonstration" {
+			t.Errorf("a second one, --only %q: %v", only, err)
+		}
 	}
 	const content = "Subject: HOLDME\r\n\r\nMarker circle\r\n"
 	send(t, a.Gateways[0].SMTP, content)

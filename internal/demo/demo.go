@@ -27,6 +27,7 @@ type Options struct {
 	JSON     bool   // one line of JSON on Stdout when ready, and nothing else there
 	Only     string // run this appliance of Dir alone: sma1, gw1, gw2 or mailbox
 	PortBase int    // fixes the ports of a new Dir; 0: the usual ones, or free ones
+	Program  string // how a user calls this program, for what is suggested; "": lazaret
 	Stdout   io.Writer
 	Stderr   io.Writer
 }
@@ -41,19 +42,27 @@ type part interface {
 // Run sets DIR up when it is new, starts everything (or what Only names), says
 // that it is ready, and stops all cleanly when ctx ends.
 func Run(ctx context.Context, o Options) (err error) {
-	if o.Dir == "" {
+	if o.Program == "" {
+		o.Program = "lazaret"
+	}
+	d := &demo{Options: o, temporary: o.Dir == ""}
+	if d.temporary {
 		if o.Only != "" {
 			return errs.New(errs.Invalid, "--only needs --dir: it runs one appliance of a directory")
 		}
-		if o.Dir, err = os.MkdirTemp("", "lazaret-demo"); err != nil {
+		if d.Dir, err = os.MkdirTemp("", "lazaret-demo"); err != nil {
 			return errs.Wrap(errs.Internal, err, "temporary directory")
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(o.Dir)) }()
+		defer func() { err = errors.Join(err, os.RemoveAll(d.Dir)) }()
 	}
-	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+	if d.Dir, err = filepath.Abs(d.Dir); err != nil {
 		return errs.Wrap(errs.Invalid, err, "--dir")
 	}
-	d := &demo{Options: o}
+	lock, err := d.claim()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	if err := d.setUp(ctx); err != nil {
 		return err
 	}
@@ -63,7 +72,8 @@ func Run(ctx context.Context, o Options) (err error) {
 // demo is one run.
 type demo struct {
 	Options
-	layout *layout
+	layout    *layout
+	temporary bool // Dir is removed at the end
 }
 
 func (d *demo) run(ctx context.Context) error {

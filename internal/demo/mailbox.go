@@ -46,7 +46,7 @@ type Mailbox struct {
 func NewMailbox(dir, addr string) (*Mailbox, error) {
 	for _, sub := range []string{"tmp", "new", "cur"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			return nil, errs.Wrap(errs.Internal, err, "mailbox: make the Maildir")
+			return nil, errs.Wrap(errs.Internal, err, "make the Maildir")
 		}
 	}
 	if err := sweepTmp(filepath.Join(dir, "tmp")); err != nil {
@@ -58,7 +58,7 @@ func NewMailbox(dir, addr string) (*Mailbox, error) {
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "mailbox: listen on %s", addr)
+		return nil, errs.Wrap(errs.Conflict, err, "cannot listen on %s", addr)
 	}
 	return &Mailbox{dir: dir, ln: ln, server: server,
 		slots: make(chan struct{}, mailboxConnections), conns: map[net.Conn]struct{}{}}, nil
@@ -68,7 +68,7 @@ func NewMailbox(dir, addr string) (*Mailbox, error) {
 func sweepTmp(tmp string) error {
 	entries, err := os.ReadDir(tmp)
 	if err != nil {
-		return errs.Wrap(errs.Internal, err, "mailbox: read %s", tmp)
+		return errs.Wrap(errs.Internal, err, "read %s", tmp)
 	}
 	for _, e := range entries {
 		info, err := e.Info()
@@ -76,7 +76,7 @@ func sweepTmp(tmp string) error {
 			continue
 		}
 		if err := os.Remove(filepath.Join(tmp, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return errs.Wrap(errs.Internal, err, "mailbox: sweep %s", tmp)
+			return errs.Wrap(errs.Internal, err, "sweep %s", tmp)
 		}
 	}
 	return nil

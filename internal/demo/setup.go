@@ -17,12 +17,30 @@ import (
 	"lazaret/internal/errs"
 )
 
+// claim keeps a second demonstration out of DIR for as long as the file is
+// open. Processes that run one part each (--only) share it; that no two run the
+// same part is seen to by the part.
+func (d *demo) claim() (*os.File, error) {
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+		return nil, errs.Wrap(errs.Invalid, err, "--dir")
+	}
+	f, err := os.OpenFile(filepath.Join(d.Dir, "running.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "demonstration")
+	}
+	how := unix.LOCK_EX
+	if d.Only != "" {
+		how = unix.LOCK_SH
+	}
+	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(errs.New(errs.Conflict, "%s is in use by another demonstration", d.Dir), f.Close())
+	}
+	return f, nil
+}
+
 // setUp makes DIR, once: several processes may start on a new DIR at the same
 // time (--only), so one does it and the others wait.
 func (d *demo) setUp(ctx context.Context) error {
-	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
-		return errs.Wrap(errs.Invalid, err, "--dir")
-	}
 	lock, err := os.OpenFile(filepath.Join(d.Dir, "demo.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return errs.Wrap(errs.Internal, err, "demonstration")
