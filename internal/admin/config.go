@@ -16,6 +16,8 @@ import (
 type Configuration struct {
 	Store *config.Store
 	Clock func() time.Time // nil: time.Now
+	// CPQState is where the hidden listener stands; nil: not shown.
+	CPQState func() string
 }
 
 // Commands gives showconfig, commit, clearchanges, interfaceconfig and filters. The

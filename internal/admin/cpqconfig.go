@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"lazaret/internal/config"
+	"lazaret/internal/listener"
 )
 
 // cpq shows and changes where this side takes CPQ connections (reference 4.1:
@@ -15,7 +16,7 @@ func (f Configuration) cpq(_ context.Context, c *Call) error {
 	for {
 		conf, _ := f.Store.Pending()
 		if len(c.Args) == 0 {
-			showCPQ(c, conf)
+			f.showCPQ(c, conf)
 		}
 		word, err := c.Menu(Choice{"PORT", "Change the port."}, Choice{"INTERFACE", "Change the interface."})
 		if err != nil || word == "" {
@@ -32,10 +33,25 @@ func (f Configuration) cpq(_ context.Context, c *Call) error {
 	}
 }
 
-func showCPQ(c *Call, conf *config.Config) {
+// CPQState tells where the hidden listener of a group stands.
+func CPQState(g *listener.Group) func() string {
+	return func() string {
+		for _, l := range g.Status() {
+			if l.Name == listener.CPQName {
+				return l.State.String()
+			}
+		}
+		return listener.Offline.String()
+	}
+}
+
+func (f Configuration) showCPQ(c *Call, conf *config.Config) {
 	l := conf.CPQListener()
 	c.Printf("Centralized Policy, Virus and Outbreak Quarantine\n")
 	c.Printf("Interface: %s (%s)   Port: %d\n", Plain(l.Interface), Plain(conf.InterfaceIP(l.Interface)), l.Port)
+	if f.CPQState != nil {
+		c.Printf("State: %s\n", f.CPQState())
+	}
 	if conf.Role == string(config.Manager) {
 		c.Printf("Gateways: %d (applianceconfig)\n", len(conf.Appliances))
 		return

@@ -103,6 +103,8 @@ func (sink) Receive(context.Context, *listener.Message) error { return nil }
 type post struct {
 	*house
 	keptListeners, keptDelivery []string
+	notes                       []string
+	listeners                   *listener.Group
 	store                       *memStore
 	clock                       time.Time
 }
@@ -145,10 +147,12 @@ func newPost(t *testing.T) *post {
 		runtime.Gosched() // until both runs are over
 	}
 	g := newListeners(t)
+	p.listeners = g
 	sys := System{Queue: q, Listeners: g, Stats: st, Started: p.clock.Add(-26*time.Hour - 3*time.Minute), Clock: func() time.Time { return p.clock },
 		IDs:           func() (mail.MID, mail.ICID, mail.DCID) { return 9977, 7120, 6004 },
 		Space:         func() (int64, int64) { return 120 << 10, 8388488 << 10 },
 		Held:          func(context.Context) (Holding, error) { return Holding{57, 4210 << 10}, nil },
+		Note:          func(text string) { p.notes = append(p.notes, text) },
 		KeepListeners: func(n []string) error { p.keptListeners = n; return nil },
 		KeepDelivery:  func(n []string) error { p.keptDelivery = n; return nil },
 	}
@@ -268,6 +272,21 @@ func TestSuspend(t *testing.T) {
 	}
 	wants(t, "one domain", p.exec(t, "suspenddel Example.NET,example.org; status; resumedel example.net"),
 		"Mail delivery suspended for example.net, example.org.\n", "System status:         Online\n", "Mail delivery resumed for example.net.\n")
+	cpqState := CPQState(p.listeners)
+	if got := cpqState(); got != "listening" {
+		t.Errorf("cpq_listener is %s", got)
+	}
+	p.notes = nil
+	wants(t, "one of two", p.exec(t, "suspendlistener cpq_listener 0; status"), "System status:         Online\nListeners suspended:   cpq_listener\nOldest")
+	if got := cpqState(); got != "suspended" {
+		t.Errorf("cpq_listener is %s", got)
+	}
+	if got := p.exec(t, "resumelistener cpq_listener; resumelistener all; status"); strings.Contains(got, "Listeners suspended") {
+		t.Errorf("none is suspended, but:\n%s", got)
+	}
+	if got := strings.Join(p.notes, "\n"); got != "Receiving suspended for cpq_listener by user admin\nReceiving resumed for cpq_listener by user admin" {
+		t.Errorf("mail_logs has %q", got)
+	}
 	for _, line := range []string{"suspendlistener", `suspendlistener ""`, "resumelistener", "suspenddel", `suspenddel " "`, "resumedel"} {
 		if out, status := run(t, p.house, admin, line); status != exitInvalid || !strings.Contains(out, "is needed\nUsage:\n  "+strings.Fields(line)[0]) {
 			t.Errorf("%s: %d %q", line, status, out)

@@ -245,3 +245,10 @@ func TestQuarantineRights(t *testing.T) {
 		t.Errorf("a technician sees %q", out)
 	}
 }
+
+// Where the hidden listener stands is said by cpqconfig, in no other menu.
+func TestCPQState(t *testing.T) {
+	_, st := settings(t, config.Gateway)
+	l := language(t, Configuration{Store: st, CPQState: func() string { return "suspended" }}.Commands()...)
+	wants(t, "cpqconfig", first(run(t, l, admin, "cpqconfig")), "Port: 7025\nState: suspended\n")
+}

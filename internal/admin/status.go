@@ -59,6 +59,9 @@ func (s System) status(ctx context.Context, c *Call) error {
 	c.Printf("Up since:              %s (%s)\n", stamp(s.Started), span(now.Sub(s.Started)))
 	c.Printf("Last counter reset:    Never\n")
 	c.Printf("System status:         %s\n", s.systemStatus())
+	if all, stopped := s.Listeners.Status(), s.Listeners.Suspended(); len(stopped) > 0 && len(stopped) < len(all) {
+		c.Printf("Listeners suspended:   %s\n", strings.Join(stopped, ", "))
+	}
 	c.Printf("Oldest Message:        %s\n", oldest)
 	s.counters(c, detail)
 	return s.gauges(ctx, c, g, detail)

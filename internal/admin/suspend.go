@@ -97,6 +97,7 @@ func (s System) suspendListener(_ context.Context, c *Call) error {
 
 func (s System) stopReceiving(c *Call, wait time.Duration, names []string) error {
 	changed, err := s.Listeners.Suspend(wait, names...)
+	s.note(c, "Receiving suspended", changed)
 	if err != nil {
 		return err
 	}
@@ -111,6 +112,13 @@ func (s System) stopReceiving(c *Call, wait time.Duration, names []string) error
 	return nil
 }
 
+// note tells mail_logs why no connections come, and who wanted it so.
+func (s System) note(c *Call, what string, changed []string) {
+	if s.Note != nil && len(changed) > 0 {
+		s.Note(what + " for " + strings.Join(changed, ", ") + " by user " + c.Principal.Name)
+	}
+}
+
 func (s System) resumeListener(_ context.Context, c *Call) error {
 	names, err := askListeners(c, "Choose the listener(s) you wish to resume.", s.visibleListeners(true))
 	if err != nil {
@@ -121,6 +129,7 @@ func (s System) resumeListener(_ context.Context, c *Call) error {
 
 func (s System) startReceiving(c *Call, names []string) error {
 	changed, err := s.Listeners.Resume(names...)
+	s.note(c, "Receiving resumed", changed)
 	if kept := s.KeepListeners(s.Listeners.Suspended()); err == nil {
 		err = kept
 	}

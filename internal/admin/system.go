@@ -22,6 +22,7 @@ type System struct {
 	IDs       func() (mail.MID, mail.ICID, mail.DCID)    // the last ones given
 	Space     func() (used, free int64)                  // bytes of the queue's disk; nil: unknown
 	Held      func(ctx context.Context) (Holding, error) // nil: no quarantines here
+	Note      func(text string)                          // a line of mail_logs about receiving; nil: none
 	// What is suspended stays so over a restart: each is durable when nil is
 	// returned.
 	KeepListeners func(names []string) error

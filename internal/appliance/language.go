@@ -16,14 +16,14 @@ import (
 // MID given, held how much the quarantines hold (nil: there are none).
 func (a *Appliance) CommonCommands(q *queue.Queue, last func() mail.MID, held func(context.Context) (admin.Holding, error)) []admin.Command {
 	system := admin.System{
-		Queue: q, Listeners: a.Listeners, Stats: a.Stats, Started: a.Started, Clock: a.Now, Space: a.space, Held: held,
+		Queue: q, Listeners: a.Listeners, Stats: a.Stats, Started: a.Started, Clock: a.Now, Space: a.space, Held: held, Note: a.Log.Info,
 		IDs: func() (mail.MID, mail.ICID, mail.DCID) {
 			icid, dcid := a.State.Given()
 			return last(), icid, dcid
 		},
 		KeepListeners: a.State.SetSuspendedListeners, KeepDelivery: a.State.SetSuspendedDelivery,
 	}
-	commands := append(system.Commands(), admin.Configuration{Store: a.Config, Clock: a.Now}.Commands()...)
+	commands := append(system.Commands(), admin.Configuration{Store: a.Config, Clock: a.Now, CPQState: admin.CPQState(a.Listeners)}.Commands()...)
 	return append(commands, admin.Logs{
 		{Name: "mail_logs", Dir: a.Path("log", "mail_logs"), Prefix: "mail", File: a.MailLog},
 		{Name: "audit", Dir: a.Path("log", "audit"), Prefix: "audit", File: a.audit},
