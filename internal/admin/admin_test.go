@@ -162,9 +162,10 @@ func TestExec(t *testing.T) {
 		{admin, "", 0, ""},
 		{admin, "thing list", 0, "things\n"},
 		{admin, "THING List", 0, "things\n"},
-		{admin, "thing", 2, "Unknown command or missing feature key: thing\n"},
+		{admin, "thing", 2, "Invalid arguments: thing is followed by one of these:\n  thing list           Does thing list\n"},
+		{mail.Principal{Name: "k", Role: mail.CommandClient}, "thing", 2, "Unknown command or missing feature key: thing\n"},
 		{admin, "clustermode cluster; echo", 2, "Unknown command or missing feature key: clustermode\n[]\n"},
-		{admin, "wipe x", 2, "Invalid arguments: wipe takes at most 0\nUsage:\n  wipe\n"},
+		{admin, "wipe x", 2, "Invalid arguments: wipe takes no arguments\nUsage:\n  wipe\n"},
 		{admin, "fail; echo", 1, "host x does not exist\n[]\n"},
 		{admin, "fault", 1, "internal error\n"},
 		{admin, "panic; echo", 1, "The command failed by a fault of the program; the cause is in the log\n[]\n"},
@@ -401,6 +402,12 @@ func TestHelpAndRoles(t *testing.T) {
 	}
 	if got := show(guest, "help thing"); !strings.Contains(got, "thing list - ") || !strings.Contains(got, "thing show - ") {
 		t.Errorf("a group's help: %s", got)
+	}
+	if got := show(guest, "help thing show"); got != "thing show - Does thing show\n  thing show\n" {
+		t.Errorf("one of a group: %s", got)
+	}
+	if got := show(admin, "help wipe all"); got != show(admin, "help wipe") {
+		t.Errorf("a word of a command: %s", got)
 	}
 	s := newScript("version")
 	l.Shell(t.Context(), mail.Principal{Name: "h", Role: mail.HelpDesk}, s)

@@ -129,7 +129,11 @@ func (c *Call) Menu(choices ...Choice) (string, error) {
 			}
 		}
 		if c.Batch {
-			return "", Usage("there is no operation %q", answer)
+			var words []string
+			for _, ch := range choices {
+				words = append(words, strings.ToLower(ch.Word))
+			}
+			return "", Usage("%q is not one of: %s", answer, strings.Join(words, ", "))
 		}
 		c.Printf("\nUnknown option: %s\n", Plain(answer))
 	}
@@ -238,6 +242,15 @@ func (e *usageError) Error() string { return e.text }
 // Usage is the error of a line that makes no sense for its command.
 func Usage(format string, args ...any) error {
 	return &usageError{text: "Invalid arguments: " + fmt.Sprintf(format, args...)}
+}
+
+// badArguments makes what a check said about the words of a line the error of
+// that line. Nothing else that is invalid may come by here.
+func badArguments(err error) error {
+	if err == nil || isUsage(err) || !errs.Is(err, errs.Invalid) {
+		return err
+	}
+	return Usage("%s", errs.Public(err))
 }
 
 // interrupted runs f with a context that also ends on Ctrl-C.

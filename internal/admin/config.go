@@ -127,7 +127,8 @@ func (f Configuration) interfaces(_ context.Context, c *Call) error {
 		if err == nil {
 			c.Printf("Commit to put this in force.\n")
 		}
-		if err != nil && !c.Batch && errs.Is(err, errs.Invalid) {
+		err = badArguments(err)
+		if err != nil && !c.Batch && isUsage(err) {
 			c.Printf("%s\n", Plain(sentence(err))) // said, and the menu comes again
 			continue
 		}
@@ -152,6 +153,9 @@ func (f Configuration) newInterface(c *Call) error {
 	name, err := c.Ask("Please enter a name for this interface (Ex: \"InternalNet\"):", "")
 	if err != nil {
 		return err
+	}
+	if name == "" {
+		return Usage("a name is needed")
 	}
 	n, err := askInterface(c, config.Interface{Name: name})
 	if err != nil {

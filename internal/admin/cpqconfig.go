@@ -72,8 +72,8 @@ func (f Configuration) cpqPort(c *Call, conf *config.Config) error {
 		return err
 	}
 	port, err := strconv.Atoi(answer)
-	if err != nil {
-		return Usage("%q is not a port", answer)
+	if err != nil || port < 1 || port > 65535 {
+		return Usage("%q is not a port from 1 to 65535", answer)
 	}
 	return f.changeCPQ(c, fmt.Sprintf("CPQ port %d", port), func(l *config.Listener) { l.Port = port })
 }

@@ -56,6 +56,9 @@ func (l *Language) line(ctx context.Context, p mail.Principal, line string, c co
 // to run (ErrInterrupt).
 func (l *Language) run(ctx context.Context, p mail.Principal, words []string, c console.Console, shell bool) (int, error) {
 	cmd, args, ok := l.find(words)
+	if group := l.group(p, words[0]); !ok && len(group) > 0 {
+		return exitInvalid, printGroup(c, words[0], group)
+	}
 	if !ok || !auth.Can(p.Role, cmd.Right) {
 		if ok {
 			l.o.Audit.Record(p, quoted(words), "denied")
@@ -70,7 +73,7 @@ func (l *Language) run(ctx context.Context, p mail.Principal, words []string, c 
 	}
 	var err error
 	if cmd.MaxArgs >= 0 && len(args) > cmd.MaxArgs {
-		err = Usage("%s takes at most %d", cmd.Name, cmd.MaxArgs)
+		err = tooMany(cmd)
 	} else {
 		err = l.guarded(ctx, cmd, call)
 	}
@@ -78,6 +81,38 @@ func (l *Language) run(ctx context.Context, p mail.Principal, words []string, c 
 		call.audit(call.line(args), result(err))
 	}
 	return l.report(cmd, call, err)
+}
+
+func tooMany(cmd Command) error {
+	switch cmd.MaxArgs {
+	case 0:
+		return Usage("%s takes no arguments", cmd.Name)
+	case 1:
+		return Usage("%s takes at most 1 argument", cmd.Name)
+	}
+	return Usage("%s takes at most %d arguments", cmd.Name, cmd.MaxArgs)
+}
+
+// group gives the commands of two words that begin with this one.
+func (l *Language) group(p mail.Principal, word string) []Command {
+	var list []Command
+	for _, cmd := range l.visible(p) {
+		if strings.HasPrefix(cmd.Name, strings.ToLower(word)+" ") {
+			list = append(list, cmd)
+		}
+	}
+	return list
+}
+
+// printGroup helps somebody who typed only the first word, or a wrong second.
+func printGroup(c console.Console, word string, group []Command) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Invalid arguments: %s is followed by one of these:\n", strings.ToLower(word))
+	for _, cmd := range group {
+		fmt.Fprintf(&b, "  %-20s %s\n", cmd.Name, cmd.Summary)
+	}
+	_, err := io.WriteString(c, b.String())
+	return err
 }
 
 // report ends a command's output and gives its exit status.

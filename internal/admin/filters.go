@@ -46,6 +46,9 @@ func (f Configuration) script() (filterScript, error) {
 }
 
 func (s filterScript) named(name string) (int, error) {
+	if name == "" {
+		return 0, Usage("the name of a filter is needed")
+	}
 	for i, n := range s.list {
 		if n.Name == name {
 			return i, nil
@@ -243,7 +246,7 @@ func (f Configuration) deleteFilter(_ context.Context, c *Call) error {
 	if err := f.replace(c, "delete filter "+s.list[i].Name, s.text(0, s.start(i))+s.text(s.start(i+1), len(s.lines))); err != nil {
 		return err
 	}
-	c.Printf("1 filters deleted.\n")
+	c.Printf("1 filter deleted.\n")
 	return nil
 }
 
@@ -287,6 +290,6 @@ func (f Configuration) setFilter(_ context.Context, c *Call) error {
 	if err := f.replace(c, "set filter "+n.Name+" "+state, s.text(0, len(s.lines))); err != nil {
 		return err
 	}
-	c.Printf("1 filters updated.\n")
+	c.Printf("1 filter updated.\n")
 	return nil
 }

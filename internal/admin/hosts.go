@@ -63,6 +63,9 @@ func pickSort(c *Call) (int, error) {
 			return i, nil
 		}
 	}
+	if err := c.oneOf(words...); err != nil {
+		return 0, err
+	}
 	return c.Pick("Sort results by:\n", names, 0)
 }
 

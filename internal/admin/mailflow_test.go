@@ -242,7 +242,19 @@ func TestDeleteRecipients(t *testing.T) {
 	if left != 1 {
 		t.Errorf("%d messages are left", left)
 	}
-	wants(t, "deliver now", p.exec(t, "delivernow host example.net"), "Rescheduled 1 messages")
+	wants(t, "deliver now", p.exec(t, "delivernow host example.net"), "Rescheduled 1 message for")
+	for line, want := range map[string]string{
+		"delivernow nosuch": `"nosuch" is not one of: host, all`, "delivernow": "Usage:\n  delivernow", "deleterecipients": "Usage:\n  deleterecipients", "showrecipients": "Usage:\n  showrecipients",
+		"tophosts foo": `"foo" is not one of: active_rcpts, conn_out`, "showrecipients foo": "is not one of: host, sender, all", "status detail x": "status takes at most 1 argument\n"} {
+		if out, status := run(t, p.house, admin, line); status != exitInvalid || !strings.Contains(out, want) {
+			t.Errorf("%s: %d %q", line, status, out)
+		}
+	}
+	s := newScript("deleterecipients host the.cpq.release.host", "n")
+	p.Shell(t.Context(), admin, s)
+	const lost = "These are released messages that have not reached their gateway; deleting them means that they are never delivered.\n"
+	wants(t, "released mail", s.String(), lost+`Are you sure you want to delete all messages being delivered to "the.cpq.release.host"? [N]> n`)
+	wants(t, "released mail", p.exec(t, "deleterecipients host the.cpq.release.host"), lost+"Nothing was deleted")
 	wants(t, "trail", strings.Join(p.trail, "\n"), "admin: deleterecipients host example.org y: ok", "admin: delivernow host example.net: ok")
 }
 

@@ -172,10 +172,10 @@ func (q Quarantines) parseQuery(c *Call) (quarantine.Query, bool, error) {
 			value = c.Take()
 		}
 		if err := q.condition(&query, strings.ToLower(name), value); err != nil {
-			return query, false, err
+			return query, false, badArguments(err)
 		}
 	}
-	return query, asJSON, query.Check()
+	return query, asJSON, badArguments(query.Check())
 }
 
 func (q Quarantines) condition(query *quarantine.Query, name, value string) (err error) {
@@ -329,7 +329,7 @@ func parseMIDs(words []string) ([]mail.MID, error) {
 		for _, s := range strings.Split(w, ",") {
 			mid, err := mail.ParseMID(s)
 			if err != nil {
-				return nil, err
+				return nil, badArguments(err)
 			}
 			mids = append(mids, mid)
 		}

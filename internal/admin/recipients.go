@@ -33,6 +33,18 @@ func (c *Call) number(words ...string) {
 	}
 }
 
+// oneOf refuses a word of a line that is none of those, and no number either:
+// the labels of a menu are not what is typed.
+func (c *Call) oneOf(words ...string) error {
+	if !c.Batch || len(c.Args) == 0 {
+		return nil
+	}
+	if n, err := strconv.Atoi(c.Args[0]); err == nil && n >= 1 && n <= len(words) {
+		return nil
+	}
+	return Usage("%q is not one of: %s", Clip(c.Args[0], 60), strings.Join(words, ", "))
+}
+
 // shorthand lets a script name a host or a sender without saying which it is:
 // delivernow the.cpq.host.
 func (c *Call) shorthand() {
@@ -48,8 +60,14 @@ func (c *Call) shorthand() {
 
 // pickMatch asks for the three ways to choose messages, reference 6.5.
 func pickMatch(c *Call, how string) (queue.Match, string, error) {
+	if err := c.needs("host, sender or all is needed"); err != nil {
+		return queue.Match{}, "", err
+	}
 	c.shorthand()
 	c.number("host", "sender", "all")
+	if err := c.oneOf("host", "sender", "all"); err != nil {
+		return queue.Match{}, "", err
+	}
 	n, err := c.Pick("Please select how you would like to "+how+":\n", []string{"By recipient host.", "By Envelope From address.", "All."}, 0)
 	if err != nil || n == 2 {
 		return queue.Match{All: err == nil}, "all messages", err
@@ -97,22 +115,55 @@ func (s System) deleteRecipients(ctx context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	sure, err := c.Confirm("Are you sure you want to delete "+what+"?", false)
+	warning := s.released(m)
+	sure, err := c.Confirm(warning+"Are you sure you want to delete "+what+"?", false)
 	if err != nil {
 		return err
 	}
 	if !sure {
+		if c.Batch {
+			c.Printf("%s", warning)
+		}
 		return errs.New(errs.Conflict, "Nothing was deleted: it was not confirmed")
 	}
 	c.Printf("Deleting messages, please wait.\n")
 	messages, _, err := s.Queue.Delete(ctx, m, nil)
-	c.Printf("%s messages deleted.\n", comma(messages))
+	c.Printf("%s deleted.\n", messageCount(messages))
 	return err
 }
 
+// released warns of what is lost when a manager's queue is emptied: what stands
+// there has left the quarantine already.
+func (s System) released(m queue.Match) string {
+	const lost = "released messages that have not reached their gateway; deleting them means that they are never delivered.\n"
+	if m.Host == queue.CPQReleaseHost {
+		return "These are " + lost
+	}
+	for _, d := range s.Queue.Destinations() {
+		if m.Host == "" && d.Dest.Name == queue.CPQReleaseHost && d.Active > 0 {
+			return "Among these may be " + lost
+		}
+	}
+	return ""
+}
+
+// messageCount writes how many messages there are.
+func messageCount(n int) string {
+	if n == 1 {
+		return "1 message"
+	}
+	return comma(n) + " messages"
+}
+
 func (s System) deliverNow(_ context.Context, c *Call) error {
+	if err := c.needs("a host, or all, is needed"); err != nil {
+		return err
+	}
 	c.shorthand()
 	c.number("host", "all")
+	if err := c.oneOf("host", "all"); err != nil {
+		return err
+	}
 	n, err := c.Pick("Please choose an option for scheduling immediate delivery:\n", []string{"By recipient host.", "All messages."}, 0)
 	if err != nil {
 		return err
@@ -127,6 +178,6 @@ func (s System) deliverNow(_ context.Context, c *Call) error {
 		}
 	}
 	count := s.Queue.DeliverNow(host)
-	c.Printf("Rescheduled %s messages for immediate delivery.\n", comma(count))
+	c.Printf("Rescheduled %s for immediate delivery.\n", messageCount(count))
 	return nil
 }

@@ -109,7 +109,7 @@ func TestFilters(t *testing.T) {
 	wants(t, "order", first(run(t, l, admin, "filters list")), "  1 N      Y     other\n  2 Y      Y     hold\n")
 	wants(t, "detail", first(run(t, l, admin, "filters detail hold")), "# why\n"+holdFilter+"\n")
 	wants(t, "set", first(run(t, l, admin, "filters set hold inactive; filters set other active; filters list")), "  1 Y      Y     other\n  2 N      Y     hold\n")
-	wants(t, "delete", first(run(t, l, admin, "filters delete other; filters list")), "1 filters deleted.\nNum Active Valid Name\n  1 N      Y     hold\n")
+	wants(t, "delete", first(run(t, l, admin, "filters delete other; filters list")), "1 filter deleted.\nNum Active Valid Name\n  1 N      Y     hold\n")
 	wants(t, "unknown", first(run(t, l, admin, "filters delete nobody")), "does not exist")
 	in = newScript("x: if (subjekt == \"a\") { drop(); }")
 	if status := l.Exec(t.Context(), admin, "filters import", in); status == 0 || !strings.Contains(in.String(), "line 1, column 8") {
@@ -251,4 +251,16 @@ func TestCPQState(t *testing.T) {
 	_, st := settings(t, config.Gateway)
 	l := language(t, Configuration{Store: st, CPQState: func() string { return "suspended" }}.Commands()...)
 	wants(t, "cpqconfig", first(run(t, l, admin, "cpqconfig")), "Port: 7025\nState: suspended\n")
+}
+
+// Arguments that make no sense end with status 2, whoever found out.
+func TestBadArguments(t *testing.T) {
+	l, _ := settings(t, config.Gateway)
+	w := ward(t)
+	for line, h := range map[string]*house{"interfaceconfig new": l, "interfaceconfig new X 999.0.0.1 a.b.c": l, "cpqconfig port 0": l, "cpqconfig port 65536": l, "filters detail": l, "filters delete": l, "cpqconfig foo": l,
+		"quarantine release abc": w, "quarantine search mid abc": w, "quarantine search state foo": w, "quarantine": w, "quarantine odd": w} {
+		if out, status := run(t, h, admin, line); status != exitInvalid || !strings.HasPrefix(out, "Invalid arguments: ") {
+			t.Errorf("%s: %d %q", line, status, out)
+		}
+	}
 }

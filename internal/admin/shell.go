@@ -73,9 +73,14 @@ func (l *Language) help(_ context.Context, c *Call) error {
 		c.Printf("\nFor the forms of a command: help COMMAND.\n")
 		return nil
 	}
-	shown := 0
+	name, shown := quotedName(c.Args), 0
+	if len(c.Args) == 2 { // filters new is no command of its own: filters tells about it
+		if _, rest, ok := l.find(c.Args); ok && len(rest) > 0 || !ok {
+			name = quotedName(c.Args[:1])
+		}
+	}
 	for _, cmd := range l.visible(c.Principal) {
-		if name := quotedName(c.Args); cmd.Name == name || len(c.Args) == 1 && firstWord(cmd.Name) == name {
+		if cmd.Name == name || firstWord(cmd.Name) == name {
 			c.Printf("%s - %s\n%s\n", cmd.Name, cmd.Summary, indent(cmd.Usage))
 			shown++
 		}
