@@ -143,6 +143,9 @@ ALL
 	if q := mustHAT(t, h.String()).Decide(Client{}).Policy; q.Params != want {
 		t.Errorf("after export: %+v", q.Params)
 	}
+	if other := strings.Replace(h.String(), "normalise", "normalize", 1); other == h.String() || mustHAT(t, other).String() != h.String() {
+		t.Error("of the two spellings of normalise, not both are read or the wrong one is written")
+	}
 	if d := (&Policy{}); d.MessageSize() != DefaultMessageSize || d.Recipients() != DefaultRecipients || d.Messages() != DefaultMessages || d.Concurrency() != DefaultConcurrency {
 		t.Error("a policy without parameters has no limits")
 	}

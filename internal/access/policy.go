@@ -1,6 +1,7 @@
 package access
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -92,7 +93,7 @@ func paramTable() []param {
 		countParam("max_msgs_per_session", func(p *Params) *int { return &p.MaxMessages }),
 		countParam("max_concurrency", func(p *Params) *int { return &p.MaxConcurrency }),
 		wordParam("tls", func(p *Params) *TLSMode { return &p.TLS }, "preferred", "off", "required"),
-		wordParam("bare_newlines", func(p *Params) *Newlines { return &p.BareNewlines }, "reject", "normalize"),
+		wordParam("bare_newlines", func(p *Params) *Newlines { return &p.BareNewlines }, "reject", "normalise|normalize"),
 		{"banner", func(p *Params, v string) error {
 			if v == "" || len(v) > 200 || !printable(v) {
 				return errs.New(errs.Invalid, "a banner has 1 to 200 printable ASCII characters and no quotation mark")
@@ -125,19 +126,21 @@ func countParam(name string, at func(*Params) *int) param {
 	}}
 }
 
-// wordParam reads one of the words; the first is the zero value and is not exported.
+// wordParam reads one of the words; the first is the zero value and is not
+// exported. Of two spellings a|b both are read and the first is written.
 func wordParam[T ~uint8](name string, at func(*Params) *T, words ...string) param {
 	return param{name, func(p *Params, v string) error {
 		for i, w := range words {
-			if v == w {
+			if slices.Contains(strings.Split(w, "|"), v) {
 				*at(p) = T(i)
 				return nil
 			}
 		}
-		return errs.New(errs.Invalid, "%q is not one of %s", clip(v), strings.Join(words, ", "))
+		return errs.New(errs.Invalid, "%q is not one of %s", clip(v), strings.ReplaceAll(strings.Join(words, ", "), "|", " or "))
 	}, func(p *Params) string {
 		if n := int(*at(p)); n != 0 && n < len(words) {
-			return words[n]
+			written, _, _ := strings.Cut(words[n], "|")
+			return written
 		}
 		return ""
 	}}

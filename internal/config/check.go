@@ -268,7 +268,7 @@ func (k checker) limits() error {
 		return k.at("limits", 0, "max_recipients", "%d is not a number from 100 (RFC 5321) to 100000", l.Recipients)
 	case l.Clients < 1 || l.Clients > 100_000:
 		return k.at("limits", 0, "max_connections", "%d is not a number from 1 to 100000", l.Clients)
-	case l.Newlines != "reject" && l.Newlines != "normalise":
+	case l.Newlines != "reject" && l.Newlines != "normalise" && l.Newlines != american:
 		return k.at("limits", 0, "bare_newlines", "%q is neither reject nor normalise", clip(l.Newlines))
 	}
 	return nil
@@ -423,7 +423,7 @@ func (k checker) users() error {
 		}
 		seen[u.Name] = true
 		if err := u.Auth().Check(); err != nil {
-			return k.at("users/user", i, "", "%s", errs.Public(err))
+			return k.at("users/user", i, "", "%s", err) // with the cause; auth quotes neither hash nor key
 		}
 		if u.Group == string(mail.Administrator) {
 			admins++

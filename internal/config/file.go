@@ -26,8 +26,14 @@ func Parse(b []byte) (*Config, error) {
 	if err := c.check(n); err != nil {
 		return nil, err
 	}
+	if c.Limits.Newlines == american {
+		c.Limits.Newlines = "normalise"
+	}
 	return c, nil
 }
+
+// american is read for normalise and never written.
+const american = "normalize"
 
 // Load reads the file at path.
 func Load(path string) (*Config, error) {

@@ -200,6 +200,18 @@ func TestPendingAndCommit(t *testing.T) {
 	}
 }
 
+// Both spellings of normalise are read, and one is written.
+func TestSpelling(t *testing.T) {
+	text := string(sample(t, Gateway).Text(false))
+	c, err := Parse([]byte(strings.Replace(text, "<bare_newlines>reject<", "<bare_newlines>normalize<", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Limits.Newlines != "normalise" || !strings.Contains(string(c.Text(false)), "<bare_newlines>normalise<") {
+		t.Errorf("%q", c.Limits.Newlines)
+	}
+}
+
 // A masked file shows no secret and cannot be loaded.
 func TestMasked(t *testing.T) {
 	text := sample(t, Gateway).Text(true)
