@@ -80,7 +80,7 @@ func runGateway(ctx context.Context, e env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	g, err := gateway.New(gateway.Options{Dir: dir, Trouble: e.stderr})
+	g, err := gateway.New(gateway.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("gateway")})
 	if err != nil {
 		return 0, err
 	}
@@ -92,11 +92,16 @@ func runManager(ctx context.Context, e env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m, err := manager.New(manager.Options{Dir: dir, Trouble: e.stderr})
+	m, err := manager.New(manager.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("manager")})
 	if err != nil {
 		return 0, err
 	}
 	return 0, m.Run(ctx)
+}
+
+// ready says on stderr that a role runs: stdout is for results.
+func (e env) ready(role string) func(string) {
+	return func(line string) { _, _ = fmt.Fprintf(e.stderr, "lazaret %s: %s\n", role, line) }
 }
 
 // runCheck builds the whole appliance and throws it away (house rule 30).

@@ -67,6 +67,9 @@ func run(ctx context.Context, e env, args []string) int {
 		usage(e.stdout)
 		return 0
 	}
+	if args[0] == "-v" || args[0] == "--version" {
+		args = []string{"version"}
+	}
 	for _, c := range subcommands() {
 		if c.name != args[0] {
 			continue

@@ -42,7 +42,7 @@ func (a *Appliance) checkAddresses(c *config.Config) error {
 	for _, u := range uses(c) {
 		u.at = netip.AddrPortFrom(u.at.Addr(), 0)
 		if err := u.check(); err != nil {
-			return err
+			return errs.Context(err, "%s", a.Path(ConfigName))
 		}
 	}
 	return nil

@@ -38,6 +38,7 @@ type Options struct {
 	Clock    func() time.Time // nil: time.Now
 	Resolver dns.Resolver     // nil: the machine's
 	Trouble  io.Writer        // for what cannot go into a log; nil: nowhere
+	Ready    func(string)     // told by Run, once, who is ready and where; nil: nobody
 
 	// Check builds everything without opening a port, a database or a log file.
 	Check bool

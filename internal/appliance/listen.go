@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"lazaret/internal/access"
@@ -56,6 +57,30 @@ func (a *Appliance) OpenPorts() error {
 		}
 	}
 	return a.Listeners.Start()
+}
+
+// TellReady says who is ready and where, once all ports are open.
+func (a *Appliance) TellReady() {
+	if a.opt.Ready == nil {
+		return
+	}
+	c := a.Config.Committed()
+	var smtp, hidden []string
+	for _, l := range a.Listeners.Status() {
+		text := string(l.Protocol) + " " + l.Addr.String()
+		if l.State == listener.Suspended {
+			text += " (suspended)"
+		}
+		if l.Protocol == listener.CPQ {
+			hidden = append(hidden, text)
+		} else {
+			smtp = append(smtp, text)
+		}
+	}
+	a.sockets.mu.Lock()
+	ssh := "SSH " + a.sockets.at.String()
+	a.sockets.mu.Unlock()
+	a.opt.Ready(c.Hostname + " is ready: " + strings.Join(slices.Concat(smtp, []string{ssh}, hidden), ", "))
 }
 
 // ClosePorts ends all sessions, letting a message in hand be finished.

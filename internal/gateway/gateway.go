@@ -80,7 +80,7 @@ func (g *Gateway) openPipeline(Options) error {
 	g.Config.Subscribe(g)
 	c := g.Config.Committed()
 	if err := g.Prepare(c); err != nil {
-		return err
+		return errs.Context(err, "%s", g.Path(appliance.ConfigName))
 	}
 	g.Apply(c)
 	return nil
@@ -132,6 +132,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 func (g *Gateway) Run(ctx context.Context) error {
 	err := g.Start(ctx)
 	if err == nil {
+		g.TellReady()
 		select {
 		case <-ctx.Done():
 		case err = <-g.Failed():
@@ -188,10 +189,17 @@ func (g *Gateway) Prepare(next *config.Config) error {
 	if _, err := parseRoutes(next); err != nil {
 		return err
 	}
-	if _, err := filter.Parse(next.Filters); err != nil {
-		return errs.New(errs.Invalid, "message_filters: %s", err)
+	return badScript(filter.Parse(next.Filters))
+}
+
+// badScript gives the error of a script with its element. The line is one of
+// the script: where that is in the file depends on who wrote the file.
+func badScript(_ *filter.Set, err error) error {
+	var syntax *filter.SyntaxError
+	if errors.As(err, &syntax) {
+		return errs.New(errs.Invalid, "config/message_filters: line %d of the script, column %d: %s", syntax.Line, syntax.Column, syntax.Msg)
 	}
-	return nil
+	return errs.Context(err, "config/message_filters")
 }
 
 // Apply implements config.Subscriber.

@@ -197,6 +197,7 @@ func (m *Manager) sweep(ctx context.Context) {
 func (m *Manager) Run(ctx context.Context) error {
 	err := m.Start(ctx)
 	if err == nil {
+		m.TellReady()
 		select {
 		case <-ctx.Done():
 		case err = <-m.Failed():
