@@ -27,6 +27,8 @@ func (f Configuration) Commands() []Command {
 		f.Clock = time.Now
 	}
 	return append(f.filterCommands(), []Command{
+		{Name: "passwd", Summary: "Change a password", Usage: "passwd\npasswd USER   (the passwords are read from the input: the old one for your own, then the new one twice)",
+			Right: auth.Login, MaxArgs: 1, Input: true, Run: f.passwd},
 		{Name: "cpqconfig", Summary: "Show and change where CPQ connections are taken", Usage: "cpqconfig\ncpqconfig port NUMBER\ncpqconfig interface NAME",
 			Right: auth.ConfigChange, MaxArgs: 2, Run: f.cpq},
 		{Name: "showconfig", Summary: "Show the configuration that is in force", Usage: "showconfig", Right: auth.ConfigView, MaxArgs: 1, Run: f.show},
