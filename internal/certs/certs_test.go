@@ -96,6 +96,9 @@ func TestPins(t *testing.T) {
 		{"expired server", check(old, peer(gw)).Server(), check(gw, peer(old)).Client(), "", "certificate of server: expired on"},
 		{"not yet valid", check(future, peer(gw)).Server(), check(gw, peer(future)).Client(), "", "is not valid before"},
 		{"TLS 1.2 server", tls12, check(gw, peer(sma)).Client(), "", "does not speak TLS 1.3"},
+		{"TLS 1.2 client", check(sma, peer(gw)).Server(), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}, "client does not speak TLS 1.3", ""},
+		{"TLS 1.1 client", tls12, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, "client does not speak TLS 1.2 or later", ""},
+		{"client that distrusts", tls12, &tls.Config{ServerName: "x.example"}, "client refused our certificate (bad certificate)", ""},
 		{"nobody is paired", check(sma).Server(), check(gw, peer(sma)).Client(), "not the pinned one", "server refused our certificate"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -109,8 +112,8 @@ func TestPins(t *testing.T) {
 			if serverErr == nil || clientErr == nil {
 				t.Fatalf("went through: server %v, client %v", serverErr, clientErr)
 			}
-			if !strings.Contains(serverErr.Error(), c.onServer) {
-				t.Errorf("server: %v, want %q", serverErr, c.onServer)
+			if got := ClientCause(serverErr); !strings.Contains(got, c.onServer) {
+				t.Errorf("server: %q, want %q", got, c.onServer)
 			}
 			if got := Cause(clientErr); !strings.Contains(got, c.onClient) {
 				t.Errorf("client: %q, want %q", got, c.onClient)

@@ -135,6 +135,44 @@ func Cause(err error) string {
 	return err.Error()
 }
 
+// ClientCause is Cause as seen by the accepting side.
+func ClientCause(err error) string {
+	var ours *errs.Error
+	var alert tls.AlertError
+	var op *net.OpError
+	var record tls.RecordHeaderError
+	text := err.Error()
+	switch {
+	case errors.As(err, &ours) && ours.Kind == errs.Denied:
+		return ours.Error()
+	case errors.As(err, &op) && op.Op == "remote error":
+		return byClient(op.Err.Error())
+	case errors.As(err, &alert):
+		return byClient(alert.Error())
+	case errors.As(err, &record):
+		return "client does not speak TLS behind STARTTLS"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "client closed the connection during the handshake"
+	case strings.Contains(text, "offered only unsupported versions"):
+		if strings.Contains(text, "303") { // TLS 1.2 was offered, and is not enough
+			return "client does not speak TLS 1.3"
+		}
+		return "client does not speak TLS 1.2 or later"
+	case strings.Contains(text, "no cipher suite supported by both"):
+		return "client has no cipher in common with us"
+	}
+	return text
+}
+
+// byClient explains an alert of the client.
+func byClient(text string) string {
+	text = strings.TrimPrefix(text, "tls: ")
+	if strings.Contains(text, "certificate") {
+		return "client refused our certificate (" + text + ")"
+	}
+	return "client refused: " + text
+}
+
 // remote explains an alert of the server. One that has only anonymous or old
 // ciphers to offer cannot show a certificate in TLS 1.3: that is the cause.
 func remote(text string) string {

@@ -60,13 +60,27 @@ func (w *cpqWay) locate(ctx context.Context, dest queue.Dest) (Endpoint, error) 
 	ep, err := w.opt.Locator.Locate(ctx, dest)
 	if err != nil {
 		err = errs.Context(err, "%s: find out where the peer listens", dest)
-		w.opt.Log.Fault("delivery", err.Error())
+		w.opt.notLocated(err)
 		return Endpoint{}, err
 	}
 	if ep.TLS == nil || !ep.Addr.IsValid() {
 		return Endpoint{}, errs.New(errs.Internal, "%s: the peer has no address or no TLS configuration", dest)
 	}
 	return ep, nil
+}
+
+// notLocated writes the line of a peer that cannot be asked where it listens.
+// A peer that is down or not paired is an ordinary condition; only what nobody
+// expects is a fault, and not when whoever met it has written so.
+func (o *Options) notLocated(err error) {
+	var told interface{ Logged() bool }
+	switch {
+	case errors.As(err, &told) && told.Logged():
+	case errs.Is(err, errs.Internal):
+		o.Log.Fault("delivery", err.Error())
+	default:
+		o.Log.Warning(err.Error())
+	}
 }
 
 // connect makes one connection, proven and ready for metadata, or none.

@@ -15,6 +15,7 @@ import (
 
 	"lazaret/internal/certs"
 	"lazaret/internal/cpq"
+	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/queue"
 	"lazaret/internal/smtp"
@@ -266,6 +267,32 @@ func TestPeerNotFound(t *testing.T) {
 	w.start()
 	w.add(body, released, "b@example.com")
 	w.logged("no route to host")
+}
+
+// told is an error that was written by whoever met it.
+type told struct{ error }
+
+func (told) Logged() bool    { return true }
+func (t told) Unwrap() error { return t.error }
+
+// A peer that cannot be asked is a warning; a fault is what nobody classified,
+// and nothing is written twice.
+func TestNotLocated(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errs.New(errs.Temporary, "no manager is paired"), "Warning: the.cpq.host: no manager is paired"},
+		{errs.New(errs.Denied, "login refused"), "Warning: the.cpq.host: login refused"},
+		{errors.New("nil map"), "Critical: An application fault occurred: delivery: the.cpq.host: nil map"},
+		{told{errs.New(errs.Temporary, "no answer within 15s")}, ""},
+	} {
+		w, _ := cpqWorld(t, queue.CPQHost, nil, netip.AddrPort{})
+		w.opt.notLocated(errs.Context(c.err, "the.cpq.host"))
+		if got := w.log.String(); !strings.HasSuffix(got, c.want) || (got == "") != (c.want == "") {
+			t.Errorf("%v: %q", c.err, got)
+		}
+	}
 }
 
 // Promise P4: whoever does not prove to be the peer gets EHLO and STARTTLS in

@@ -161,7 +161,7 @@ func (t *try) secure(ctx context.Context, h *hello, l *link, c candidate, mode T
 	}
 	opt.Log.DCIDTLSSuccess(h.dcid, tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), "")
 	if verr := *verified; verr != nil {
-		opt.Log.Fault("delivery", "DCID "+h.dcid.String()+": TLS certificate not verified: "+verr.Error())
+		opt.Log.Warning("DCID " + h.dcid.String() + ": TLS certificate not verified: " + verr.Error())
 	}
 	l.ext, err = h.hello(ctx, l.client)
 	return err
@@ -240,7 +240,7 @@ func (h *hello) dial(ctx context.Context) (*smtp.Client, error) {
 	if err != nil {
 		reason := dialReason(err)
 		h.failed(reason.details, reason.reason)
-		return nil, errs.Wrap(errs.Temporary, err, "connect to %s", h.remote)
+		return nil, errs.Wrap(errs.Temporary, errs.Network(err), "connect to %s", h.remote)
 	}
 	if tcp, ok := conn.LocalAddr().(*net.TCPAddr); ok {
 		h.local = tcp.AddrPort().Addr().Unmap()
@@ -305,7 +305,7 @@ func dialReason(err error) dialFailure {
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {
-		return dialFailure{op.Err.Error(), "network error"}
+		return dialFailure{errs.Network(err).Error(), "network error"}
 	}
 	return dialFailure{err.Error(), "network error"}
 }

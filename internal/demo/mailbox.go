@@ -58,7 +58,7 @@ func NewMailbox(dir, addr string) (*Mailbox, error) {
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, errs.Wrap(errs.Conflict, err, "cannot listen on %s", addr)
+		return nil, errs.Wrap(errs.Conflict, errs.Network(err), "cannot listen on %s", addr)
 	}
 	return &Mailbox{dir: dir, ln: ln, server: server,
 		slots: make(chan struct{}, mailboxConnections), conns: map[net.Conn]struct{}{}}, nil

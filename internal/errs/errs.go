@@ -9,6 +9,8 @@ package errs
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
 )
 
 // Kind says what can be done about an error.
@@ -84,6 +86,21 @@ func KindOf(err error) Kind {
 
 // Is reports whether err is of the kind.
 func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }
+
+// Network gives what the network said without operation and address, which
+// the caller names: "connection refused", not "dial tcp ADDR: connect:
+// connection refused". What is not such an error stays as it is.
+func Network(err error) error {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Err == nil {
+		return err
+	}
+	var call *os.SyscallError
+	if errors.As(op.Err, &call) {
+		return call.Err
+	}
+	return op.Err
+}
 
 // Public gives the sentence that may be shown to a peer or user: the text of
 // the outermost classified error without its cause.

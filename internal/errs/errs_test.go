@@ -3,6 +3,8 @@ package errs
 import (
 	"errors"
 	"fmt"
+	"net"
+	"syscall"
 	"testing"
 )
 
@@ -21,5 +23,21 @@ func TestKinds(t *testing.T) {
 	}
 	if KindOf(Context(e, "storing")) != Full || Wrap(Full, nil, "x") != nil {
 		t.Error("context changes the kind")
+	}
+}
+
+// An address is said once, by who knows what was being done.
+func TestNetwork(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, taken := net.Listen("tcp", l.Addr().String())
+	if got := Network(fmt.Errorf("x: %w", taken)); got.Error() != "address already in use" || !errors.Is(got, syscall.EADDRINUSE) {
+		t.Errorf("%v", got)
+	}
+	if plain := errors.New("plain"); Network(plain) != plain || Network(nil) != nil {
+		t.Error("another error is changed")
 	}
 }

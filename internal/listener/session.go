@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"lazaret/internal/access"
+	"lazaret/internal/certs"
 	"lazaret/internal/cpq"
 	"lazaret/internal/errs"
 	"lazaret/internal/logs"
@@ -258,7 +259,7 @@ func (s *session) TLSDone(state tls.ConnectionState) {
 }
 
 // TLSFailed implements smtp.Observer.
-func (s *session) TLSFailed(err error) { s.log.ICIDTLSFailed(s.icid, err.Error()) }
+func (s *session) TLSFailed(err error) { s.log.ICIDTLSFailed(s.icid, certs.ClientCause(err)) }
 
 // UnknownCommand implements smtp.Observer.
 func (s *session) UnknownCommand(line string) { s.log.UnknownCommand(s.icid, line) }

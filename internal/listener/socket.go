@@ -21,7 +21,7 @@ func listenTCP(ctx context.Context, addr netip.AddrPort, backlog int) (net.Liste
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, network, addr.String())
 	if err != nil {
-		return nil, errs.Wrap(errs.Temporary, err, "cannot listen on %s", addr)
+		return nil, errs.Wrap(errs.Temporary, errs.Network(err), "cannot listen on %s", addr)
 	}
 	if err := setBacklog(l.(*net.TCPListener), backlog); err != nil {
 		l.Close() // the first error counts

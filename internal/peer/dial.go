@@ -35,7 +35,7 @@ func ask(ctx context.Context, dial Dialer, q question) ([]byte, net.IP, error) {
 	}
 	conn, err := dial(ctx, "tcp", q.addr)
 	if err != nil {
-		return nil, nil, errs.Wrap(errs.Temporary, err, "connecting to %s", q.addr)
+		return nil, nil, errs.Wrap(errs.Temporary, errs.Network(err), "connecting to %s", q.addr)
 	}
 	defer conn.Close()
 	unhook := context.AfterFunc(ctx, func() { conn.Close() })
@@ -121,7 +121,7 @@ func supervise[T any](ctx context.Context, timeout time.Duration, fault func(str
 		var o outcome
 		defer func() {
 			if r := recover(); r != nil {
-				o.err = errs.New(errs.Temporary, "the command client failed by a fault of the program: %v", r)
+				o.err = faulty{errs.New(errs.Temporary, "the command client failed by a fault of the program: %v", r)}
 				fault(fmt.Sprintf("panic: %v", r))
 			}
 			result <- o
@@ -146,5 +146,14 @@ func supervise[T any](ctx context.Context, timeout time.Duration, fault func(str
 func hung(timeout time.Duration, fault func(string)) error {
 	err := errs.New(errs.Temporary, "the command client had no answer within %s", timeout)
 	fault(err.Error())
-	return err
+	return faulty{err}
 }
+
+// faulty is an error whose line as an application fault has been written.
+type faulty struct{ error }
+
+// Logged tells who has the error in hand that it need not be written again.
+func (faulty) Logged() bool { return true }
+
+// Unwrap keeps the kind and the text.
+func (f faulty) Unwrap() error { return f.error }

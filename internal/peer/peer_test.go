@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -252,6 +253,10 @@ func TestTroubles(t *testing.T) {
 			}
 			if f.String() != c.fault {
 				t.Errorf("faults %q, want %q", f, c.fault)
+			}
+			var told interface{ Logged() bool }
+			if errors.As(err, &told) != (c.fault != "") {
+				t.Errorf("whether %v was written cannot be told", err)
 			}
 			g.set(7125, nil)
 			if _, err := client.Locate(t.Context(), who); err != nil {
