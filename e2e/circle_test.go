@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,6 +43,9 @@ func TestCircle(t *testing.T) {
 	}
 	if shown := d.must(d.Manager, "quarantine show "+one.id()); !strings.Contains(shown, "Marker held-1") {
 		t.Errorf("show gives no body:\n%s", shown)
+	}
+	if exact, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(d.must(d.Manager, "quarantine show "+one.id()+" --base64"), "\n", "")); err != nil || string(exact) != toRelease {
+		t.Errorf("held content is not as sent: %v\n%q", err, exact)
 	}
 	d.must(d.Manager, "quarantine release "+one.id())
 	d.must(d.Manager, "quarantine delete "+two.id())

@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"strconv"
@@ -43,7 +44,7 @@ func (q Quarantines) Commands() []Command {
 	return []Command{
 		cmd("list", "Show the quarantines", "[--json]", 1, q.list),
 		cmd("search", "Find quarantined messages", conditions, 100, q.search),
-		cmd("show", "Show one message, or its content", "MID [--content] [--json]", 3, q.show),
+		cmd("show", "Show one message, or its content", "MID [--content | --base64] [--json]", 3, q.show),
 		cmd("release", "Release messages from one or all quarantines", "MID... [--quarantine NAME]", maxMIDs+2, q.release),
 		cmd("delete", "Delete messages from one or all quarantines", "MID... [--quarantine NAME]", maxMIDs+2, q.delete),
 	}
@@ -237,7 +238,7 @@ func (q Quarantines) date(s string) (time.Time, error) {
 }
 
 func (q Quarantines) show(ctx context.Context, c *Call) error {
-	opt, err := c.options("--content", "--json")
+	opt, err := c.options("--content", "--base64", "--json")
 	if err != nil {
 		return err
 	}
@@ -245,14 +246,8 @@ func (q Quarantines) show(ctx context.Context, c *Call) error {
 	if err != nil || len(mids) != 1 {
 		return Usage("show needs one message ID")
 	}
-	if opt.has("--content") {
-		r, err := q.Service.Content(ctx, c.Principal, mids[0])
-		if err != nil {
-			return err
-		}
-		defer r.Close()
-		_, err = io.Copy(c, r)
-		return err
+	if opt.has("--content") || opt.has("--base64") {
+		return q.content(ctx, c, mids[0], opt.has("--base64"))
 	}
 	m, err := q.Service.Show(ctx, c.Principal, mids[0])
 	if err != nil {
@@ -263,6 +258,33 @@ func (q Quarantines) show(ctx context.Context, c *Call) error {
 	}
 	details(c, m)
 	return q.preview(ctx, c, m.MID)
+}
+
+// content prints the whole of it: as text, with what could act on a terminal
+// spelled out, or in base64, which keeps every byte.
+func (q Quarantines) content(ctx context.Context, c *Call, mid mail.MID, exact bool) error {
+	r, err := q.Service.Content(ctx, c.Principal, mid)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if !exact {
+		_, err = io.Copy(c, r)
+		return err
+	}
+	line := make([]byte, 57) // 76 characters, RFC 2045 section 6.8
+	for {
+		n, err := io.ReadFull(r, line)
+		if n > 0 {
+			c.Printf("%s\n", base64.StdEncoding.EncodeToString(line[:n]))
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return c.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // previewBytes is how much of a message show prints (reference 3.4).
