@@ -64,7 +64,7 @@ func dangerous(r rune) bool {
 	return false
 }
 
-// writeRune writes r, or its name. \uXXXX is what JSON reads as the same
+// writeRune writes r, or its name. \u and four digits is what JSON reads as the same
 // character, so that output with --json stays what it was.
 func writeRune(b *strings.Builder, r rune, raw string, field bool) {
 	switch {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/smtp"
@@ -191,7 +192,7 @@ func (m *Mailbox) store(content io.Reader) (string, error) {
 	if err := os.Rename(tmp, filepath.Join(m.dir, "new", name)); err != nil {
 		return "", errs.Wrap(errs.Internal, err, "mailbox: move the message to new")
 	}
-	return name, syncDir(filepath.Join(m.dir, "new"))
+	return name, errs.Wrap(errs.Internal, config.SyncDir(filepath.Join(m.dir, "new")), "mailbox")
 }
 
 // name is unique as Maildir asks: time, process, count, host.
@@ -221,17 +222,4 @@ func writeSynced(path string, content io.Reader) (err error) {
 		return err
 	}
 	return f.Sync()
-}
-
-func syncDir(path string) (err error) {
-	d, err := os.Open(path)
-	if err != nil {
-		return errs.Wrap(errs.Internal, err, "mailbox: open %s", path)
-	}
-	defer func() {
-		if cerr := d.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	return errs.Wrap(errs.Internal, d.Sync(), "mailbox: sync %s", path)
 }
