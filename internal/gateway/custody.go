@@ -82,7 +82,8 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	if err != nil {
 		return 0, err
 	}
-	if err := c.checkEnvelope(m, sent); err != nil {
+	asked, err := c.checkEnvelope(m, sent)
+	if err != nil {
 		return 0, err
 	}
 	d, err := c.g.spool.Receive(ctx, m.MID)
@@ -94,7 +95,10 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 		return 0, err
 	}
 	it := c.g.item(m)
-	it.Origin, it.Prepend, it.EightBit = sent.Origin, sent.Prepend, sent.EightBit
+	it.Origin, it.Prepend, it.Params = sent.Origin, sent.Prepend, sent.Params
+	for i := range it.Recipients {
+		it.Recipients[i].RcptParams = asked[i]
+	}
 	it.Release = &queue.Release{
 		Action: r.Action, Gateway: c.g.serial(), ManagerMID: r.ManagerMID, GatewayMID: sent.MID, Cause: r.Cause, By: r.By,
 	}
@@ -111,18 +115,22 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	return m.MID, nil
 }
 
-// checkEnvelope holds the envelope against the record.
-func (c custody) checkEnvelope(m *listener.Message, sent spool.Sent) error {
+// checkEnvelope holds the envelope against the record, and gives what the
+// record says the sender asked for each recipient: that is not the manager's
+// to say.
+func (c custody) checkEnvelope(m *listener.Message, sent spool.Sent) ([]mail.RcptParams, error) {
 	if m.Envelope.From != sent.From {
-		return c.refuse(m.Peer, "sender of message %s is not the one on record", sent.Key)
+		return nil, c.refuse(m.Peer, "sender of message %s is not the one on record", sent.Key)
 	}
-	left := slices.Clone(sent.Recipients)
+	left, params := slices.Clone(sent.Recipients), slices.Clone(sent.Rcpt)
+	asked := make([]mail.RcptParams, len(m.Envelope.To))
 	for i, to := range m.Envelope.To {
 		at := slices.Index(left, to)
 		if at < 0 {
-			return c.refuse(m.Peer, "recipient %d of message %s is not on record, or not so often", i, sent.Key)
+			return nil, c.refuse(m.Peer, "recipient %d of message %s is not on record, or not so often", i, sent.Key)
 		}
-		left = slices.Delete(left, at, at+1)
+		asked[i] = params[at]
+		left, params = slices.Delete(left, at, at+1), slices.Delete(params, at, at+1)
 	}
-	return nil
+	return asked, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,7 +168,8 @@ func TestOwn(t *testing.T) {
 func TestReleaseEnvelope(t *testing.T) {
 	g := newGateway(t, paired)
 	a := func(local string) mail.Address { return mail.Address{Local: local, Domain: "example.com"} }
-	sent := spool.Sent{Key: "k", From: a("alice"), Recipients: []mail.Address{a("bob"), a("carol"), a("bob")}}
+	sent := spool.Sent{Key: "k", From: a("alice"), Recipients: []mail.Address{a("bob"), a("carol"), a("bob")},
+		Rcpt: []mail.RcptParams{{Notify: mail.NotifyNever}, {Notify: mail.NotifyDelay}, {Notify: mail.NotifySuccess}}}
 	for _, c := range []struct {
 		from string
 		to   []string
@@ -183,7 +185,11 @@ func TestReleaseEnvelope(t *testing.T) {
 		for _, to := range c.to {
 			m.Envelope.To = append(m.Envelope.To, a(to))
 		}
-		if err := (custody{g}).checkEnvelope(m, sent); (err == nil) != c.ok || err != nil && !errs.Is(err, errs.Denied) {
+		asked, err := custody{g}.checkEnvelope(m, sent)
+		if c.ok && !slices.EqualFunc(asked, c.to, func(p mail.RcptParams, to string) bool { return (p.Notify == mail.NotifyDelay) == (to == "carol") }) {
+			t.Errorf("%+v: asked for %+v", c, asked)
+		}
+		if (err == nil) != c.ok || err != nil && !errs.Is(err, errs.Denied) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

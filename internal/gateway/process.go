@@ -33,9 +33,11 @@ func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opene
 }
 
 func envelope(it *queue.Item) mail.Envelope {
-	e := mail.Envelope{From: it.From, EightBit: it.EightBit, To: make([]mail.Address, len(it.Recipients))}
+	e := mail.Envelope{
+		Params: it.Params, From: it.From, To: make([]mail.Address, len(it.Recipients)), Rcpt: make([]mail.RcptParams, len(it.Recipients)),
+	}
 	for i := range it.Recipients {
-		e.To[i] = it.Recipients[i].Address
+		e.To[i], e.Rcpt[i] = it.Recipients[i].Address, it.Recipients[i].RcptParams
 	}
 	return e
 }

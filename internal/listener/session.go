@@ -86,7 +86,7 @@ func (s *session) begin(c smtp.MailCommand, sink space) smtp.Reply {
 			return s.notReady(err)
 		}
 	}
-	s.tx = transaction{mid: sink.NextMID(), env: mail.Envelope{From: c.From, EightBit: c.EightBit}, size: c.Size}
+	s.tx = transaction{mid: sink.NextMID(), env: mail.Envelope{From: c.From, Params: c.Params}, size: c.Size}
 	s.log.Start(s.tx.mid, s.icid)
 	s.log.From(s.tx.mid, s.icid, c.From)
 	return smtp.NewReply(250, "2.1.0", "sender "+c.From.Path()+" ok")

@@ -15,17 +15,27 @@ type Origin struct {
 	RemoteIP    netip.Addr `json:"remote_ip"`
 	RemoteHost  string     `json:"remote_host"` // reverse DNS name, "unknown" without one
 	Helo        string     `json:"helo"`
-	Protocol    string     `json:"protocol"` // SMTP, ESMTP, ESMTPS, CPQ
+	Protocol    string     `json:"protocol"` // SMTP, ESMTP, ESMTPS, CPQ; RFC 3848 and 6531
 	SenderGroup string     `json:"sender_group"`
-	Policy      string     `json:"policy"` // mail flow policy
-	Relay       bool       `json:"relay"`  // accepted as relay: outbound
+	Policy      string     `json:"policy"`         // mail flow policy
+	Relay       bool       `json:"relay"`          // accepted as relay: outbound
+	User        string     `json:"user,omitempty"` // who logged in with AUTH
 }
 
-// Envelope is who a message is from and for.
+// Envelope is who a message is from and for, and how it is to travel.
 type Envelope struct {
-	From     Address
-	To       []Address
-	EightBit bool // BODY=8BITMIME was given, RFC 6152
+	Params
+	From Address
+	To   []Address
+	Rcpt []RcptParams // for each of To, or nil when nobody asked for anything
+}
+
+// RcptParams gives what was asked for recipient i.
+func (e *Envelope) RcptParams(i int) RcptParams {
+	if i < len(e.Rcpt) {
+		return e.Rcpt[i]
+	}
+	return RcptParams{}
 }
 
 // Header is one header line to be added on top of a message. Only NewHeader

@@ -35,11 +35,11 @@ func (d Dest) Quarantine() bool { return d.Name == CPQHost || d.Name == CPQRelea
 
 // Item is one message: the record that the Store keeps, without the content.
 type Item struct {
-	MID        mail.MID
-	Key        mail.Key
-	State      MessageState
-	From       mail.Address
-	EightBit   bool
+	MID   mail.MID
+	Key   mail.Key
+	State MessageState
+	From  mail.Address
+	mail.Params
 	Size       int64 // of the content as received
 	Hash       mail.Hash
 	Accepted   time.Time
@@ -65,6 +65,7 @@ type Release struct {
 
 // Recipient is one recipient of a message. Its RID is its index.
 type Recipient struct {
+	mail.RcptParams
 	RID      mail.RID
 	Address  mail.Address
 	Dest     Dest
@@ -72,6 +73,7 @@ type Recipient struct {
 	Attempts int
 	Next     time.Time // not before
 	Reply    string    // the last reply or failure
+	Warned   int       // delay notices sent
 }
 
 // Clone gives a copy that shares nothing that changes.

@@ -31,9 +31,9 @@ type HelloCommand struct {
 
 // MailCommand is MAIL FROM with its parameters.
 type MailCommand struct {
-	From     mail.Address
-	Size     int64 // of SIZE=, 0 when not given
-	EightBit bool  // BODY=8BITMIME
+	mail.Params
+	From mail.Address
+	Size int64 // of SIZE=, 0 when not given
 }
 
 // Session decides. One Session serves one connection, from one goroutine. A

@@ -85,10 +85,10 @@ func opened(key, v []byte) (*decoder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(body) < 1 || body[0] != recordVersion {
+	if len(body) < 1 || body[0] < firstVersion || body[0] > recordVersion {
 		return nil, errs.New(errs.Damaged, "unknown version")
 	}
-	return &decoder{b: body[1:]}, nil
+	return &decoder{b: body[1:], version: body[0]}, nil
 }
 
 func (d *decoder) end() error {
@@ -101,14 +101,15 @@ func (d *decoder) end() error {
 // Sent is what the ledger keeps of a message whose custody a manager took: all
 // that is needed to check what comes back.
 type Sent struct {
-	Key        mail.Key
-	MID        mail.MID
-	Remote     string // the message's id at the manager
-	Reply      string
-	At         time.Time
-	From       mail.Address
-	EightBit   bool
+	Key    mail.Key
+	MID    mail.MID
+	Remote string // the message's id at the manager
+	Reply  string
+	At     time.Time
+	From   mail.Address
+	mail.Params
 	Recipients []mail.Address
+	Rcpt       []mail.RcptParams // for each of Recipients
 	Size       int64
 	Hash       mail.Hash
 	Prepend    []byte // header lines to add when it comes back
@@ -137,6 +138,11 @@ func (s *Spool) addSent(b *pebble.Batch, r *queue.Receipt) error {
 	for i := range it.Recipients {
 		e.address(it.Recipients[i].Address)
 	}
+	e.params(&it.Params)
+	e.string(it.Origin.User)
+	for i := range it.Recipients {
+		e.rcptParams(&it.Recipients[i].RcptParams)
+	}
 	return errs.Wrap(errs.Internal, b.Set(key, seal(key, e.b), nil), "writing the ledger")
 }
 
@@ -157,7 +163,8 @@ func decodeSent(key, v []byte) (Sent, error) {
 	if err != nil {
 		return Sent{}, err
 	}
-	out := Sent{MID: mail.MID(d.uint()), Remote: d.string(), Reply: d.string(), At: d.time(), From: d.address(), EightBit: d.bool()}
+	out := Sent{MID: mail.MID(d.uint()), Remote: d.string(), Reply: d.string(), At: d.time(), From: d.address()}
+	out.EightBit = d.bool()
 	out.Size = int64(d.uint())
 	copy(out.Hash[:], d.take(uint64(len(out.Hash))))
 	out.Prepend = d.bytes()
@@ -165,6 +172,14 @@ func decodeSent(key, v []byte) (Sent, error) {
 	d.origin(&out.Origin)
 	for range d.count(2) {
 		out.Recipients = append(out.Recipients, d.address())
+	}
+	out.Rcpt = make([]mail.RcptParams, len(out.Recipients))
+	if d.version > firstVersion {
+		d.params(&out.Params)
+		out.Origin.User = d.string()
+		for i := range out.Rcpt {
+			d.rcptParams(&out.Rcpt[i])
+		}
 	}
 	return out, d.end()
 }

@@ -14,7 +14,10 @@ import (
 // A record is: version, body, CRC-32C over key, version and body. The key is
 // in the checksum so that a record in the wrong place is damaged. Fields are
 // only ever added at the end, with a new version.
-const recordVersion = 1
+const (
+	recordVersion = 2
+	firstVersion  = 1 // without mail.Params but EightBit, without mail.RcptParams, Origin.User, Recipient.Warned
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -67,8 +70,9 @@ func (e *encoder) dest(d queue.Dest) { e.string(d.Name); e.string(d.Lane) }
 
 // decoder reads fields; the first thing wrong makes the rest zero and stays.
 type decoder struct {
-	b   []byte
-	bad bool
+	b       []byte
+	bad     bool
+	version byte // of the entry, for those that need it
 }
 
 func (d *decoder) uint() uint64 {
@@ -176,7 +180,36 @@ func appendRecord(b, key []byte, it *queue.Item) []byte {
 		e.time(r.Next)
 		e.string(r.Reply)
 	}
+	e.params(&it.Params)
+	e.string(it.Origin.User)
+	for i := range it.Recipients {
+		e.rcptParams(&it.Recipients[i].RcptParams)
+		e.uint(uint64(it.Recipients[i].Warned))
+	}
 	return seal(key, e.b)
+}
+
+// params writes what version 1 did not have of them.
+func (e *encoder) params(p *mail.Params) {
+	e.bool(p.Binary)
+	e.bool(p.UTF8)
+	e.bool(p.RequireTLS)
+	e.string(string(p.Ret))
+	e.string(p.EnvID)
+}
+
+func (d *decoder) params(p *mail.Params) {
+	p.Binary, p.UTF8, p.RequireTLS = d.bool(), d.bool(), d.bool()
+	p.Ret, p.EnvID = mail.Ret(d.string()), d.string()
+}
+
+func (e *encoder) rcptParams(p *mail.RcptParams) {
+	e.uint(uint64(p.Notify))
+	e.string(p.ORCPT)
+}
+
+func (d *decoder) rcptParams(p *mail.RcptParams) {
+	p.Notify, p.ORCPT = mail.Notify(d.uint()), d.string()
 }
 
 func (e *encoder) origin(o *mail.Origin) {
@@ -219,7 +252,7 @@ func decodeRecord(key, value []byte) (*queue.Item, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(body) < 2 || body[0] != recordVersion {
+	if len(body) < 2 || body[0] < firstVersion || body[0] > recordVersion {
 		return nil, errs.New(errs.Damaged, "record of MID %d has an unknown version", mid)
 	}
 	it := &queue.Item{MID: mid, State: queue.MessageState(body[1])}
@@ -235,6 +268,9 @@ func decodeRecord(key, value []byte) (*queue.Item, error) {
 	it.MessageID = d.string()
 	it.Prepend = d.bytes()
 	d.rest(it)
+	if body[0] > firstVersion {
+		d.second(it)
+	}
 	if d.bad || len(d.b) > 0 || it.Size < 0 {
 		return nil, errs.New(errs.Damaged, "record of MID %d has a wrong form", mid)
 	}
@@ -266,5 +302,15 @@ func (d *decoder) rest(it *queue.Item) {
 		r.Attempts = int(d.uint())
 		r.Next = d.time()
 		r.Reply = d.string()
+	}
+}
+
+// second reads what version 2 added.
+func (d *decoder) second(it *queue.Item) {
+	d.params(&it.Params)
+	it.Origin.User = d.string()
+	for i := range it.Recipients {
+		d.rcptParams(&it.Recipients[i].RcptParams)
+		it.Recipients[i].Warned = int(d.uint())
 	}
 }

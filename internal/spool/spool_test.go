@@ -81,6 +81,9 @@ func full() *queue.Item {
 	it.Placements = []mail.Placement{{Quarantine: "Policy", Reason: "r"}, {Quarantine: "Virus"}}
 	it.Release = &queue.Release{Action: "a", Gateway: "g", ManagerMID: 1, GatewayMID: 2, Cause: "manual", By: "admin"}
 	it.Tries = 2
+	it.Binary, it.UTF8, it.RequireTLS, it.Ret, it.EnvID, it.Origin.User = true, true, true, mail.RetHeaders, "env id", "alice"
+	it.Recipients[0].RcptParams = mail.RcptParams{Notify: mail.NotifySuccess | mail.NotifyDelay, ORCPT: "rfc822;b@b.example"}
+	it.Recipients[0].Warned = 3
 	it.Recipients[0].Dest = queue.Dest{Name: queue.CPQHost, Lane: "l"}
 	it.Recipients[0].State, it.Recipients[0].Attempts = queue.Deferred, 5
 	it.Recipients[0].Next, it.Recipients[0].Reply = time.Unix(1800000000, 5), "450 later"
@@ -390,8 +393,9 @@ func TestSentLedger(t *testing.T) {
 	want := Sent{Key: it.Key, MID: it.MID, Remote: "44", Reply: "ok", At: at, From: it.From, Size: 4, Hash: it.Hash,
 		Prepend: it.Prepend, Subject: it.Subject, Origin: it.Origin}
 	for _, r := range it.Recipients {
-		want.Recipients = append(want.Recipients, r.Address)
+		want.Recipients, want.Rcpt = append(want.Recipients, r.Address), append(want.Rcpt, r.RcptParams)
 	}
+	want.Params = it.Params
 	if !ok || err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %v\n%+v\n%+v", ok, err, got, want)
 	}

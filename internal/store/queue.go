@@ -135,9 +135,10 @@ func (in *intent) item(r *quarantine.Record, to []queue.Recipient) (*queue.Item,
 		if int(to[i].RID) != i {
 			return nil, errs.New(errs.Damaged, "release of MID %s: recipient %d is recorded as %d", in.mid, i, to[i].RID)
 		}
+		to[i].RcptParams = r.Envelope.RcptParams(i)
 		to[i].Address, to[i].Dest = r.Envelope.To[i], queue.Dest{Name: queue.CPQReleaseHost, Lane: r.Gateway}
 	}
-	return &queue.Item{MID: r.MID, Key: r.Key, State: in.state, From: r.Envelope.From, EightBit: r.Envelope.EightBit, Size: r.Size,
+	return &queue.Item{MID: r.MID, Key: r.Key, State: in.state, From: r.Envelope.From, Params: r.Envelope.Params, Size: r.Size,
 		Hash: r.Hash, Accepted: in.at, Origin: r.Origin, Subject: r.Subject, MessageID: r.MessageID, Prepend: r.Prepend,
 		Tries: in.tries, Recipients: to,
 		Release: &queue.Release{Action: in.action, Gateway: r.Gateway, ManagerMID: r.MID, GatewayMID: r.GatewayMID,

@@ -116,7 +116,8 @@ func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
 	if err := json.Unmarshal([]byte(det), &d); err != nil {
 		return r, errs.Wrap(errs.Damaged, err, "message %s: its record is damaged", r.MID)
 	}
-	r.Envelope.EightBit, r.Policy, r.Direction, r.Prepend, r.Origin = d.EightBit, d.Policy, d.Direction, d.Prepend, d.Origin
+	r.Envelope.Params, r.Envelope.Rcpt = d.Params, d.Rcpt
+	r.Policy, r.Direction, r.Prepend, r.Origin = d.Policy, d.Direction, d.Prepend, d.Origin
 	if r.Envelope.From, err = mail.ParseAddress(sender); err == nil {
 		r.Envelope.To, err = splitAddresses(recipients)
 	}

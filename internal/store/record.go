@@ -14,11 +14,12 @@ import (
 
 // detail is the part of a record that nobody searches, kept as JSON.
 type detail struct {
-	EightBit  bool        `json:"eightbit,omitempty"`
-	Policy    string      `json:"policy,omitempty"`
-	Direction string      `json:"direction,omitempty"`
-	Prepend   []byte      `json:"prepend,omitempty"`
-	Origin    mail.Origin `json:"origin"`
+	mail.Params
+	Rcpt      []mail.RcptParams `json:"rcpt,omitempty"`
+	Policy    string            `json:"policy,omitempty"`
+	Direction string            `json:"direction,omitempty"`
+	Prepend   []byte            `json:"prepend,omitempty"`
+	Origin    mail.Origin       `json:"origin"`
 }
 
 func ms(t time.Time) int64 {
@@ -63,7 +64,7 @@ func splitAddresses(s string) ([]mail.Address, error) {
 
 // Add implements quarantine.Store.
 func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, existing bool, err error) {
-	d, err := json.Marshal(detail{r.Envelope.EightBit, r.Policy, r.Direction, r.Prepend, r.Origin})
+	d, err := json.Marshal(detail{r.Envelope.Params, r.Envelope.Rcpt, r.Policy, r.Direction, r.Prepend, r.Origin})
 	if err != nil {
 		return 0, false, errs.Wrap(errs.Internal, err, "writing the record of %s", r.Key)
 	}

@@ -94,7 +94,7 @@ func record(t *testing.T, s backend, c *memContents, n int, body string, quarant
 			GatewayMID: mail.MID(5000 + n), Accepted: at.Add(-time.Second), Policy: "DEFAULT", Direction: "inbound", Size: size, Hash: hash,
 			Subject: "=?utf-8?q?Gr=C3=BC=C3=9Fe?=", MessageID: "<x@y>", Prepend: []byte("Received: x\r\n"),
 			Origin: mail.Origin{ICID: 7, RemoteIP: netip.MustParseAddr("192.0.2.1"), Helo: "h"},
-			Envelope: mail.Envelope{EightBit: true, From: mail.Address{Local: "Sender" + fmt.Sprint(n), Domain: "example.net"},
+			Envelope: mail.Envelope{Params: mail.Params{EightBit: true, UTF8: true, EnvID: "e"}, Rcpt: []mail.RcptParams{{Notify: mail.NotifyNever}}, From: mail.Address{Local: "Sender" + fmt.Sprint(n), Domain: "example.net"},
 				To: []mail.Address{{Local: "b", Domain: "example.org"}, {Local: `"c d"`, Domain: "[192.0.2.9]"}}}}}
 	for i, q := range quarantines {
 		r.Memberships = append(r.Memberships, quarantine.Membership{Quarantine: q, Reason: "message filter:x", Entered: at, Exit: at.Add(time.Duration(i+1) * time.Hour)})

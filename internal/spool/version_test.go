@@ -1,0 +1,51 @@
+package spool
+
+import (
+	"os"
+	"reflect"
+	"testing"
+	"time"
+
+	"lazaret/internal/mail"
+)
+
+// What version 1 wrote is read: testdata has a record and a ledger entry of it,
+// made of full, which then had none of the fields that version 2 added.
+func TestFirstVersion(t *testing.T) {
+	want := full()
+	want.Params, want.Origin.User = mail.Params{EightBit: true}, ""
+	for i := range want.Recipients {
+		want.Recipients[i].RcptParams, want.Recipients[i].Warned = mail.RcptParams{}, 0
+	}
+	got, err := decodeRecord(midKey(keyRecord, 9), old(t, "v1.record"))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+	}
+	sent, err := decodeSent([]byte("sK"), old(t, "v1.sent"))
+	if err != nil || sent.Remote != "44" || !sent.At.Equal(time.Unix(1700000001, 0)) || sent.Params != want.Params ||
+		len(sent.Recipients) != len(want.Recipients) || len(sent.Rcpt) != len(sent.Recipients) || sent.Origin != want.Origin {
+		t.Errorf("%v, %+v", err, sent)
+	}
+}
+
+// A version that is not known yet is refused, not guessed at.
+func TestNewerVersion(t *testing.T) {
+	key := midKey(keyRecord, 9)
+	body, err := unseal(key, appendRecord(nil, key, full()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body[0] = recordVersion + 1
+	if it, err := decodeRecord(key, seal(key, body)); err == nil {
+		t.Errorf("read as %+v", it)
+	}
+}
+
+func old(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
