@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every test of the short tier. On a fresh Debian machine with Go it
 # installs the real programs that the tests talk to: OpenSSH, OpenSSL, swaks,
-# telnet, Postfix. Exits non-zero when anything is wrong.
+# telnet, Postfix, Unbound. Exits non-zero when anything is wrong.
 #
 #   ./test.sh          the short tier, as in CI (under 15 minutes on two cores)
 #   ./test.sh quick    the same without the race detector
@@ -18,6 +18,8 @@ want openssl openssl
 want swaks swaks
 want telnet telnet
 want smtp-source postfix
+want unbound unbound
+want ldns-signzone ldnsutils
 want gcc gcc
 if [ -n "$need" ]; then
 	echo "installing:$need"

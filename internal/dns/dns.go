@@ -1,8 +1,11 @@
 // Package dns asks the domain name system what mail needs to know: mail
-// exchangers, addresses and reverse names.
+// exchangers, addresses, reverse names, texts and TLSA records.
 //
 // It is a stub: it believes the recursive resolvers of /etc/resolv.conf (run
-// one on the machine itself) and never walks the tree. It validates no DNSSEC.
+// one on the machine itself) and never walks the tree. It validates no DNSSEC
+// itself: an answer is Secure when a resolver said so (the AD bit) that may be
+// believed in this, because it stands on this machine or was named as one that
+// validates. The way to any other is open to whoever is on the wire.
 //
 // It promises that no answer, however hostile, makes it wait or grow beyond its
 // limits; that names it gives out have the letters, digits, hyphens and
@@ -28,10 +31,33 @@ type MX struct {
 
 // MXSet is a domain's mail exchangers, best first; those of equal preference
 // are in random order at each look-up, RFC 5321 section 5.1. Null says that the
-// domain takes no mail at all, RFC 7505; then there are no records.
+// domain takes no mail at all, RFC 7505; then there are no records. Secure is
+// also set beside errs.NotFound, when it is certain that there are none.
 type MXSet struct {
 	Null    bool
 	Records []MX
+	Secure  bool // validated, RFC 4035 section 3.2.3
+}
+
+// AddrSet is the addresses of a host, IPv4 before IPv6.
+type AddrSet struct {
+	Addrs  []netip.Addr
+	Name   string // where the aliases end; the host itself without any
+	Secure bool   // each address, and each alias on the way, is validated
+}
+
+// TLSA is a record of RFC 6698: which certificate a service has.
+type TLSA struct {
+	Usage    uint8 // 2: a trust anchor, 3: the certificate itself
+	Selector uint8 // 0: the whole certificate, 1: its public key
+	Matching uint8 // 0: as it is, 1: SHA-256, 2: SHA-512
+	Data     []byte
+}
+
+// TLSASet is the records of one name. Secure is also set beside errs.NotFound.
+type TLSASet struct {
+	Records []TLSA
+	Secure  bool
 }
 
 // Resolver answers the questions of the mail path. A name without the data
@@ -39,7 +65,10 @@ type MXSet struct {
 type Resolver interface {
 	LookupMX(ctx context.Context, domain string) (MXSet, error)
 	LookupAddr(ctx context.Context, host string) ([]netip.Addr, error) // A and AAAA
+	LookupHost(ctx context.Context, host string) (AddrSet, error)      // the same, and whether it is validated
 	LookupPTR(ctx context.Context, ip netip.Addr) ([]string, error)
+	LookupTXT(ctx context.Context, name string) ([]string, error) // a record's strings are joined, RFC 7208 section 3.3
+	LookupTLSA(ctx context.Context, name string) (TLSASet, error)
 }
 
 // Reverse is what an address says of itself.

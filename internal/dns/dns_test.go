@@ -69,7 +69,7 @@ func bubble(t *testing.T, reply func(network string, q dnsmessage.Message) [][]b
 	synctest.Test(t, func(t *testing.T) {
 		srv := &server{reply: reply}
 		none := filepath.Join(t.TempDir(), "none")
-		s := New(Options{Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}, HostsFile: none, ResolvConf: none, Dial: srv.dial})
+		s := New(Options{Servers: func() []Server { return []Server{{Addr: netip.MustParseAddrPort("192.0.2.53:53")}} }, HostsFile: none, ResolvConf: none, Dial: srv.dial})
 		f(t, s, srv)
 		s.Close()
 		srv.wg.Wait()
@@ -140,16 +140,16 @@ func TestLookupMX(t *testing.T) {
 		return [][]byte{answerTo(q, nil, mx("Example.com.", 20, "B.example.com."), mx("example.com.", 10, "a.example.com."), mx("other.example.", 1, "stray.example."))}
 	}, func(t *testing.T, s *Stub, _ *server) {
 		for domain, want := range map[string]string{
-			"Example.COM.":  "{false [{a.example.com 10} {b.example.com 20}]} <nil>",
-			"null.example":  "{true []} <nil>",
-			"part.example":  "{false [{mx.example 9}]} <nil>",
-			"bad.example":   "{false []} bad.example has no MX record with a valid name",
-			"none.example":  "{false []} none.example has no such record",
-			"gone.example":  "{false []} gone.example does not exist",
-			"lame.example":  "{false []} lame.example.: no name server answered: server answered ServerFailure",
-			"a..b":          `{false []} domain "a..b" is not valid`,
-			"[192.0.2.1]":   "{false []} an address literal is not a name",
-			"x\r\n.example": "{false []} domain \"x\\r\\n.example\" is not valid",
+			"Example.COM.":  "{false [{a.example.com 10} {b.example.com 20}] false} <nil>",
+			"null.example":  "{true [] false} <nil>",
+			"part.example":  "{false [{mx.example 9}] false} <nil>",
+			"bad.example":   "{false [] false} bad.example has no MX record with a valid name",
+			"none.example":  "{false [] false} none.example has no such record",
+			"gone.example":  "{false [] false} gone.example does not exist",
+			"lame.example":  "{false [] false} lame.example.: no name server answered: server answered ServerFailure",
+			"a..b":          `{false [] false} domain "a..b" is not valid`,
+			"[192.0.2.1]":   "{false [] false} an address literal is not a name",
+			"x\r\n.example": "{false [] false} domain \"x\\r\\n.example\" is not valid",
 		} {
 			set, err := s.LookupMX(t.Context(), domain)
 			if got := fmt.Sprintf("%v %v", set, err); got != want {
@@ -440,7 +440,7 @@ func TestFiles(t *testing.T) {
 	if got, _ := s.LookupAddr(t.Context(), "mail.example"); fmt.Sprint(got) != "[192.0.2.6]" {
 		t.Errorf("a changed file is not seen: %v", got)
 	}
-	if got := s.files.servers(); fmt.Sprint(got) != "[192.0.2.53:53 [fe80::1%lo]:53 192.0.2.54:53]" {
+	if got := s.files.servers(); fmt.Sprint(got) != "[{192.0.2.53:53 false} {[fe80::1%lo]:53 false} {192.0.2.54:53 false}]" {
 		t.Error(got)
 	}
 }
@@ -488,9 +488,9 @@ func TestOverSockets(t *testing.T) {
 			c.Close()
 		}
 	})
-	s := New(Options{Servers: []netip.AddrPort{netip.MustParseAddrPort(tcp.Addr().String())}})
+	s := New(Options{Servers: func() []Server { return []Server{{Addr: netip.MustParseAddrPort(tcp.Addr().String())}} }})
 	set, err := s.LookupMX(t.Context(), "example.com")
-	if err != nil || fmt.Sprint(set) != "{false [{mx.example.com 1}]}" {
+	if err != nil || fmt.Sprint(set) != "{false [{mx.example.com 1}] false}" {
 		t.Errorf("%v %v", set, err)
 	}
 	s.Close()

@@ -9,10 +9,14 @@ import (
 // Fake answers from tables, for tests and for the demo. What is in no table
 // does not exist. Names are in lower case.
 type Fake struct {
-	MX   map[string]MXSet
-	Addr map[string][]netip.Addr
-	PTR  map[netip.Addr][]string
-	Fail map[string]error // by name or address: what every question about it gives
+	MX     map[string]MXSet
+	Addr   map[string][]netip.Addr
+	PTR    map[netip.Addr][]string
+	TXT    map[string][]string
+	TLSA   map[string][]TLSA // validated
+	Alias  map[string]string // where LookupHost says that the aliases of a host end
+	Secure map[string]bool   // hosts whose addresses are validated, and domains that are known to have no MX
+	Fail   map[string]error  // by name or address: what every question about it gives
 }
 
 var _ Resolver = (*Fake)(nil)
@@ -25,7 +29,7 @@ func (f *Fake) LookupMX(ctx context.Context, domain string) (MXSet, error) {
 	}
 	set, ok := f.MX[domain]
 	if !ok {
-		return MXSet{}, notFound("%s has no MX record", domain)
+		return MXSet{Secure: f.Secure[domain]}, notFound("%s has no MX record", domain)
 	}
 	return set, nil
 }
@@ -43,6 +47,43 @@ func (f *Fake) LookupAddr(ctx context.Context, host string) ([]netip.Addr, error
 		return nil, notFound("%s has no address", host)
 	}
 	return f.Addr[host], nil
+}
+
+// LookupHost implements Resolver.
+func (f *Fake) LookupHost(ctx context.Context, host string) (AddrSet, error) {
+	addrs, err := f.LookupAddr(ctx, host)
+	if err != nil {
+		return AddrSet{}, err
+	}
+	set := AddrSet{Addrs: addrs, Name: host, Secure: f.Secure[host]}
+	if to := f.Alias[host]; to != "" {
+		set.Name = to
+	}
+	return set, nil
+}
+
+// LookupTXT implements Resolver.
+func (f *Fake) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	name, err := f.check(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.TXT[name]) == 0 {
+		return nil, notFound("%s has no TXT record", name)
+	}
+	return f.TXT[name], nil
+}
+
+// LookupTLSA implements Resolver.
+func (f *Fake) LookupTLSA(ctx context.Context, name string) (TLSASet, error) {
+	name, err := f.check(ctx, name)
+	if err != nil {
+		return TLSASet{}, err
+	}
+	if len(f.TLSA[name]) == 0 {
+		return TLSASet{Secure: true}, notFound("%s has no TLSA record", name)
+	}
+	return TLSASet{Records: f.TLSA[name], Secure: true}, nil
 }
 
 // LookupPTR implements Resolver.

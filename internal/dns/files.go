@@ -21,13 +21,13 @@ const (
 // when they have changed, at most every five seconds.
 type files struct {
 	clock func() time.Time
-	fixed []netip.AddrPort
+	fixed func() []Server
 
 	mu      sync.Mutex
 	looked  time.Time
 	resolv  watched
 	hosts   watched
-	known   []netip.AddrPort
+	known   []Server
 	forward map[string][]netip.Addr
 	reverse map[netip.Addr][]string
 }
@@ -43,9 +43,11 @@ func newFiles(o Options) *files {
 	return &files{clock: o.Clock, fixed: o.Servers, resolv: watched{path: o.ResolvConf, size: -1}, hosts: watched{path: o.HostsFile, size: -1}}
 }
 
-func (f *files) servers() []netip.AddrPort {
-	if len(f.fixed) > 0 {
-		return f.fixed
+func (f *files) servers() []Server {
+	if f.fixed != nil {
+		if list := f.fixed(); len(list) > 0 {
+			return list[:min(len(list), maxServers)]
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,15 +110,15 @@ func (w *watched) read() (text string, changed bool) {
 }
 
 // parseResolvConf takes the name servers; search lists are not for mail.
-func parseResolvConf(text string) []netip.AddrPort {
-	var out []netip.AddrPort
+func parseResolvConf(text string) []Server {
+	var out []Server
 	for line := range strings.Lines(text) {
 		words := strings.Fields(line)
 		if len(words) < 2 || words[0] != "nameserver" {
 			continue
 		}
 		if ip, err := netip.ParseAddr(words[1]); err == nil && len(out) < maxServers {
-			out = append(out, netip.AddrPortFrom(ip, 53))
+			out = append(out, Server{Addr: netip.AddrPortFrom(ip, 53)})
 		}
 	}
 	return out

@@ -23,21 +23,35 @@ const (
 	maxAnswers  = 400  // records read of one answer
 	maxMX       = 50   // exchangers kept
 	maxAddrs    = 50   // addresses kept of one name
-	maxInFlight = 256  // questions on the wire at a time
+	maxTLSA     = 50   // TLSA records kept of one name
+	maxInFlight = 1024 // questions on the wire at a time
 	maxCached   = 8192 // answers kept
 	rounds      = 2    // times each server is asked
 	udpSize     = 1232 // EDNS: fits a packet anywhere
 
-	defaultTimeout = 3 * time.Second // a server's time for one answer
+	maxCachedBytes = 16 << 20 // of the answers kept, about
+
+	defaultTimeout = 3 * time.Second  // a server's time for one answer
+	maxQuestion    = 20 * time.Second // for one question, with all its aliases and servers
 	minTTL         = 5 * time.Second
 	maxTTL         = 24 * time.Hour
 	maxNegative    = 15 * time.Minute // RFC 2308 section 5 asks one to three hours at most
 	failureTTL     = 5 * time.Second  // RFC 2308 section 7 allows five minutes
 )
 
+// Server is a recursive resolver.
+type Server struct {
+	Addr      netip.AddrPort
+	Validates bool // its AD bit is believed; on loopback it is in any case
+}
+
+// trusted reports whether the AD bit of a server may be believed: nobody
+// changes answers on their way inside this machine, RFC 4035 section 4.9.3.
+func (s Server) trusted() bool { return s.Validates || s.Addr.Addr().Unmap().IsLoopback() }
+
 // Options are what a Stub needs. The zero value uses the machine's files.
 type Options struct {
-	Servers    []netip.AddrPort // asked in this order; empty: those of ResolvConf
+	Servers    func() []Server  // asked in this order, three at most; nil or empty: those of ResolvConf
 	ResolvConf string           // empty: /etc/resolv.conf
 	HostsFile  string           // empty: /etc/hosts
 	Timeout    time.Duration    // for one answer of one server; 0: 3 s
@@ -76,8 +90,13 @@ type answer struct {
 	null  bool
 	addrs []netip.Addr
 	names []string
+	texts []string
+	tlsa  []TLSA
 	cname string // the chain left the answer here: ask on
+	owner string // where the aliases ended
 	ttl   time.Duration
+
+	secure bool // validated, with all aliases on the way
 }
 
 // flight is one question on the wire with all who wait for it.
@@ -126,9 +145,9 @@ func (s *Stub) LookupMX(ctx context.Context, domain string) (MXSet, error) {
 	}
 	a := s.ask(ctx, question{name + ".", dnsmessage.TypeMX})
 	if a.err != nil {
-		return MXSet{}, a.err
+		return MXSet{Secure: a.secure}, a.err
 	}
-	set := MXSet{Null: a.null, Records: slices.Clone(a.mx)}
+	set := MXSet{Null: a.null, Records: slices.Clone(a.mx), Secure: a.secure}
 	rand.Shuffle(len(set.Records), func(i, j int) { set.Records[i], set.Records[j] = set.Records[j], set.Records[i] })
 	slices.SortStableFunc(set.Records, func(a, b MX) int { return int(a.Preference) - int(b.Preference) })
 	set.Records = set.Records[:min(len(set.Records), maxMX)]
@@ -138,30 +157,68 @@ func (s *Stub) LookupMX(ctx context.Context, domain string) (MXSet, error) {
 // LookupAddr implements Resolver. The hosts file comes first; localhost needs
 // no resolver, RFC 6761 section 6.3. IPv4 addresses come before IPv6 ones.
 func (s *Stub) LookupAddr(ctx context.Context, host string) ([]netip.Addr, error) {
+	set, err := s.LookupHost(ctx, host)
+	return set.Addrs, err
+}
+
+// LookupHost implements Resolver. What comes from this machine's own files is
+// not Secure: there is nothing that TLSA records could be found by.
+func (s *Stub) LookupHost(ctx context.Context, host string) (AddrSet, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{ip}, nil
+		return AddrSet{Addrs: []netip.Addr{ip}, Name: host}, nil
 	}
 	name, err := hostName(host)
 	if err != nil {
-		return nil, err
+		return AddrSet{}, err
 	}
 	if addrs := s.files.addrs(name); len(addrs) > 0 {
-		return addrs, nil
+		return AddrSet{Addrs: addrs, Name: name}, nil
 	}
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
+		return AddrSet{Addrs: []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, Name: name}, nil
 	}
 	six := s.start(question{name + ".", dnsmessage.TypeAAAA})
 	a4 := s.ask(ctx, question{name + ".", dnsmessage.TypeA})
 	a6 := wait(ctx, six, name)
-	addrs := slices.Concat(a4.addrs, a6.addrs)
-	switch {
-	case len(addrs) > 0:
-		return addrs, nil
-	case errs.Is(a4.err, errs.NotFound):
-		return nil, a6.err // not found as well, or the answer that is missing
+	return join(a4, a6)
+}
+
+// join makes one set of both families. One that could not be had is missing
+// only: the other may do.
+func join(a4, a6 answer) (AddrSet, error) {
+	set := AddrSet{Addrs: slices.Concat(a4.addrs, a6.addrs), Secure: true}
+	for _, a := range []answer{a6, a4} {
+		if len(a.addrs) > 0 {
+			set.Name, set.Secure = strings.TrimSuffix(a.owner, "."), set.Secure && a.secure
+		}
 	}
-	return nil, a4.err
+	switch {
+	case len(set.Addrs) > 0:
+		return set, nil
+	case errs.Is(a4.err, errs.NotFound):
+		return AddrSet{}, a6.err // not found as well, or the answer that is missing
+	}
+	return AddrSet{}, a4.err
+}
+
+// LookupTXT implements Resolver.
+func (s *Stub) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	name, err := hostName(name)
+	if err != nil {
+		return nil, err
+	}
+	a := s.ask(ctx, question{name + ".", dnsmessage.TypeTXT})
+	return slices.Clone(a.texts), a.err
+}
+
+// LookupTLSA implements Resolver.
+func (s *Stub) LookupTLSA(ctx context.Context, name string) (TLSASet, error) {
+	name, err := hostName(name)
+	if err != nil {
+		return TLSASet{}, err
+	}
+	a := s.ask(ctx, question{name + ".", typeTLSA})
+	return TLSASet{Records: slices.Clone(a.tlsa), Secure: a.secure}, a.err
 }
 
 // LookupPTR implements Resolver.
@@ -265,31 +322,36 @@ func (s *Stub) resolve(q question) answer {
 	if len(servers) == 0 {
 		return answer{err: temporary("%s: no name server is known", q.name)}
 	}
-	ttl, at := maxTTL, q
+	ctx, cancel := context.WithTimeout(s.ctx, maxQuestion)
+	defer cancel()
+	ttl, at, secure := maxTTL, q, true
 	for range maxChain {
-		a := s.query(servers, at)
-		a.ttl = min(a.ttl, ttl)
+		a := s.query(ctx, servers, at)
+		a.ttl, a.secure = min(a.ttl, ttl), a.secure && secure
 		if a.err != nil || a.cname == "" {
 			return a
 		}
-		ttl, at.name = a.ttl, a.cname
+		ttl, at.name, secure = a.ttl, a.cname, a.secure
 	}
 	return answer{err: temporary("%s: more than %d aliases in a row", q.name, maxChain), ttl: failureTTL}
 }
 
 // query asks the servers in turn until one has an answer.
-func (s *Stub) query(servers []netip.AddrPort, q question) answer {
+func (s *Stub) query(ctx context.Context, servers []Server, q question) answer {
 	var last error
 	for range rounds {
 		for _, server := range servers {
-			a, err := s.exchange(server, q)
+			a, err := s.exchange(ctx, server.Addr, q)
 			if err == nil {
+				a.secure = a.secure && server.trusted()
 				return a
 			}
 			if s.ctx.Err() != nil {
 				return answer{err: temporary("%s: the resolver is closed", q.name)}
 			}
-			last = err
+			if last = err; ctx.Err() != nil {
+				return answer{err: errs.Wrap(errs.Temporary, last, "%s: no answer in %s", q.name, maxQuestion), ttl: failureTTL}
+			}
 		}
 	}
 	return answer{err: errs.Wrap(errs.Temporary, last, "%s: no name server answered", q.name), ttl: failureTTL}
@@ -298,10 +360,22 @@ func (s *Stub) query(servers []netip.AddrPort, q question) answer {
 // errTruncated asks for the same question over TCP.
 var errTruncated = errors.New("answer is truncated")
 
-func (s *Stub) exchange(server netip.AddrPort, q question) (answer, error) {
-	a, err := s.exchangeOver("udp", server, q)
+func (s *Stub) exchange(ctx context.Context, server netip.AddrPort, q question) (answer, error) {
+	a, err := s.exchangeOver(ctx, "udp", server, q)
 	if errors.Is(err, errTruncated) {
-		return s.exchangeOver("tcp", server, q)
+		return s.exchangeOver(ctx, "tcp", server, q)
 	}
 	return a, err
 }
+
+// Flush forgets all answers, so that the next question is asked anew: after
+// the servers were changed, or on an operator's wish.
+func (s *Stub) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cache = newCache(s.opts.Clock)
+}
+
+// Validating reports whether any of the servers in use is believed about
+// DNSSEC. Without one nothing is ever Secure.
+func (s *Stub) Validating() bool { return slices.ContainsFunc(s.files.servers(), Server.trusted) }

@@ -19,13 +19,13 @@ import (
 
 // exchangeOver asks one server once. An error means: ask another one. A new
 // socket, and so a new port, is taken for each question (RFC 5452 section 4.5).
-func (s *Stub) exchangeOver(network string, server netip.AddrPort, q question) (answer, error) {
+func (s *Stub) exchangeOver(ctx context.Context, network string, server netip.AddrPort, q question) (answer, error) {
 	id := uint16(rand.Uint32()) // math/rand/v2 top-level functions are seeded ChaCha8
 	msg, err := pack(id, q)
 	if err != nil {
 		return answer{}, err
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.opts.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	conn, err := s.opts.Dial(ctx, network, server.String())
 	if err != nil {
@@ -45,7 +45,8 @@ func pack(id uint16, q question) ([]byte, error) {
 	if err != nil {
 		return nil, errs.Wrap(errs.Invalid, err, "%s cannot be asked for", q.name)
 	}
-	b := dnsmessage.NewBuilder(make([]byte, 0, 300), dnsmessage.Header{ID: id, RecursionDesired: true})
+	// AD in a question: tell me whether you have validated, RFC 6840 section 5.7.
+	b := dnsmessage.NewBuilder(make([]byte, 0, 300), dnsmessage.Header{ID: id, RecursionDesired: true, AuthenticData: true})
 	b.EnableCompression()
 	var opt dnsmessage.ResourceHeader
 	return finish(&b, firstError(
@@ -139,7 +140,9 @@ func read(msg []byte, id uint16, q question) (answer, error) {
 	switch h.RCode {
 	case dnsmessage.RCodeSuccess:
 	case dnsmessage.RCodeNameError:
-		return negative(&p, q, "%s does not exist"), nil
+		a := negative(&p, q, "%s does not exist")
+		a.secure = h.AuthenticData
+		return a, nil
 	default:
 		return answer{}, fmt.Errorf("server answered %s", strings.TrimPrefix(h.RCode.String(), "RCode"))
 	}
@@ -147,8 +150,13 @@ func read(msg []byte, id uint16, q question) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return rs.choose(&p, q)
+	a, err := rs.choose(&p, q)
+	a.secure = h.AuthenticData
+	return a, err
 }
+
+// typeTLSA is the type of RFC 6698 section 2.1.
+const typeTLSA = dnsmessage.Type(52)
 
 // negative says that there is nothing, for the time that the SOA record gives,
 // RFC 2308 section 5.
@@ -220,7 +228,8 @@ func readRecords(p *dnsmessage.Parser) (records, error) {
 
 func wanted(t dnsmessage.Type) bool {
 	switch t {
-	case dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeMX, dnsmessage.TypePTR, dnsmessage.TypeCNAME:
+	case dnsmessage.TypeA, dnsmessage.TypeAAAA, dnsmessage.TypeMX, dnsmessage.TypePTR, dnsmessage.TypeCNAME,
+		dnsmessage.TypeTXT, typeTLSA:
 		return true
 	}
 	return false
@@ -240,6 +249,12 @@ func body(p *dnsmessage.Parser, t dnsmessage.Type) (dnsmessage.ResourceBody, err
 	case dnsmessage.TypePTR:
 		r, err := p.PTRResource()
 		return &r, err
+	case dnsmessage.TypeTXT:
+		r, err := p.TXTResource()
+		return &r, err
+	case typeTLSA:
+		r, err := p.UnknownResource()
+		return &r, err
 	}
 	r, err := p.CNAMEResource()
 	return &r, err
@@ -253,7 +268,7 @@ func (rs records) choose(p *dnsmessage.Parser, q question) (answer, error) {
 		if hops > maxChain {
 			return answer{}, fmt.Errorf("more than %d aliases in a row", maxChain)
 		}
-		a := answer{}
+		a := answer{owner: at}
 		found, alias := false, ""
 		for _, r := range rs {
 			if r.owner != at || r.body == nil {
@@ -303,6 +318,12 @@ func (a *answer) add(b dnsmessage.ResourceBody) {
 		if host, err := hostName(r.PTR.String()); err == nil && len(a.names) < maxAddrs {
 			a.names = append(a.names, host)
 		}
+	case *dnsmessage.TXTResource:
+		a.texts = append(a.texts, strings.Join(r.TXT, ""))
+	case *dnsmessage.UnknownResource:
+		if len(r.Data) > 3 && len(a.tlsa) < maxTLSA {
+			a.tlsa = append(a.tlsa, TLSA{Usage: r.Data[0], Selector: r.Data[1], Matching: r.Data[2], Data: r.Data[3:]})
+		}
 	}
 }
 
@@ -319,6 +340,10 @@ func (a answer) checked(q question) (answer, error) {
 	case dnsmessage.TypePTR:
 		if len(a.names) == 0 {
 			a.err = notFound("%s has no valid reverse name", name)
+		}
+	case typeTLSA:
+		if len(a.tlsa) == 0 { // there are records, and none can be read: not the same as none
+			a.err = temporary("%s has no TLSA record that can be read", name)
 		}
 	}
 	return a, nil
