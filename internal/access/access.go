@@ -83,6 +83,8 @@ type Client struct {
 	Host     string // reverse DNS name, empty without one
 	Verified bool   // Host resolves to IP
 	Lookup   Lookup
+	Score    Score           // of the reputation service
+	Listed   map[string]bool // DNS lists that have the address, by zone in lower case
 }
 
 // Decision is the HAT's answer, with the words for the log line.

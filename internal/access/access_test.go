@@ -129,13 +129,20 @@ func TestParameters(t *testing.T) {
 $P
   ACCEPT {max_message_size = 10M, max_rcpts_per_msg=5,
     max_msgs_per_session = 2 max_concurrency = 3
-    tls = "required", bare_newlines = normalize
+    tls = "required", bare_newlines = normalize, smtp_auth = required
+    max_rcpts_per_hour = 7, max_rcpts_per_hour_code = 550, max_rcpts_per_hour_text = "enough"
+    significant_bits = 24 significant_bits_ipv6 = 48
+    dhap_limit = 3, dhap_limit_text = "stop guessing"
+    max_rcpts_per_sender = 9, max_rcpts_per_sender_minutes = 5, max_rcpts_per_sender_code = 451, max_rcpts_per_sender_text = "slow down"
+    verify_sender = on, spam_check = off, virus_check = on
     banner = "hello, {you} = welcome"
   }
 ALL
   $P
 `)
-	want := Params{MaxMessageSize: 10 << 20, MaxRecipients: 5, MaxMessages: 2, MaxConcurrency: 3, TLS: TLSRequired, BareNewlines: NormaliseBare, Banner: "hello, {you} = welcome"}
+	want := Params{MaxMessageSize: 10 << 20, MaxRecipients: 5, MaxMessages: 2, MaxConcurrency: 3, TLS: TLSRequired, BareNewlines: NormaliseBare, Banner: "hello, {you} = welcome",
+		HourlyRecipients: 7, HourlyCode: 550, HourlyText: "enough", Bits4: 24, Bits6: 48, InvalidRecipients: 3, InvalidText: "stop guessing",
+		SenderRecipients: 9, SenderMinutes: 5, SenderCode: 451, SenderText: "slow down", Auth: AuthRequired, VerifySender: true, SpamCheck: true}
 	p := h.Decide(Client{}).Policy
 	if p.Params != want {
 		t.Errorf("%+v", p.Params)
@@ -169,7 +176,7 @@ func TestRefusedTables(t *testing.T) {
 		{"$A\n ACCEPT {} x\n" + end, "HAT line 2: nothing may follow the closing brace"},
 		{"$A\n ACCEPT {}\n$A\n ACCEPT {}\n" + end, "HAT line 3: policy $A is defined twice"},
 		{"$A b\n ACCEPT {}\n" + end, `HAT line 1: policy name "A b"`},
-		{"$A\n ACCEPT {\n  tls = off\n  speed = 3\n }\n" + end, `HAT line 4: parameter "speed" is not known: the parameters are banner, bare_newlines,`},
+		{"$A\n ACCEPT {\n  tls = off\n  speed = 3\n }\n" + end, `HAT line 4: parameter "speed" is not known: the parameters are banner, banner_code, bare_newlines,`},
 		{"$A\n ACCEPT {\n tls = off,\n tls = off}\n" + end, "HAT line 4: parameter tls is given twice"},
 		{"$A\n ACCEPT {tls = maybe}\n" + end, `HAT line 2: parameter tls: "maybe" is not one of preferred, off, required`},
 		{"$A\n ACCEPT {max_message_size = 3G}\n" + end, `HAT line 2: parameter max_message_size: "3G" is not a size`},
@@ -190,7 +197,19 @@ func TestRefusedTables(t *testing.T) {
 		{"G:\n 10.1.2.3/16\n $BLOCKED\n" + end, `HAT line 2: entry "10.1.2.3/16" has bits behind its prefix: 10.1.0.0/16 is meant?`},
 		{"G:\n 10.1.0.0/33\n $BLOCKED\n" + end, `HAT line 2: entry "10.1.0.0/33" is not a network`},
 		{"G:\n a..b\n $BLOCKED\n" + end, `HAT line 2: entry "a..b" is neither an address`},
-		{"G:\n sbrs[-1.0:10.0]\n $BLOCKED\n" + end, "HAT line 2: entry \"sbrs[-1.0:10.0]\" asks for a reputation score"},
+		{"G:\n sbrs[1.0:-1.0]\n $BLOCKED\n" + end, `HAT line 2: entry "sbrs[1.0:-1.0]": the range ends before it starts`},
+		{"G:\n sbrs[-10.1:1]\n $BLOCKED\n" + end, `HAT line 2: entry "sbrs[-10.1:1]": a range of scores is`},
+		{"G:\n sbrs[1.25:2]\n $BLOCKED\n" + end, `HAT line 2: entry "sbrs[1.25:2]": a range of scores is`},
+		{"G:\n sbrs[1:2\n $BLOCKED\n" + end, `HAT line 2: entry "sbrs[1:2": the bracket is not closed`},
+		{"G:\n sbo[1]\n $BLOCKED\n" + end, `HAT line 2: entry "sbo[1]": with brackets there are`},
+		{"G:\n dnslist[]\n $BLOCKED\n" + end, `HAT line 2: entry "dnslist[]": dnslist[...] names the zone`},
+		{"G:\n dnslist[[192.0.2.1]]\n $BLOCKED\n" + end, "names the zone of a DNS list"},
+		{"G:\n" + manyZones(21) + " $BLOCKED\n" + end, "HAT line 22: the table asks more than 20 DNS lists"},
+		{"$A\n ACCEPT {banner_code = 554}\n" + end, "HAT line 2: policy $A: banner_code is the code of a refusal"},
+		{"$A\n REJECT {banner_code = 220}\n" + end, `HAT line 2: parameter banner_code: "220" is not a number from 400 to 599`},
+		{"$A\n ACCEPT {significant_bits = 33}\n" + end, `HAT line 2: parameter significant_bits: "33" is not a number from 8 to 32`},
+		{"$A\n ACCEPT {smtp_auth = yes}\n" + end, `HAT line 2: parameter smtp_auth: "yes" is not one of off, preferred, required`},
+		{"$A\n ACCEPT {verify_sender = yes}\n" + end, `HAT line 2: parameter verify_sender: "yes" is neither off nor on`},
 		{"G:\n 10.0.0.1 (open\n $BLOCKED\n" + end, "HAT line 2: a comment stands in parentheses"},
 		{"$C\n CONTINUE {}\nALL\n $C\n", "HAT line 4: ALL is the last group"},
 		{"G:\n $BLOCKED (a\x1b[31m)\n" + end, "HAT: line 2 has a control character"},
@@ -207,7 +226,7 @@ func TestRefusedTables(t *testing.T) {
 
 // What is exported parses to the same table, whatever it holds.
 func TestRoundTrip(t *testing.T) {
-	entries := []string{"10.1.2.3", "10.1.2.3-9", "10.0.0.0/8", "10.2.", "::1", "2001:db8::/32", "mx.example", ".example", "nx.domain"}
+	entries := []string{"sbrs[-1.0:10.0]", "sbrs[none]", "dnslist[zone.example]", "10.1.2.3", "10.1.2.3-9", "10.0.0.0/8", "10.2.", "::1", "2001:db8::/32", "mx.example", ".example", "nx.domain"}
 	rapid.Check(t, func(t *rapid.T) {
 		var b strings.Builder
 		for i := range rapid.IntRange(0, 4).Draw(t, "policies") {
@@ -215,6 +234,11 @@ func TestRoundTrip(t *testing.T) {
 			fmt.Fprintf(&b, "$P%d\n %s {", i, action)
 			if rapid.Bool().Draw(t, "size") {
 				fmt.Fprintf(&b, "max_message_size=%d,", rapid.Int64Range(1, 2<<30).Draw(t, "bytes"))
+			}
+			for _, p := range []string{"max_rcpts_per_hour = 3", "dhap_limit = 2 ", "spam_check = off,", "verify_sender = on ", "significant_bits = 24,"} {
+				if rapid.Bool().Draw(t, p) {
+					b.WriteString("\n" + p)
+				}
 			}
 			if rapid.Bool().Draw(t, "more") {
 				fmt.Fprintf(&b, "tls = %s\n banner = \"%s\"", rapid.SampledFrom([]string{"off", "preferred", "required"}).Draw(t, "tls"), rapid.StringMatching(`[ -!#-~]{1,20}`).Draw(t, "banner"))

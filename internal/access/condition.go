@@ -11,7 +11,7 @@ import (
 
 // Entry is one condition of a sender group with its comment.
 type Entry struct {
-	Text    string // as written: 10.1.2.3, 10.1.2.3-20, 10.1.0.0/16, 10.1.2., host.example, .example
+	Text    string // as written: 10.1.2.3, 10.1.2.3-20, 10.1.0.0/16, 10.1.2., host.example, .example, sbrs[-1.0:10.0], dnslist[zone.example]
 	Comment string
 }
 
@@ -22,6 +22,8 @@ type condition struct {
 	host     string       // exact name
 	domain   string       // .domain, without the dot
 	lookup   string       // result of the reverse lookup
+	zone     string       // DNS list
+	score    *scoreRange
 	all      bool
 }
 
@@ -43,7 +45,7 @@ func parseCondition(s string) (condition, error) {
 	case s == entryMissing, s == entryFailed, s == entryUnverified:
 		return condition{lookup: s}, nil
 	case strings.ContainsRune(s, '['):
-		return condition{}, errs.New(errs.Invalid, "entry %q asks for a reputation score or a DNS list, which this release does not have", clip(s))
+		return parseReputation(s)
 	case strings.ContainsRune(s, '/'):
 		return parseCIDR(s)
 	}

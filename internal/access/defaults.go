@@ -9,7 +9,7 @@ $TRUSTED
 $BLOCKED
   REJECT {}
 $THROTTLED
-  ACCEPT {max_message_size = 10M, max_rcpts_per_msg = 25, max_msgs_per_session = 10, max_concurrency = 5}
+  ACCEPT {max_message_size = 10M, max_rcpts_per_msg = 25, max_msgs_per_session = 10, max_concurrency = 5, max_rcpts_per_hour = 20, dhap_limit = 25}
 $ACCEPTED
   ACCEPT {}
 $RELAYED
@@ -39,9 +39,9 @@ func predefinedPolicy(name string) (Policy, bool) {
 	return Policy{}, false
 }
 
-// DefaultHAT gives the table of a new listener. Without a reputation service
-// the lists of a public listener start empty; relays come first, as the
-// recommended order has it.
+// DefaultHAT gives the table of a new listener. The ranges of a public one
+// match nobody until a reputation service is configured; relays come first, as
+// the recommended order has it.
 func DefaultHAT(kind Kind) *HAT {
 	text := `
 RELAYLIST:
@@ -56,11 +56,14 @@ RELAYLIST:
 WHITELIST:
   $TRUSTED (Senders that are trusted)
 BLACKLIST:
-  $BLOCKED (Senders that are refused)
+  sbrs[-10.0:-3.0]
+    $BLOCKED (Senders that are refused)
 SUSPECTLIST:
-  $THROTTLED (Senders that are slowed down)
+  sbrs[-3.0:-1.0]
+    $THROTTLED (Senders that are slowed down)
 UNKNOWNLIST:
-  $ACCEPTED (Senders that are not known)
+  sbrs[-1.0:10.0]
+    $ACCEPTED (Senders that are not known)
 ALL
   $ACCEPTED (Everyone else)
 `

@@ -3,8 +3,6 @@ package access
 import (
 	"net/netip"
 	"strings"
-
-	"lazaret/internal/errs"
 )
 
 // HAT is a host access table: mail flow policies and sender groups, read from
@@ -62,55 +60,6 @@ func (h *HAT) Decide(c Client) Decision {
 	}
 	// Unreachable for a parsed table; a HAT that decides nothing refuses.
 	return Decision{Group: All, Match: All, Policy: &Policy{Name: "BLOCKED"}, Action: Reject}
-}
-
-// With gives a copy of the table with an entry added to a group. Adding what
-// is there already changes nothing. It is how pairing admits a peer.
-func (h *HAT) With(group, entry, comment string) (*HAT, error) {
-	if _, err := parseCondition(entry); err != nil {
-		return nil, errs.Context(err, "sender group %s", clip(group))
-	}
-	if strings.IndexFunc(comment, unprintable) >= 0 {
-		return nil, errs.New(errs.Invalid, "the comment has a control character")
-	}
-	return h.edit(group, func(g *Group) {
-		for _, e := range g.Entries {
-			if e.Text == entry {
-				return
-			}
-		}
-		g.Entries = append(g.Entries, Entry{Text: entry, Comment: comment})
-	})
-}
-
-// Without gives a copy of the table with an entry taken out of a group.
-func (h *HAT) Without(group, entry string) (*HAT, error) {
-	return h.edit(group, func(g *Group) {
-		kept := g.Entries[:0]
-		for _, e := range g.Entries {
-			if e.Text != entry {
-				kept = append(kept, e)
-			}
-		}
-		g.Entries = kept
-	})
-}
-
-func (h *HAT) edit(group string, change func(*Group)) (*HAT, error) {
-	out := &HAT{policies: h.policies}
-	found := false
-	for _, g := range h.Groups() {
-		if g.Name == group && group != All {
-			change(&g)
-			found = true
-		}
-		out.groups = append(out.groups, &g)
-	}
-	if !found {
-		return nil, errs.New(errs.NotFound, "the HAT has no sender group %q to change", clip(group))
-	}
-	// Through the parser, so that an entry has the one check it has in a file.
-	return ParseHAT(out.String())
 }
 
 // String gives the table as text that ParseHAT reads to the same table.

@@ -15,6 +15,8 @@ type index struct {
 	domains  map[string]int
 	lookups  map[string]int
 	ranges   []rangeEntry
+	zones    map[string]int
+	scores   []scoreEntry
 }
 
 type rangeEntry struct {
@@ -39,6 +41,10 @@ func (x *index) add(at int, c condition) {
 		x.domains = put(x.domains, c.domain, at)
 	case c.lookup != "":
 		x.lookups = put(x.lookups, c.lookup, at)
+	case c.zone != "":
+		x.zones = put(x.zones, c.zone, at)
+	case c.score != nil:
+		x.scores = append(x.scores, scoreEntry{*c.score, at})
 	}
 }
 
@@ -73,7 +79,7 @@ func (x *index) find(c Client) int {
 			best = first(best, at)
 		}
 	}
-	return best
+	return x.findReputation(c, best)
 }
 
 func lookupEntry(c Client) string {

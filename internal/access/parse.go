@@ -79,6 +79,7 @@ type hatParser struct {
 	hat     *HAT
 	names   map[string]bool
 	entries int
+	zones   map[string]bool
 }
 
 func (p *hatParser) next() (string, bool) {
@@ -143,6 +144,9 @@ func (p *hatParser) policy(line string) error {
 			return err
 		}
 	}
+	if pol.Params.BannerCode != 0 && pol.Action != Reject {
+		return errs.New(errs.Invalid, "policy $%s: banner_code is the code of a refusal, and the action is %s", name, pol.Action)
+	}
 	p.hat.policies = append(p.hat.policies, pol)
 	return nil
 }
@@ -201,6 +205,14 @@ func (p *hatParser) entry(g *Group, text, note string) error {
 	}
 	if p.entries++; p.entries > maxEntries {
 		return errs.New(errs.Invalid, "the table has more than %d entries", maxEntries)
+	}
+	if c.zone != "" {
+		if p.zones == nil {
+			p.zones = map[string]bool{}
+		}
+		if p.zones[c.zone] = true; len(p.zones) > maxZones {
+			return errs.New(errs.Invalid, "the table asks more than %d DNS lists", maxZones)
+		}
 	}
 	g.index.add(len(g.Entries), c)
 	g.Entries = append(g.Entries, Entry{Text: text, Comment: note})

@@ -1,12 +1,9 @@
 package access
 
 import (
-	"slices"
-	"sort"
-	"strconv"
+	"net/netip"
 	"strings"
-
-	"lazaret/internal/errs"
+	"time"
 )
 
 // TLSMode says what a policy wants of STARTTLS.
@@ -28,6 +25,16 @@ const (
 	NormaliseBare
 )
 
+// AuthMode says what a policy wants of SMTP AUTH.
+type AuthMode uint8
+
+// The modes.
+const (
+	AuthOff       AuthMode = iota // not offered
+	AuthPreferred                 // offered
+	AuthRequired                  // nothing is taken without it
+)
+
 // Policy is a mail flow policy: an action with its limits. A limit of zero was
 // not given and stands for the default.
 type Policy struct {
@@ -43,17 +50,53 @@ type Params struct {
 	MaxRecipients  int   // a message
 	MaxMessages    int   // a session
 	MaxConcurrency int   // connections at a time from one address
-	TLS            TLSMode
-	BareNewlines   Newlines
-	Banner         string // text of the greeting, of the refusal for REJECT
+
+	// Recipients accepted in an hour from one client, and what the next is told.
+	HourlyRecipients int
+	HourlyCode       int
+	HourlyText       string
+	Bits4, Bits6     int // how many bits of an address make one client
+
+	InvalidRecipients int    // in an hour from one client: then it is cut off
+	InvalidText       string // what it is told
+
+	// Recipients accepted for one envelope sender in so many minutes.
+	SenderRecipients int
+	SenderMinutes    int
+	SenderCode       int
+	SenderText       string
+
+	TLS          TLSMode
+	Auth         AuthMode
+	VerifySender OnOff // the domain of the envelope sender must exist
+	SpamCheck    OffOn // for the engines to ask; the zero value is on
+	VirusCheck   OffOn
+	BareNewlines Newlines
+	Banner       string // text of the greeting, of the refusal for REJECT
+	BannerCode   int    // of the refusal
 }
 
-// The limits where a policy gives none.
+// OnOff is a switch whose zero value is off, OffOn one whose zero value is on.
+type (
+	OnOff bool
+	OffOn bool
+)
+
+// On reports whether the switch is on.
+func (s OnOff) On() bool { return bool(s) }
+
+// On reports whether the switch is on.
+func (s OffOn) On() bool { return !bool(s) }
+
+// The limits where a policy gives none. Rates of an hour have no limit then.
 const (
 	DefaultMessageSize = 50 << 20
 	DefaultRecipients  = 1000 // register B10
 	DefaultMessages    = 10000
 	DefaultConcurrency = 300
+	defaultBits4       = 32
+	defaultBits6       = 64 // a host has a whole network to itself
+	defaultMinutes     = 60
 )
 
 // MessageSize is the limit of one message in bytes.
@@ -68,140 +111,55 @@ func (p *Policy) Messages() int { return or(p.Params.MaxMessages, DefaultMessage
 // Concurrency is the limit of connections at a time from one address.
 func (p *Policy) Concurrency() int { return or(p.Params.MaxConcurrency, DefaultConcurrency) }
 
-func or[T int | int64](v, otherwise T) T {
-	if v == 0 {
+// Client gives what is counted as one client: the network of an address.
+func (p *Policy) Client(ip netip.Addr) netip.Prefix {
+	bits := or(p.Params.Bits6, defaultBits6)
+	if ip = ip.Unmap().WithZone(""); ip.Is4() {
+		bits = or(p.Params.Bits4, defaultBits4)
+	}
+	net, err := ip.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // no address: all of them are one client
+	}
+	return net
+}
+
+// Hourly is the limit of recipients accepted in an hour from one client, 0
+// without one, and what is said to the next.
+func (p *Policy) Hourly() (int, Response) {
+	return p.Params.HourlyRecipients, Response{or(p.Params.HourlyCode, 452), orText(p.Params.HourlyText, "too many recipients received this hour")}
+}
+
+// Invalid is the limit of recipients refused in an hour to one client, 0
+// without one, and what is said when it is reached. The connection ends with it.
+func (p *Policy) Invalid() (int, Response) {
+	return p.Params.InvalidRecipients, Response{421, orText(p.Params.InvalidText, "too many invalid recipients")}
+}
+
+// Sender is the limit of recipients accepted for one envelope sender, 0 without
+// one, the time for which it holds, and what is said to the next.
+func (p *Policy) Sender() (int, time.Duration, Response) {
+	return p.Params.SenderRecipients, time.Duration(or(p.Params.SenderMinutes, defaultMinutes)) * time.Minute,
+		Response{or(p.Params.SenderCode, 452), orText(p.Params.SenderText, "too many recipients from this sender")}
+}
+
+// Refusal is what is said in place of a greeting under REJECT.
+func (p *Policy) Refusal() Response {
+	return Response{or(p.Params.BannerCode, 554), orText(p.Params.Banner, "access denied")}
+}
+
+func orText(v, otherwise string) string {
+	if v == "" {
 		return otherwise
 	}
 	return v
 }
 
-// param is one name that may stand between the braces.
-type param struct {
-	name string
-	set  func(p *Params, value string) error
-	get  func(p *Params) string // empty: not given
-}
-
-// paramTable gives the parameters in the order of the export.
-func paramTable() []param {
-	return []param{
-		{"max_message_size", func(p *Params, v string) (err error) {
-			p.MaxMessageSize, err = parseSize(v)
-			return err
-		}, func(p *Params) string { return formatSize(p.MaxMessageSize) }},
-		countParam("max_rcpts_per_msg", func(p *Params) *int { return &p.MaxRecipients }),
-		countParam("max_msgs_per_session", func(p *Params) *int { return &p.MaxMessages }),
-		countParam("max_concurrency", func(p *Params) *int { return &p.MaxConcurrency }),
-		wordParam("tls", func(p *Params) *TLSMode { return &p.TLS }, "preferred", "off", "required"),
-		wordParam("bare_newlines", func(p *Params) *Newlines { return &p.BareNewlines }, "reject", "normalise|normalize"),
-		{"banner", func(p *Params, v string) error {
-			if v == "" || len(v) > 200 || !printable(v) {
-				return errs.New(errs.Invalid, "a banner has 1 to 200 printable ASCII characters and no quotation mark")
-			}
-			p.Banner = v
-			return nil
-		}, func(p *Params) string {
-			if p.Banner == "" {
-				return ""
-			}
-			return `"` + p.Banner + `"`
-		}},
+func or[T int | int64](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
 	}
-}
-
-func countParam(name string, at func(*Params) *int) param {
-	const most = 1_000_000
-	return param{name, func(p *Params, v string) error {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > most {
-			return errs.New(errs.Invalid, "%q is not a number from 1 to %d", clip(v), most)
-		}
-		*at(p) = n
-		return nil
-	}, func(p *Params) string {
-		if n := *at(p); n != 0 {
-			return strconv.Itoa(n)
-		}
-		return ""
-	}}
-}
-
-// wordParam reads one of the words; the first is the zero value and is not
-// exported. Of two spellings a|b both are read and the first is written.
-func wordParam[T ~uint8](name string, at func(*Params) *T, words ...string) param {
-	return param{name, func(p *Params, v string) error {
-		for i, w := range words {
-			if slices.Contains(strings.Split(w, "|"), v) {
-				*at(p) = T(i)
-				return nil
-			}
-		}
-		return errs.New(errs.Invalid, "%q is not one of %s", clip(v), strings.ReplaceAll(strings.Join(words, ", "), "|", " or "))
-	}, func(p *Params) string {
-		if n := int(*at(p)); n != 0 && n < len(words) {
-			written, _, _ := strings.Cut(words[n], "|")
-			return written
-		}
-		return ""
-	}}
-}
-
-func parseSize(v string) (int64, error) {
-	digits, unit := v, int64(1)
-	switch {
-	case strings.HasSuffix(v, "K"):
-		digits, unit = v[:len(v)-1], 1<<10
-	case strings.HasSuffix(v, "M"):
-		digits, unit = v[:len(v)-1], 1<<20
-	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 1 || n > (2<<30)/unit {
-		return 0, errs.New(errs.Invalid, "%q is not a size from 1 to 2048M", clip(v))
-	}
-	return n * unit, nil
-}
-
-func formatSize(n int64) string {
-	switch {
-	case n == 0:
-		return ""
-	case n%(1<<20) == 0:
-		return strconv.FormatInt(n>>20, 10) + "M"
-	case n%(1<<10) == 0:
-		return strconv.FormatInt(n>>10, 10) + "K"
-	}
-	return strconv.FormatInt(n, 10)
-}
-
-// printable reports whether s is printable ASCII without a quotation mark.
-func printable(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] < 32 || s[i] > 126 || s[i] == '"' {
-			return false
-		}
-	}
-	return true
-}
-
-// setParam sets one pair; seen holds the names already given.
-func setParam(p *Params, seen map[string]bool, name, value string) error {
-	names := make([]string, 0, 8)
-	for _, e := range paramTable() {
-		if e.name != name {
-			names = append(names, e.name)
-			continue
-		}
-		if seen[name] {
-			return errs.New(errs.Invalid, "parameter %s is given twice", name)
-		}
-		seen[name] = true
-		if err := e.set(p, value); err != nil {
-			return errs.New(errs.Invalid, "parameter %s: %s", name, errs.Public(err))
-		}
-		return nil
-	}
-	sort.Strings(names)
-	return errs.New(errs.Invalid, "parameter %q is not known: the parameters are %s", clip(name), strings.Join(names, ", "))
+	return v
 }
 
 // appendTo writes the definition as it stands in a HAT.
