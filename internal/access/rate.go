@@ -84,17 +84,20 @@ func (r *Rates[K]) at(key K, length time.Duration, now time.Time) *window[K] {
 	return w
 }
 
-// forget drops windows that are over at the far end, and one more when there
-// is no room.
+// forget makes room for one more key, and drops windows that are over for so
+// long that no step of the clock opens them again.
 func (r *Rates[K]) forget(now time.Time) {
-	const each = 4 // nobody pays for a long walk
+	const (
+		each = 4 // nobody pays for a long walk
+		long = 24 * time.Hour
+	)
 	for range each {
 		e := r.order.Back()
 		if e == nil {
 			return
 		}
 		w := e.Value.(*window[K])
-		if now.Before(w.ends) && len(r.keys) < r.most {
+		if now.Before(w.ends.Add(long)) && len(r.keys) < r.most {
 			return
 		}
 		r.order.Remove(e)
