@@ -96,10 +96,17 @@ func (q *Queue) pick(t *Task, h *host) bool {
 	if q.expire(e, h, now, false); e.gone {
 		return false
 	}
+	due := 0
+	for i := range it.Recipients {
+		if t.due(&it.Recipients[i], now) {
+			due++
+		}
+	}
+	due = q.reserve(h, due, now)
 	retried := false
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
-		if r.Dest != h.dest || r.State != Pending && r.State != Deferred || r.Next.After(now) && t.slot.next != forced {
+		if len(t.Recipients) == due || !t.due(r, now) {
 			continue
 		}
 		t.before = append(t.before, r.State)
@@ -124,6 +131,11 @@ func (q *Queue) pick(t *Task, h *host) bool {
 		t.Item = &c
 	}
 	return true
+}
+
+// due reports whether a recipient is to be delivered to by this task.
+func (t *Task) due(r *Recipient, now time.Time) bool {
+	return r.Dest == t.feed.h.dest && (r.State == Pending || r.State == Deferred) && (!r.Next.After(now) || t.slot.next == forced)
 }
 
 // reslot puts what is left of a message at h back into the schedule. entry.mu

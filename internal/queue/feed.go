@@ -11,10 +11,11 @@ import (
 
 // Feed hands the tasks of one destination to one run of its courier.
 type Feed struct {
-	q     *Queue
-	h     *host
-	began time.Time
-	probe bool // the only run at a destination that is down
+	q      *Queue
+	h      *host
+	began  time.Time
+	probe  bool // the only run at a destination that is down
+	proven bool // the destination was up when the run began
 
 	ready chan struct{} // capacity 1
 	timer *time.Timer   // of the run's own goroutine
@@ -33,16 +34,17 @@ type Feed struct {
 
 // spawn begins a run when a permit is free; otherwise h waits for one.
 func (q *Queue) spawn(h *host, probe bool) bool {
-	if q.runs >= q.opt.MaxConnections {
-		if !h.blocked {
-			h.blocked = true
-			q.blocked = append(q.blocked, h)
-		}
+	proven := h.state == Up
+	if q.runs >= q.opt.MaxConnections || !proven && q.unproven >= q.mostUnproven() {
+		q.blocked.add(h, proven)
 		return false
 	}
 	q.runs++
+	if !proven {
+		q.unproven++
+	}
 	h.starting++
-	f := &Feed{q: q, h: h, began: q.now(), probe: probe, ready: make(chan struct{}, 1), tasks: make(map[*Task]struct{})}
+	f := &Feed{q: q, h: h, began: q.now(), probe: probe, proven: proven, ready: make(chan struct{}, 1), tasks: make(map[*Task]struct{})}
 	h.feeds[f] = struct{}{}
 	q.wg.Go(f.run)
 	return true
@@ -73,6 +75,9 @@ func (f *Feed) run() {
 	}
 	delete(f.h.feeds, f)
 	q.runs--
+	if !f.proven {
+		q.unproven--
+	}
 	if f.timer != nil {
 		f.timer.Stop()
 	}
@@ -93,14 +98,61 @@ func (f *Feed) guarded() (fault string) {
 	return ""
 }
 
+// blocked are the destinations with due messages that found no free permit.
+type blocked struct{ proven, other []*host }
+
+func (b *blocked) any() bool { return len(b.proven)+len(b.other) > 0 }
+
+func (b *blocked) add(h *host, proven bool) {
+	switch {
+	case h.blocked:
+		return
+	case proven:
+		b.proven = append(b.proven, h)
+	default:
+		b.other = append(b.other, h)
+	}
+	h.blocked = true
+}
+
+// mostUnproven is how many runs there may be at destinations that are not known
+// to be up. Thousands of domains whose name servers or hosts say nothing must
+// not hold all permits: a quarter is for those that take mail (register A4).
+func (q *Queue) mostUnproven() int { return max(1, q.opt.MaxConnections*3/4) }
+
+// wanted reports whether others wait for the permit that f holds.
+func (q *Queue) wanted(f *Feed) bool {
+	return q.runs >= q.opt.MaxConnections && q.blocked.any() ||
+		!f.proven && q.unproven >= q.mostUnproven() && len(q.blocked.other) > 0
+}
+
 // unblock gives free permits to destinations that wait for one, in turn.
 func (q *Queue) unblock() {
-	for len(q.blocked) > 0 && q.runs < q.opt.MaxConnections {
-		h := q.blocked[0]
-		q.blocked = q.blocked[1:]
-		h.blocked = false
-		q.kick(h)
+	for len(q.blocked.proven) > 0 && q.runs < q.opt.MaxConnections {
+		q.kick(first(&q.blocked.proven))
 	}
+	for len(q.blocked.other) > 0 && q.runs < q.opt.MaxConnections && q.unproven < q.mostUnproven() {
+		q.kick(first(&q.blocked.other))
+	}
+}
+
+func first(list *[]*host) *host {
+	h := (*list)[0]
+	*list = (*list)[1:]
+	h.blocked = false
+	return h
+}
+
+// SetMaxConnections changes how many runs all destinations may have together.
+// Those beyond a lower number end in their own time.
+func (q *Queue) SetMaxConnections(n int) {
+	if n <= 0 {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.opt.MaxConnections = n
+	q.unblock()
 }
 
 func (f *Feed) start() {
@@ -150,11 +202,11 @@ func (f *Feed) take(ctx context.Context) (slot, bool) {
 		}
 		now := q.now()
 		mayTake := h.state != Down || f.taken == 0 // a probe is one message
-		if mayTake && h.wait.len() > 0 && h.wait.s[0].next <= now.UnixNano() {
+		if mayTake && h.rate.left(h.set, now) > 0 && h.wait.len() > 0 && h.wait.s[0].next <= now.UnixNano() {
 			f.taken++
 			return h.wait.pop(), true
 		}
-		if waited || len(q.blocked) > 0 && len(f.tasks) == 0 {
+		if waited || len(f.tasks) == 0 && q.wanted(f) {
 			return slot{}, false // idle long enough, or others need the permit
 		}
 		if mayTake {

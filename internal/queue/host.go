@@ -16,6 +16,7 @@ type host struct {
 	starting int                // of these, those that have not called Next yet
 	window   int                // runs allowed now: grows with success, shrinks with failure
 	blocked  bool               // stands in Queue.blocked
+	rate     rate
 
 	timer  *time.Timer
 	wakeAt time.Time // when timer fires; zero: not armed
@@ -152,7 +153,7 @@ func (q *Queue) kick(h *host) {
 		q.probe(h, now)
 		return
 	}
-	for h.wait.len() > 0 && h.wait.s[0].next <= now.UnixNano() {
+	for h.wait.len() > 0 && h.wait.s[0].next <= now.UnixNano() && h.rate.left(h.set, now) > 0 {
 		if n := len(h.idle); n > 0 {
 			f := h.idle[n-1]
 			h.idle = h.idle[:n-1]
@@ -180,17 +181,25 @@ func (q *Queue) probe(h *host, now time.Time) {
 	if h.wait.len() == 0 {
 		return
 	}
-	if h.wait.s[0].next > now.UnixNano() {
+	if h.wait.s[0].next > now.UnixNano() || h.rate.left(h.set, now) == 0 {
 		q.arm(h, now)
 		return
 	}
 	q.spawn(h, true)
 }
 
+// arm wakes h when the next of its messages is due and its rate lets it go.
 func (q *Queue) arm(h *host, now time.Time) {
-	if h.wait.len() > 0 {
-		q.armAt(h, time.Unix(0, h.wait.s[0].next), now)
+	if h.wait.len() == 0 {
+		return
 	}
+	at := time.Unix(0, h.wait.s[0].next)
+	if h.rate.left(h.set, now) == 0 {
+		if free := h.rate.next(now); free.After(at) {
+			at = free
+		}
+	}
+	q.armAt(h, at, now)
 }
 
 func (q *Queue) armAt(h *host, at, now time.Time) {

@@ -85,6 +85,10 @@ type Outcome struct {
 	Status  string // enhanced status, x.y.z
 	Reply   string // the reply or failure in words
 	Receipt string // the id at the other side, over CPQ
+
+	// Possible: Deferred, and yet the other side may have it. It is not tried
+	// again soon.
+	Possible bool
 }
 
 // Log is what the queue writes into mail_logs; *logs.Mail implements it. The

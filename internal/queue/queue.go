@@ -49,8 +49,9 @@ type Queue struct {
 	live      map[mail.MID]*entry
 	kept      int // weight of the entries in live that nobody uses now
 	work      workQueue
-	blocked   []*host // due, but MaxConnections runs are alive
+	blocked   blocked // due, but MaxConnections runs are alive
 	runs      int
+	unproven  int             // of these, at destinations that were not up when they began
 	suspended map[string]bool // names; "" is all
 	closing   bool
 	recovered bool

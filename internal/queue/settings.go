@@ -12,6 +12,9 @@ type Settings struct {
 	Concurrency int           // connections at once
 	Idle        time.Duration // how long a connection without work is kept
 	Forever     bool          // neither expires nor bounces
+
+	RateLimit  int           // recipients in RateWindow; 0: no limit
+	RateWindow time.Duration // up to an hour; 0: an hour
 }
 
 // DefaultSettings are those of reference 8.4; the two quarantine hosts are
@@ -66,8 +69,11 @@ func (s Settings) normal(d Dest) Settings {
 	if s.Idle < 0 {
 		s.Idle = 0
 	}
+	if s.RateWindow <= 0 || s.RateWindow > time.Hour {
+		s.RateWindow = time.Hour
+	}
 	if d.Quarantine() {
-		s.Forever = true
+		s.Forever, s.RateLimit = true, 0
 	}
 	return s
 }
@@ -82,6 +88,14 @@ func (s Settings) Wait(n int) time.Duration {
 		w *= 2
 	}
 	return min(w, s.LongestWait)
+}
+
+// WaitPossible gives the same when the message was perhaps delivered: the
+// longest wait, and each time one more of it up to half a day. A host that takes
+// mail and never says so then makes about a dozen copies in three days, not one
+// an hour (reference 8.2).
+func (s Settings) WaitPossible(n int) time.Duration {
+	return max(s.LongestWait, min(s.LongestWait*time.Duration(max(n, 1)), 12*time.Hour))
 }
 
 // expired reports whether a message must not be tried again.

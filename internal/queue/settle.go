@@ -98,7 +98,11 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 			c.bounce(*r, bounceExpired)
 			return
 		}
-		r.Next = now.Add(h.set.Wait(r.Attempts))
+		wait := h.set.Wait(r.Attempts)
+		if o.Possible {
+			wait = h.set.WaitPossible(r.Attempts)
+		}
+		r.Next = now.Add(wait)
 		c.wait(r)
 	}
 }
@@ -264,6 +268,7 @@ func (q *Queue) undo(t *Task) {
 		s.next = forced
 	}
 	q.mu.Lock()
+	h.rate.giveBack(len(t.Recipients))
 	if h.state != Down && t.feed.settled == 0 {
 		s.next = now.Add(returnWait).UnixNano()
 	}
