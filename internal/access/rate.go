@@ -45,6 +45,17 @@ func (r *Rates[K]) Take(key K, limit int, length time.Duration, now time.Time) b
 	return true
 }
 
+// Return takes back one event of key that Take counted and that did not happen
+// after all.
+func (r *Rates[K]) Return(key K) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e, ok := r.keys[key]; ok {
+		w := e.Value.(*window[K])
+		w.count = max(w.count-1, 0)
+	}
+}
+
 // Count gives what was counted for key in the window that is open.
 func (r *Rates[K]) Count(key K, now time.Time) int {
 	r.mu.Lock()

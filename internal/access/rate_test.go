@@ -35,6 +35,10 @@ func TestRatesAreExact(t *testing.T) {
 			if got := r.Take(key, limit, time.Hour, now); got != allowed {
 				t.Fatalf("key %d, limit %d, count %d: %v", key, limit, m.count, got)
 			}
+			if allowed && rapid.Bool().Draw(t, "taken back") {
+				r.Return(key)
+				m.count--
+			}
 			if got := r.Count(key, now); got != m.count {
 				t.Fatalf("key %d: count %d, want %d", key, got, m.count)
 			}

@@ -26,6 +26,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
 	"lazaret/internal/logs"
+	"lazaret/internal/reputation"
 	"lazaret/internal/stats"
 )
 
@@ -62,6 +63,8 @@ type Appliance struct {
 	Started  time.Time
 
 	Listeners *listener.Group // made by Listen
+
+	reputation *reputation.Service
 
 	opt     Options
 	check   certs.Check

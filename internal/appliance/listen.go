@@ -12,6 +12,7 @@ import (
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
+	"lazaret/internal/reputation"
 )
 
 // Sinks are what a role receives with.
@@ -23,8 +24,17 @@ type Sinks struct {
 // Listen makes the group of listeners; nothing is open yet.
 func (a *Appliance) Listen(s Sinks) error {
 	c := a.Config.Committed()
+	var err error
+	if a.reputation, err = reputation.New(reputation.Options{Resolver: a.Resolver, Log: a.Log, Clock: a.Now}); err != nil {
+		return err
+	}
+	source, err := a.scores(c)
+	if err != nil {
+		return err
+	}
+	a.reputation.Use(source)
 	g, err := listener.New(listener.Options{
-		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: a.State.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Clock: a.Now,
+		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: a.State.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Clock: a.Now, Reputation: a.reputation,
 	})
 	if err != nil {
 		return err
@@ -97,6 +107,9 @@ func (a *Appliance) Prepare(next *config.Config) error {
 		err = a.Listeners.Check(all)
 	}
 	if err == nil {
+		_, err = a.scores(next)
+	}
+	if err == nil {
 		err = checkMoves(a.Config.Committed(), next)
 	}
 	return err
@@ -112,6 +125,11 @@ func (a *Appliance) Apply(next *config.Config) {
 	}
 	if err := a.Listeners.Replace(all); err != nil {
 		a.Log.Fault("listeners", err.Error())
+	}
+	if source, err := a.scores(next); err != nil {
+		a.Log.Fault("configuration", err.Error())
+	} else {
+		a.reputation.Use(source)
 	}
 	if err := a.Users.Set(next.AuthUsers()); err != nil {
 		a.Log.Fault("configuration", err.Error())

@@ -33,6 +33,7 @@ type Config struct {
 	SSH        SSH         `xml:"ssh" doc:"the command line: ssh -p PORT USER@ADDRESS"`
 	Listeners  []Listener  `xml:"listeners>listener" doc:"SMTP listeners, public or private, and the hidden cpq_listener; <hat> is the host access table in its own text form, <rat> the recipient access table (docs/hat.md)"`
 	Limits     Limits      `xml:"limits" doc:"limits of all SMTP listeners; mail flow policies in the HAT may set lower ones, and one that sets none has 50 MiB and 1000 recipients"`
+	Reputation Reputation  `xml:"reputation" doc:"where the scores come from that sbrs[...] in a HAT asks for: source is none, file (file: its path, relative to the appliance's directory if not absolute) or dns (zone: one that answers 127.0.4.0 to 127.0.4.100)"`
 	Delivery   Delivery    `xml:"deliveryconfig" doc:"default_interface: interface that deliveries leave from, or Auto"`
 
 	SMTPRoutes   []SMTPRoute   `xml:"smtproutes>smtproute" doc:"where mail for a domain goes instead of its MX: domain, .domain or ALL, and hosts such as mail.example.com, [192.0.2.1]:2525, USEDNS, /dev/null"`
@@ -79,6 +80,13 @@ type Limits struct {
 	Recipients  int    `xml:"max_recipients"`
 	Clients     int    `xml:"max_connections"`
 	Newlines    string `xml:"bare_newlines" doc:"what happens to a message with a bare CR, a bare LF or a NUL: reject or normalise"`
+}
+
+// Reputation is where the scores of clients come from (docs/hat.md).
+type Reputation struct {
+	Source string `xml:"source"` // none, file or dns; empty is none
+	File   string `xml:"file"`
+	Zone   string `xml:"zone"`
 }
 
 // Delivery is what all deliveries share.

@@ -28,6 +28,7 @@ func Defaults(p Params) *Config {
 		Interfaces: []Interface{{Name: "Management", IP: p.IP, Hostname: p.Hostname}},
 		SSH:        SSH{Interface: "Management", Port: p.SSHPort},
 		Limits:     Limits{MessageSize: 100 << 20, Recipients: 5000, Clients: 5000, Newlines: "reject"},
+		Reputation: Reputation{Source: "none"},
 		Delivery:   Delivery{Interface: "Auto"},
 		Bounce:     Bounce{MaxRetries: 100, MaxTime: 259200, FirstRetry: 60, Longest: 3600},
 		Users:      []User{{Name: "admin", FullName: "Administrator", Group: string(mail.Administrator), Password: p.Password}},

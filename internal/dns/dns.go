@@ -66,6 +66,7 @@ type Resolver interface {
 	LookupMX(ctx context.Context, domain string) (MXSet, error)
 	LookupAddr(ctx context.Context, host string) ([]netip.Addr, error) // A and AAAA
 	LookupHost(ctx context.Context, host string) (AddrSet, error)      // the same, and whether it is validated
+	LookupIPv4(ctx context.Context, name string) ([]netip.Addr, error) // A only, as DNS lists want it; never the hosts file
 	LookupPTR(ctx context.Context, ip netip.Addr) ([]string, error)
 	LookupTXT(ctx context.Context, name string) ([]string, error) // a record's strings are joined, RFC 7208 section 3.3
 	LookupTLSA(ctx context.Context, name string) (TLSASet, error)

@@ -20,6 +20,7 @@ type Group struct {
 	list   []*listener // in the order of Add
 	closed bool
 
+	rates   rates          // outlives every change of the listeners
 	clients atomic.Int64   // connections at this moment, of all listeners
 	wg      sync.WaitGroup // accept loops and sessions
 }
@@ -47,7 +48,7 @@ func New(o Options) (*Group, error) {
 	if o.LookupTimeout <= 0 {
 		o.LookupTimeout = 5 * time.Second
 	}
-	return &Group{opts: o}, nil
+	return &Group{opts: o, rates: newRates()}, nil
 }
 
 // Add puts a listener into the group, offline.

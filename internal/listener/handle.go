@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"lazaret/internal/access"
@@ -28,10 +29,10 @@ func (l *listener) handle(ctx context.Context, conn net.Conn) {
 	defer l.leave(conn)
 	l.group.opts.Stats.Add(stats.ConnectionsIn, 1)
 	remote, local := address(conn.RemoteAddr()), address(conn.LocalAddr())
-	client := l.lookUp(ctx, remote)
+	client := l.lookUp(ctx, remote, r.HAT)
 	d := r.HAT.Decide(client)
 	if d.Action == access.TCPRefuse {
-		l.group.opts.Log.HAT(0, d.Action.String(), d.Group, d.Match, sbrs(remote))
+		l.group.opts.Log.HAT(0, d.Action.String(), d.Group, d.Match, sbrs(client))
 		reset(conn)
 		return
 	}
@@ -44,7 +45,7 @@ func (l *listener) handle(ctx context.Context, conn net.Conn) {
 		Protocol: "SMTP", SenderGroup: d.Group, Policy: d.Policy.Name, Relay: s.relay,
 	}
 	s.log.NewICID(string(r.Protocol), s.icid, r.Interface, local, remote, hostOf(client), yesNo(client.Verified))
-	s.log.HAT(s.icid, d.Action.String(), d.Group, d.Match, sbrs(remote))
+	s.log.HAT(s.icid, d.Action.String(), d.Group, d.Match, sbrs(client))
 	if !l.enterIP(remote, d.Policy.Concurrency()) {
 		s.log.ReceivingFailed(s.icid, "Connection limit exceeded")
 		farewell(conn, "421 4.7.0 too many connections from your address\r\n")
@@ -52,6 +53,12 @@ func (l *listener) handle(ctx context.Context, conn net.Conn) {
 		return
 	}
 	defer l.leaveIP(remote)
+	if text, over := s.harvested(); over {
+		s.log.ReceivingFailed(s.icid, "Too Many Invalid Recipients")
+		farewell(conn, text+"\r\n")
+		s.log.ICIDClose(s.icid)
+		return
+	}
 	s.run(ctx, conn)
 }
 
@@ -86,12 +93,19 @@ func (s *session) run(ctx context.Context, conn net.Conn) {
 	s.log.ICIDClose(s.icid)
 }
 
-// lookUp asks for the client's name, but not for long: it waits for a greeting.
-func (l *listener) lookUp(ctx context.Context, ip netip.Addr) access.Client {
+// lookUp asks for the client's name and for what others say of it, all at
+// once, but not for long: it waits for a greeting.
+func (l *listener) lookUp(ctx context.Context, ip netip.Addr, hat *access.HAT) access.Client {
 	ctx, cancel := context.WithTimeout(ctx, l.group.opts.LookupTimeout)
 	defer cancel()
+	c := access.Client{IP: ip}
+	var wg sync.WaitGroup
+	if n := hat.Needs(ip); l.group.opts.Reputation != nil && (n.Score || len(n.Zones) > 0) {
+		wg.Go(func() { c.Listed, c.Score = l.group.opts.Reputation.Ask(ctx, ip, n) })
+	}
 	rev := dns.Verify(ctx, l.group.opts.Resolver, ip)
-	c := access.Client{IP: ip, Host: rev.Host, Verified: rev.Verified}
+	wg.Wait()
+	c.Host, c.Verified = rev.Host, rev.Verified
 	switch {
 	case rev.Err == nil:
 	case errs.Is(rev.Err, errs.NotFound):
@@ -123,13 +137,13 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// sbrs is the reputation score as the log has it: there is none for private
-// addresses, and without a reputation service none for others (reference 5.2).
-func sbrs(ip netip.Addr) string {
-	if ip.IsPrivate() {
+// sbrs is the reputation score as the log has it: nobody gives one to private
+// addresses, and without a reputation service none to others (reference 5.2).
+func sbrs(c access.Client) string {
+	if c.Score.State == access.ScoreNone && c.IP.IsPrivate() {
 		return "rfc1918"
 	}
-	return "None"
+	return c.Score.String()
 }
 
 // farewell says one line and closes. The line fits the socket's buffer.

@@ -105,10 +105,18 @@ type Options struct {
 	CPQSink  CPQSink // for CPQ; nil where there is no CPQ listener
 	Clock    func() time.Time
 
+	// Reputation is asked about clients where the HAT needs it. nil: nobody is.
+	Reputation Reputation
+
 	// Listen opens a socket. nil: a TCP socket with that backlog.
 	Listen func(ctx context.Context, addr netip.AddrPort, backlog int) (net.Listener, error)
 
-	LookupTimeout time.Duration // for the reverse look-up of a client; 0: 5 s
+	LookupTimeout time.Duration // for all that is asked about a client, or about a sender; 0: 5 s
+}
+
+// Reputation says what others say of an address; *reputation.Service does.
+type Reputation interface {
+	Ask(ctx context.Context, ip netip.Addr, n access.Needs) (listed map[string]bool, score access.Score)
 }
 
 // Settings are one listener's.

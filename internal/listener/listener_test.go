@@ -150,8 +150,10 @@ func (r *rig) dial(name string) *talk {
 	}
 	r.t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(20 * time.Second))
-	return &talk{r.t, c, bufio.NewReader(c)}
+	return newTalk(r.t, c)
 }
+
+func newTalk(t *testing.T, c net.Conn) *talk { return &talk{t, c, bufio.NewReader(c)} }
 
 // reply reads one reply and gives it with its lines joined; the end of the
 // connection is "END".

@@ -59,11 +59,8 @@ func (g *Group) serverConfig(s Settings, p *access.Policy, stressed bool) smtp.S
 		cfg.MaxRecipients = min(cfg.MaxRecipients, s.MaxRecipients)
 	}
 	if p.Action == access.Reject || p.Action == access.TCPRefuse {
-		text := p.Params.Banner
-		if text == "" {
-			text = "access denied"
-		}
-		cfg.Refuse = smtp.NewReply(554, "", g.opts.Hostname+" "+text) // RFC 5321 section 3.1
+		no := p.Refusal()
+		cfg.Refuse = smtp.NewReply(no.Code, "", g.opts.Hostname+" "+no.Text) // RFC 5321 section 3.1
 	}
 	if stressed {
 		cfg.Timeouts.Command, cfg.Timeouts.Data = 10*time.Second, 20*time.Second

@@ -61,10 +61,13 @@ func (s *session) Hello(_ context.Context, c smtp.HelloCommand) smtp.Reply {
 }
 
 // Mail starts a message.
-func (s *session) Mail(_ context.Context, c smtp.MailCommand) smtp.Reply {
+func (s *session) Mail(ctx context.Context, c smtp.MailCommand) smtp.Reply {
 	if s.policy.Params.TLS == access.TLSRequired && !s.secure {
 		s.log.ICIDTLSRequired(s.icid)
 		return smtp.NewReply(530, "5.7.0", "must issue STARTTLS first") // RFC 3207 section 4
+	}
+	if r := s.verifySender(ctx, c.From); !r.IsZero() {
+		return r
 	}
 	return s.begin(c, s.listener.group.opts.Sink)
 }
@@ -107,25 +110,19 @@ func (s *session) Rcpt(_ context.Context, to mail.Address) smtp.Reply {
 	// The names of the quarantines among the destinations are not in DNS: mail
 	// for them would stand in the line of held mail and never leave it.
 	if s.rules.Protocol != CPQ && (queue.Dest{Name: to.Domain}).Quarantine() {
-		s.log.ToRejected(s.tx.mid, s.icid, to, "reserved name")
-		s.listener.group.opts.Stats.Add(stats.RejectedRecipients, 1)
-		return smtp.NewReply(550, "5.1.2", "domain of "+to.Path()+" is not one of the Internet")
+		return s.invalid(to, "reserved name", smtp.NewReply(550, "5.1.2", "domain of "+to.Path()+" is not one of the Internet"))
 	}
 	if to.Domain == "" && s.rules.Protocol != CPQ {
 		return s.postmaster(to)
 	}
 	if !s.relay || s.rules.Protocol == CPQ {
 		if d := s.rules.RAT.Decide(to); !d.Accept {
-			s.log.ToRejected(s.tx.mid, s.icid, to, "RAT")
-			s.listener.group.opts.Stats.Add(stats.RejectedRecipients, 1)
-			return refusal(to, d.Response)
+			return s.invalid(to, "RAT", refusal(to, d.Response))
 		} else if d.Response.Code != 0 {
-			defer s.addRecipient(to)
-			return ownReply(d.Response)
+			return s.admit(to, ownReply(d.Response))
 		}
 	}
-	s.addRecipient(to)
-	return smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok")
+	return s.admit(to, smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok"))
 }
 
 // postmaster takes <postmaster> without a domain (RFC 5321 section 4.1.1.3) for
@@ -135,12 +132,9 @@ func (s *session) Rcpt(_ context.Context, to mail.Address) smtp.Reply {
 func (s *session) postmaster(to mail.Address) smtp.Reply {
 	as := mail.Address{Local: to.Local, Domain: s.rules.RAT.Home()}
 	if d := s.rules.RAT.Decide(to); !d.Accept || as.Domain == "" {
-		s.log.ToRejected(s.tx.mid, s.icid, to, "RAT")
-		s.listener.group.opts.Stats.Add(stats.RejectedRecipients, 1)
-		return refusal(to, d.Response)
+		return s.invalid(to, "RAT", refusal(to, d.Response))
 	}
-	s.addRecipient(as)
-	return smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok")
+	return s.admit(as, smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok"))
 }
 
 func (s *session) addRecipient(to mail.Address) {
