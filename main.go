@@ -44,6 +44,7 @@ type usageError struct{ error }
 func subcommands() []subcommand {
 	return []subcommand{
 		{"demo", "[--dir DIR] [--json] [--only NAME] [--port-base N]", "two gateways, a manager and a mailbox on loopback", runDemo},
+		{"bench", benchArgs, "measure this machine; lazaret bench help says more", runBench},
 		{"init", "gateway|manager --dir DIR [--hostname NAME]", "make an appliance: configuration, keys, first administrator", runInit},
 		{"gateway", "--dir DIR", "run a gateway", runGateway},
 		{"manager", "--dir DIR", "run a manager", runManager},

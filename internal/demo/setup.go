@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lazaret/internal/access"
-	"lazaret/internal/adminssh"
 	"lazaret/internal/appliance"
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
@@ -119,13 +117,6 @@ func (d *demo) pair(ctx context.Context) (err error) {
 
 // command runs a line on an appliance over its local socket.
 func (d *demo) command(ctx context.Context, name, line, input string) error {
-	var out bytes.Buffer
-	code, err := adminssh.Local(ctx, appliance.SocketPath(filepath.Join(d.Dir, name)), line, strings.NewReader(input), &out)
-	if err != nil {
-		return err
-	}
-	if code != 0 {
-		return errs.New(errs.Internal, "%s: %s: %s", name, line, strings.TrimSpace(out.String()))
-	}
-	return nil
+	_, err := appliance.Command(ctx, filepath.Join(d.Dir, name), line, input)
+	return err
 }

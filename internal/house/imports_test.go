@@ -22,8 +22,8 @@ var rows = map[string]int{
 	"admin": 6, "adminssh": 6, "api": 6, "web": 6,
 	"appliance": 7,
 	"gateway":   8, "manager": 8,
-	"demo": 9,
-	"":     10, // main
+	"demo": 9, "bench": 9,
+	"": 10, // main
 }
 
 // exempt rooms hold tests only.

@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"lazaret/internal/access"
+	"lazaret/internal/appliance"
+	"lazaret/internal/config"
+	"lazaret/internal/errs"
+)
+
+// ports gives free ports on loopback. Somebody may take one before we do; then
+// the appliance says so and the measurement ends.
+func ports(n int) ([]int, error) {
+	out := make([]int, n)
+	for i := range out {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, errs.Wrap(errs.Internal, err, "looking for a free port")
+		}
+		defer func() { _ = l.Close() }() // it only kept others away while we chose
+		out[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return out, nil
+}
+
+// at is an address on loopback.
+func at(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+// openHAT lets one client send as much as it likes.
+const openHAT = `
+$LOAD
+  ACCEPT { max_msgs_per_session = 1000000, max_concurrency = 5000 }
+ALL
+  $LOAD (The load generator)
+`
+
+// gatewaySite is a gateway made for a measurement.
+type gatewaySite struct {
+	dir, password  string
+	smtp, ssh, cpq int
+}
+
+// newGateway makes a gateway that takes mail for everybody and gives it to the
+// sink. Beyond where mail comes from and goes to, its configuration is what
+// init makes.
+func newGateway(dir, sink, filters string) (*gatewaySite, error) {
+	p, err := ports(3)
+	if err != nil {
+		return nil, err
+	}
+	g := &gatewaySite{dir: dir, smtp: p[0], ssh: p[1], cpq: p[2]}
+	_, port, err := net.SplitHostPort(sink)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "address of the sink")
+	}
+	g.password, err = appliance.Init(dir, config.Gateway, appliance.InitOptions{
+		Hostname: "gateway.bench.example", SMTPPort: g.smtp, SSHPort: g.ssh, CPQPort: g.cpq,
+		Edit: func(c *config.Config) {
+			l := c.Listener("IncomingMail")
+			l.HAT, l.Backlog = openHAT, 1000
+			l.RAT = []access.RATEntry{{Address: "ALL", Access: "ACCEPT"}}
+			c.SMTPRoutes = []config.SMTPRoute{{Domain: "ALL", Hosts: []string{"[127.0.0.1]:" + port}}}
+			c.Filters = filters
+		},
+	})
+	return g, err
+}
+
+// profileArgs are the words that have a role write profiles.
+func (o *Options) profileArgs() []string {
+	if o.Profile == "" {
+		return nil
+	}
+	return []string{"-profile", o.Profile}
+}
+
+// startRole runs an appliance and waits until it is ready.
+func (o *Options) startRole(ctx context.Context, role, dir string) (*child, error) {
+	c, err := o.start(role, append([]string{"-dir", dir}, o.profileArgs()...)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.answer(ctx, &ready{}); err != nil {
+		_ = c.end() // its words are in the error already
+		return nil, err
+	}
+	return c, nil
+}
+
+// startSink runs a sink and gives its address.
+func (o *Options) startSink(ctx context.Context, listen string) (*child, string, error) {
+	c, err := o.start("sink", "-listen", listen)
+	if err != nil {
+		return nil, "", err
+	}
+	var r ready
+	if err := c.answer(ctx, &r); err != nil {
+		_ = c.end() // its words are in the error already
+		return nil, "", err
+	}
+	return c, r.Addr, nil
+}
+
+// sub gives a directory of a measurement.
+func sub(dir, name string) string { return filepath.Join(dir, name) }
