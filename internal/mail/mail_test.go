@@ -25,6 +25,16 @@ func TestParseAddress(t *testing.T) {
 		"a@[ipv6:2001:DB8::1]":        {"a", "[IPv6:2001:db8::1]"},
 		"bob@xn--bcher-kva.example":   {"bob", "xn--bcher-kva.example"},
 		"under_score@a_b.example.com": {"under_score", "a_b.example.com"},
+
+		// RFC 6531: the local part as it came, the domain as in DNS. Composed
+		// and decomposed letters are two local parts but one domain.
+		"ü@b":                      {"ü", "b"},
+		"u\u0308@b":                {"u\u0308", "b"},
+		"bob@bücher.example":       {"bob", "xn--bcher-kva.example"},
+		"bob@bu\u0308cher.example": {"bob", "xn--bcher-kva.example"},
+		"bob@BÜCHER.Example.":      {"bob", "xn--bcher-kva.example"},
+		"bob@bücher。example":       {"bob", "xn--bcher-kva.example"},
+		`"ü b"@例え.example`:         {`"ü b"`, "xn--r8jz45g.example"},
 	}
 	for in, want := range good {
 		got, err := ParseAddress(in)
@@ -35,7 +45,9 @@ func TestParseAddress(t *testing.T) {
 	bad := []string{
 		"a", "@b", "a@", "a@b@c", "a b@c", "a@b c", "@x:a@b", "a@.b", "a@b..c", ".a@b", "a.@b", "a..b@c",
 		"a@-b", "a@b-", `"a@b`, `"a"b@c`, `""@c`, "a@[300.1.1.1]", "a@[::1]", "a@[IPv6:192.0.2.1]", "a@[1.2.3.4",
-		"a\r\n@b", "a@b\x00", "ü@b", "a@bü.de", "a@b>c", "<a@b>", "a@" + strings.Repeat("a", 64),
+		"a\r\n@b", "a@b\x00", "a\xff@b", "a\u0085b@c", "a\u2028@c", "a@b\xff", "a@\u202eb", "a@ü\x00", "a@ü_b.example", "\"\\ü\"@b",
+		strings.Repeat("ü", 33) + "@b", strings.Repeat("ü", 30) + "@" + strings.Repeat("üüüüüüü.", 14) + "c",
+		"a@b>c", "<a@b>", "a@" + strings.Repeat("a", 64),
 		strings.Repeat("a", 65) + "@b", strings.Repeat("a", 60) + "@" + strings.Repeat("b.", 110) + "c",
 		`"a` + "\n" + `"@b`, "a@[IPv6:fe80::1%eth0]",
 	}

@@ -1,6 +1,11 @@
 package mail
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"lazaret/internal/errs"
+)
 
 // Params is what the client asked for at MAIL, beside the sender and the size.
 // It goes with the message to its last hop.
@@ -55,10 +60,29 @@ func (n Notify) WantsFailure() bool { return n == 0 || n.Has(NotifyFailure) }
 // WantsDelay reports whether a delay is to be told: asked for, or left to us.
 func (n Notify) WantsDelay() bool { return n == 0 || n.Has(NotifyDelay) }
 
+// ParseNotify reads the value of NOTIFY=, RFC 3461 section 4.1: words between
+// commas, in any case, none twice, NEVER alone.
+func ParseNotify(s string) (Notify, error) {
+	var n Notify
+	for _, w := range strings.Split(s, ",") {
+		i := slices.Index(notifyWords, strings.ToUpper(w))
+		if i < 0 || n.Has(1<<i) {
+			return 0, errs.New(errs.Invalid, "NOTIFY is NEVER, or some of SUCCESS, FAILURE and DELAY")
+		}
+		n |= 1 << i
+	}
+	if n.Has(NotifyNever) && n != NotifyNever {
+		return 0, errs.New(errs.Invalid, "NOTIFY=NEVER stands alone")
+	}
+	return n, nil
+}
+
+var notifyWords = []string{"NEVER", "SUCCESS", "FAILURE", "DELAY"}
+
 // String gives the value for NOTIFY=, empty for zero.
 func (n Notify) String() string {
 	var words []string
-	for i, w := range []string{"NEVER", "SUCCESS", "FAILURE", "DELAY"} {
+	for i, w := range notifyWords {
 		if n.Has(1 << i) {
 			words = append(words, w)
 		}
