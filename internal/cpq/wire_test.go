@@ -44,7 +44,7 @@ func (s *manager) Mail(context.Context, smtp.MailCommand) smtp.Reply {
 	return smtp.NewReply(250, "2.1.0", "ok")
 }
 
-func (s *manager) Rcpt(context.Context, mail.Address) smtp.Reply {
+func (s *manager) Rcpt(context.Context, smtp.RcptCommand) smtp.Reply {
 	return smtp.NewReply(250, "2.1.5", "ok")
 }
 

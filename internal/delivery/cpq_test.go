@@ -106,7 +106,8 @@ func (s *cpqSession) Hello(context.Context, smtp.HelloCommand) smtp.Reply {
 func (s *cpqSession) Mail(context.Context, smtp.MailCommand) smtp.Reply {
 	return smtp.NewReply(250, "2.1.0", "ok")
 }
-func (s *cpqSession) Rcpt(_ context.Context, to mail.Address) smtp.Reply {
+func (s *cpqSession) Rcpt(_ context.Context, c smtp.RcptCommand) smtp.Reply {
+	to := c.To
 	s.to = append(s.to, to)
 	return s.p.rcpt(to)
 }

@@ -112,23 +112,25 @@ func (a *attempt) run(ctx context.Context, fates []fate) bool {
 	}
 	content := &source{r: raw}
 	tx := smtp.Transaction{
-		Before: a.before,
-		From:   item.From,
-		To:     make([]mail.Address, 0, a.to-a.from),
-		Whole:  a.l.cpq,
-		Size:   item.Size,
-		// RFC 6152 section 3 wants 8-bit content converted or returned when
-		// the peer does not take it. We differ: custody is byte-exact, and
-		// returning what practically every server takes would lose mail.
-		EightBit: item.EightBit && a.l.ext.EightBit,
-		Content:  content,
+		Params:  item.Params,
+		Before:  a.before,
+		From:    item.From,
+		To:      make([]mail.Address, 0, a.to-a.from),
+		Rcpt:    make([]mail.RcptParams, 0, a.to-a.from),
+		Whole:   a.l.cpq,
+		Size:    item.Size,
+		Content: content,
 	}
+	// RFC 6152 section 3 wants 8-bit content converted or returned when the
+	// peer does not take it. We differ: custody is byte-exact, and returning
+	// what practically every server takes would lose mail.
+	tx.EightBit = item.EightBit && a.l.ext.EightBit
 	if !a.l.cpq { // there it travels in the metadata: what is kept is the content as received
 		tx.Prepend = item.Prepend
 		tx.Size += int64(len(item.Prepend))
 	}
 	for _, r := range a.task.Recipients[a.from:a.to] {
-		tx.To = append(tx.To, r.Address)
+		tx.To, tx.Rcpt = append(tx.To, r.Address), append(tx.Rcpt, r.RcptParams)
 	}
 	res, err := a.l.client.Send(ctx, &tx)
 	if cerr := raw.Close(); cerr != nil && content.err == nil {

@@ -99,7 +99,7 @@ func (d *demo) send(ctx context.Context, s Sample) error {
 	if err != nil {
 		return err
 	}
-	t := smtp.Transaction{From: from, Size: int64(len(s.Content)), EightBit: true, Content: strings.NewReader(string(s.Content)), Whole: true}
+	t := smtp.Transaction{From: from, Size: int64(len(s.Content)), Params: mail.Params{EightBit: true}, Content: strings.NewReader(string(s.Content)), Whole: true}
 	for _, to := range s.To {
 		a, err := mail.ParseAddress(to)
 		if err != nil {

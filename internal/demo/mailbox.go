@@ -16,7 +16,6 @@ import (
 
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
-	"lazaret/internal/mail"
 	"lazaret/internal/smtp"
 )
 
@@ -167,7 +166,7 @@ func (s *mailboxSession) Hello(context.Context, smtp.HelloCommand) smtp.Reply {
 	return smtp.NewReply(250, "", "mailbox.example.com")
 }
 func (s *mailboxSession) Mail(context.Context, smtp.MailCommand) smtp.Reply { return ok250 }
-func (s *mailboxSession) Rcpt(context.Context, mail.Address) smtp.Reply     { return ok250 }
+func (s *mailboxSession) Rcpt(context.Context, smtp.RcptCommand) smtp.Reply { return ok250 }
 func (s *mailboxSession) Reset(context.Context)                             {}
 
 func (s *mailboxSession) Data(_ context.Context, content io.Reader) smtp.Reply {

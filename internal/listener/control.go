@@ -54,13 +54,13 @@ func (s *session) senderKey() senderKey {
 
 // admit takes a recipient, unless a rate of the policy says that there were
 // enough (reference 7.1).
-func (s *session) admit(to mail.Address, yes smtp.Reply) smtp.Reply {
+func (s *session) admit(c smtp.RcptCommand, yes smtp.Reply) smtp.Reply {
 	if no, over := s.overRate(); over {
-		s.log.ToRejected(s.tx.mid, s.icid, to, "Injection Control")
+		s.log.ToRejected(s.tx.mid, s.icid, c.To, "Injection Control")
 		s.listener.group.opts.Stats.Add(stats.RejectedRecipients, 1)
 		return limitReply(no)
 	}
-	s.addRecipient(to)
+	s.addRecipient(c)
 	return yes
 }
 

@@ -245,7 +245,7 @@ func TestCheck(t *testing.T) {
 func TestSMTPMessage(t *testing.T) {
 	r := newRig(t, settings("Incoming", acceptAll))
 	r.dial("Incoming").all("", "220 gw1.example.com ESMTP",
-		"EHLO client.example", "250-gw1.example.com|250-PIPELINING|250-SIZE 52428800|250-8BITMIME|250 ENHANCEDSTATUSCODES",
+		"EHLO client.example", "250-gw1.example.com|250-PIPELINING|250-SIZE 52428800|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-CHUNKING|250-BINARYMIME|250-SMTPUTF8|250 DSN",
 		"MAIL FROM:<a@example.net> BODY=8BITMIME", "250 2.1.0",
 		"RCPT TO:<b@Example.COM>", "250 2.1.5",
 		"RCPT TO:<c@elsewhere.example>", "550 5.1.0 address <c@elsewhere.example> rejected",

@@ -106,40 +106,52 @@ func (s *session) notReady(err error) smtp.Reply {
 
 // Rcpt asks the RAT, unless the client may send to anyone. What is checked is
 // the parsed address, and it is what is routed (register B6).
-func (s *session) Rcpt(_ context.Context, to mail.Address) smtp.Reply {
+func (s *session) Rcpt(_ context.Context, c smtp.RcptCommand) smtp.Reply {
+	to := c.To
 	// The names of the quarantines among the destinations are not in DNS: mail
 	// for them would stand in the line of held mail and never leave it.
 	if s.rules.Protocol != CPQ && (queue.Dest{Name: to.Domain}).Quarantine() {
 		return s.invalid(to, "reserved name", smtp.NewReply(550, "5.1.2", "domain of "+to.Path()+" is not one of the Internet"))
 	}
 	if to.Domain == "" && s.rules.Protocol != CPQ {
-		return s.postmaster(to)
+		return s.postmaster(c)
 	}
 	if !s.relay || s.rules.Protocol == CPQ {
 		if d := s.rules.RAT.Decide(to); !d.Accept {
 			return s.invalid(to, "RAT", refusal(to, d.Response))
 		} else if d.Response.Code != 0 {
-			return s.admit(to, ownReply(d.Response))
+			return s.admit(c, ownReply(d.Response))
 		}
 	}
-	return s.admit(to, smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok"))
+	return s.admit(c, smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok"))
 }
 
 // postmaster takes <postmaster> without a domain (RFC 5321 section 4.1.1.3) for
 // that of the first domain in the RAT: this host has no mailboxes, and an
 // address at its own name would be lost after our 250. Where mail is taken for
 // no domain there is no postmaster to reach.
-func (s *session) postmaster(to mail.Address) smtp.Reply {
+func (s *session) postmaster(c smtp.RcptCommand) smtp.Reply {
+	to := c.To
 	as := mail.Address{Local: to.Local, Domain: s.rules.RAT.Home()}
 	if d := s.rules.RAT.Decide(to); !d.Accept || as.Domain == "" {
 		return s.invalid(to, "RAT", refusal(to, d.Response))
 	}
-	return s.admit(as, smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok"))
+	c.To = as
+	return s.admit(c, smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok"))
 }
 
-func (s *session) addRecipient(to mail.Address) {
-	s.log.To(s.tx.mid, s.icid, mail.RID(len(s.tx.env.To)), to)
-	s.tx.env.To = append(s.tx.env.To, to)
+// addRecipient notes a recipient. What was asked for all of them is kept only
+// once somebody asked: hardly anybody does.
+func (s *session) addRecipient(c smtp.RcptCommand) {
+	e := &s.tx.env
+	s.log.To(s.tx.mid, s.icid, mail.RID(len(e.To)), c.To)
+	if e.Rcpt == nil && c.RcptParams != (mail.RcptParams{}) {
+		e.Rcpt = make([]mail.RcptParams, len(e.To), len(e.To)+1)
+	}
+	if e.Rcpt != nil {
+		e.Rcpt = append(e.Rcpt, c.RcptParams)
+	}
+	e.To = append(e.To, c.To)
 }
 
 func refusal(to mail.Address, own access.Response) smtp.Reply {

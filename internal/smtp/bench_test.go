@@ -13,8 +13,8 @@ import (
 // sink is a Session that takes everything and keeps nothing.
 type sink struct{ box }
 
-func (s *sink) Mail(context.Context, MailCommand) Reply  { return NewReply(250, "2.1.0", "ok") }
-func (s *sink) Rcpt(context.Context, mail.Address) Reply { return NewReply(250, "2.1.5", "ok") }
+func (s *sink) Mail(context.Context, MailCommand) Reply { return NewReply(250, "2.1.0", "ok") }
+func (s *sink) Rcpt(context.Context, RcptCommand) Reply { return NewReply(250, "2.1.5", "ok") }
 func (s *sink) Data(_ context.Context, r io.Reader) Reply {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return ErrorReply(err)

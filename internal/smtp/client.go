@@ -158,6 +158,8 @@ func parseExtensions(r Reply) Extensions {
 	has := func(word string) bool { _, ok := x.Keywords[word]; return ok }
 	x.Pipelining, x.EightBit = has("PIPELINING"), has("8BITMIME")
 	x.StatusCodes, x.StartTLS, x.HasSize = has("ENHANCEDSTATUSCODES"), has("STARTTLS"), has("SIZE")
+	x.Chunking, x.Binary, x.UTF8 = has("CHUNKING"), has("BINARYMIME"), has("SMTPUTF8")
+	x.DSN, x.RequireTLS = has("DSN"), has("REQUIRETLS")
 	if n, err := strconv.ParseInt(x.Keywords["SIZE"], 10, 64); err == nil && n > 0 {
 		x.Size = n
 	}

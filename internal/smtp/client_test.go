@@ -63,7 +63,7 @@ func TestClientSendsThroughServer(t *testing.T) {
 	res, err := c.Send(ctx, &Transaction{
 		Before: []Block{{Verb: "XTEST", Data: []byte("QUIT\r\n")}},
 		From:   addr(t, "a@example.com"), To: []mail.Address{addr(t, "no@example.org"), addr(t, "b@example.org")},
-		EightBit: true, Size: 30, Prepend: []byte("X: y\r\n"), Content: strings.NewReader("Subject: x\r\n\r\n.\r\n..a\r\nlast"),
+		Params: mail.Params{EightBit: true}, Size: 30, Prepend: []byte("X: y\r\n"), Content: strings.NewReader("Subject: x\r\n\r\n.\r\n..a\r\nlast"),
 	})
 	if err != nil || !res.DotSent {
 		t.Fatal(res, err)

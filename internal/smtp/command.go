@@ -1,9 +1,12 @@
 package smtp
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"lazaret/internal/errs"
 )
@@ -17,16 +20,21 @@ type command struct {
 	plain bool  // allowed before TLS on a server with TLSOnly
 	last  bool  // nothing may be pipelined behind it, RFC 2920 section 3.1
 	junk  bool  // counts as junk: moves no mail
+	block bool  // octets follow the line: where it is not understood the connection ends
+	utf8  bool  // its arguments may be UTF-8, RFC 6531 section 3.7
 	run   func(c *conn, args string) Reply
 	ext   *Extension
 }
 
-// baseLimit is RFC 5321 section 4.5.3.1.4. MAIL has room for SIZE (26, RFC 1870
-// section 3) and BODY (17, RFC 6152 section 2), and paths are counted at their
-// own limit, not at what is left of 512 octets.
+// baseLimit is RFC 5321 section 4.5.3.1.4. MAIL and RCPT have room for what
+// their parameters add, each with the blank before it: SIZE (26, RFC 1870 section
+// 3), BODY (17, RFC 6152 section 2), SMTPUTF8 (10, RFC 6531 section 3.1), AUTH
+// (500, RFC 4954 section 3), REQUIRETLS (11), RET and ENVID (9 and 107), NOTIFY
+// and ORCPT (29 and 507, RFC 3461 sections 4.1 and 4.2).
 const (
 	baseLimit = 512
-	mailLimit = baseLimit + 26 + 17
+	mailLimit = baseLimit + 26 + 17 + 10 + 500 + 11 + 9 + 107
+	rcptLimit = baseLimit + 29 + 507
 )
 
 // prepare makes the table and the EHLO keywords.
@@ -34,13 +42,14 @@ func (s *Server) prepare() error {
 	rows := []command{
 		{verb: "HELO", event: evHello, limit: baseLimit, last: true, run: (*conn).helo},
 		{verb: "EHLO", event: evHello, limit: baseLimit, plain: true, last: true, run: (*conn).ehlo},
-		{verb: "MAIL", event: evMail, limit: mailLimit, run: (*conn).mail},
-		{verb: "RCPT", event: evRcpt, limit: baseLimit, run: (*conn).rcpt},
+		{verb: "MAIL", event: evMail, limit: mailLimit, utf8: true, run: (*conn).mail},
+		{verb: "RCPT", event: evRcpt, limit: rcptLimit, utf8: true, run: (*conn).rcpt},
 		{verb: "DATA", event: evData, limit: baseLimit, last: true, run: (*conn).data},
+		{verb: "BDAT", limit: baseLimit, block: true, run: (*conn).bdat},
 		{verb: "RSET", event: evReset, limit: baseLimit, junk: true, run: (*conn).rset},
 		{verb: "NOOP", limit: baseLimit, plain: true, junk: true, run: (*conn).noop},
-		{verb: "VRFY", limit: baseLimit, junk: true, run: (*conn).vrfy},
-		{verb: "EXPN", limit: baseLimit, junk: true, run: (*conn).expn},
+		{verb: "VRFY", limit: baseLimit, utf8: true, junk: true, run: (*conn).vrfy},
+		{verb: "EXPN", limit: baseLimit, utf8: true, junk: true, run: (*conn).expn},
 		{verb: "HELP", limit: baseLimit, junk: true, run: (*conn).help},
 		{verb: "QUIT", event: evClose, limit: baseLimit, plain: true, run: (*conn).quit},
 		// What browsers and proxies say: no mail comes from there, and lines of
@@ -80,8 +89,8 @@ func (s *Server) extend(x *Extension) error {
 
 // keywords makes the lists of the EHLO reply.
 func (s *Server) keywords() {
-	base := []string{"PIPELINING", "SIZE " + strconv.FormatInt(s.cfg.MaxSize, 10), "8BITMIME", "ENHANCEDSTATUSCODES"}
-	s.secure = base
+	base := []string{"PIPELINING", "SIZE " + strconv.FormatInt(s.cfg.MaxSize, 10), "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME", "SMTPUTF8", "DSN"}
+	s.secure = append(base[:len(base):len(base)], "REQUIRETLS") // RFC 8689 section 2: inside TLS only
 	if s.cfg.TLSOnly {
 		s.plain = []string{"ENHANCEDSTATUSCODES"}
 	} else {
@@ -121,8 +130,13 @@ func parseCommand(line []byte, verb *[maxVerb]byte) (name []byte, args string) {
 	return verb[:n], args
 }
 
-// printable reports whether a command line is ASCII without control characters.
-// RFC 5321 section 4.1.2 allows no others, and no SMTPUTF8 is offered.
+// sound reports whether a line may be a command: ASCII without control
+// characters (RFC 5321 section 4.1.2), or UTF-8 where SMTPUTF8 lets it be.
+func (cmd *command) sound(line []byte) bool {
+	return printable(line) || cmd != nil && cmd.utf8 && utf8.Valid(line) && bytes.IndexFunc(line, unicode.IsControl) < 0
+}
+
+// printable reports whether b is ASCII without control characters.
 func printable(line []byte) bool {
 	for _, c := range line {
 		if c < 32 || c > 126 {
@@ -153,20 +167,23 @@ func (c *conn) dispatch(line []byte) Reply {
 	switch {
 	case c.refused && (cmd == nil || cmd.verb != "QUIT"):
 		return NewReply(503, "5.5.1", "no service here: say QUIT") // RFC 5321 section 3.1
-	case !printable(line):
+	case !cmd.sound(line):
 		c.obs.BadSyntax(string(line))
-		return c.mangled(replyNotText)
+		return c.mangled(cmd, replyNotText)
 	case cmd == nil:
 		c.obs.UnknownCommand(string(line))
 		return replyUnknown
 	case len(line)+2 > cmd.limit:
 		c.obs.BadSyntax(string(line))
-		return c.mangled(replyTooLong)
+		return c.mangled(cmd, replyTooLong)
 	}
 	if cmd.ext != nil {
 		return c.extension(cmd, args)
 	}
 	if c.server.cfg.TLSOnly && c.tls == nil && !cmd.plain {
+		if cmd.block {
+			c.end(EndRefused)
+		}
 		return replyNeedTLS
 	}
 	if _, ok := transition(c.phase, cmd.event); !ok {
@@ -189,8 +206,8 @@ func (c *conn) dispatch(line []byte) Reply {
 
 // mangled answers a line that is not even a command. Where a block may follow a
 // line, nobody can tell whether one follows this: the connection ends.
-func (c *conn) mangled(r Reply) Reply {
-	if len(c.server.cfg.Extensions) > 0 {
+func (c *conn) mangled(cmd *command, r Reply) Reply {
+	if len(c.server.cfg.Extensions) > 0 || cmd != nil && cmd.block {
 		c.end(EndRefused)
 	}
 	return r
@@ -199,6 +216,8 @@ func (c *conn) mangled(r Reply) Reply {
 // outOfOrder says what is missing. RFC 5321 section 4.1.4.
 func (c *conn) outOfOrder(cmd *command) Reply {
 	switch {
+	case c.phase == inChunks: // RFC 3030 section 2
+		return NewReply(503, "5.5.1", "message is coming in chunks: BDAT or RSET is next")
 	case cmd.event == evTLS && c.tls != nil:
 		return NewReply(503, "5.5.1", "TLS is active already")
 	case cmd.event == evTLS && c.phase != connected:
@@ -207,7 +226,7 @@ func (c *conn) outOfOrder(cmd *command) Reply {
 		return NewReply(503, "5.5.1", "say EHLO first")
 	case cmd.event == evMail:
 		return NewReply(503, "5.5.1", "sender was given already")
-	case cmd.event == evData && c.phase == inMail:
+	case (cmd.event == evData || cmd.block) && c.phase == inMail:
 		return NewReply(554, "5.5.1", "no valid recipients") // RFC 5321 section 3.3
 	}
 	return NewReply(503, "5.5.1", "MAIL comes first")

@@ -235,9 +235,10 @@ func (d *dotReader) normalise(b []byte, skip int) error {
 
 var crlf = []byte("\r\n")
 
-func (d *dotReader) tooLong() error {
-	return &RefusedError{Reply: NewReply(554, "5.6.0",
-		"message has a line longer than "+strconv.Itoa(d.maxLine)+" octets")}
+func (d *dotReader) tooLong() error { return longLine(d.maxLine) }
+
+func longLine(limit int) error {
+	return &RefusedError{Reply: NewReply(554, "5.6.0", "message has a line longer than "+strconv.Itoa(limit)+" octets")}
 }
 
 // give makes out the content that the next consumed octets of input stand for.

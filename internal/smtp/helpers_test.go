@@ -28,6 +28,7 @@ type box struct {
 	hello    []HelloCommand
 	from     []MailCommand
 	to       []mail.Address
+	rcpt     []RcptCommand
 	messages []string
 	broken   []error
 	resets   int
@@ -56,7 +57,9 @@ func (b *box) Mail(ctx context.Context, c MailCommand) Reply {
 	return NewReply(250, "2.1.0", "sender "+c.From.Path()+" ok")
 }
 
-func (b *box) Rcpt(_ context.Context, to mail.Address) Reply {
+func (b *box) Rcpt(_ context.Context, c RcptCommand) Reply {
+	to := c.To
+	b.rcpt = append(b.rcpt, c)
 	if b.onTo != nil {
 		if r := b.onTo(to); !r.IsZero() {
 			return r

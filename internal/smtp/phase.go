@@ -10,11 +10,12 @@ const (
 	inMail                 // MAIL was accepted
 	inRcpt                 // at least one RCPT was accepted
 	inData                 // 354 was given
+	inChunks               // BDAT was given and the message is not complete
 	closing                // nothing more is read
 	numPhases
 )
 
-var phaseNames = [numPhases]string{"connected", "greeted", "mail", "rcpt", "data", "closing"}
+var phaseNames = [numPhases]string{"connected", "greeted", "mail", "rcpt", "data", "chunks", "closing"}
 
 func (p phase) String() string { return phaseNames[p] }
 
@@ -28,6 +29,7 @@ const (
 	evMail
 	evRcpt
 	evData  // content is coming
+	evChunk // content is coming in chunks, RFC 3030
 	evDone  // content was taken or refused
 	evReset // RSET
 	evClose
@@ -39,13 +41,14 @@ const never = numPhases
 
 // transitions is the whole state machine: where each event leads.
 var transitions = [numPhases][numEvents]phase{
-	//          none       hello    tls        mail    rcpt    data    done     reset      close
-	connected: {connected, greeted, never, never, never, never, never, connected, closing},
-	greeted:   {greeted, greeted, connected, inMail, never, never, never, greeted, closing},
-	inMail:    {inMail, greeted, never, never, inRcpt, never, never, greeted, closing},
-	inRcpt:    {inRcpt, greeted, never, never, inRcpt, inData, never, greeted, closing},
-	inData:    {never, never, never, never, never, never, greeted, never, closing},
-	closing:   {never, never, never, never, never, never, never, never, never},
+	//          none       hello    tls        mail    rcpt    data    chunk     done     reset      close
+	connected: {connected, greeted, never, never, never, never, never, never, connected, closing},
+	greeted:   {greeted, greeted, connected, inMail, never, never, never, never, greeted, closing},
+	inMail:    {inMail, greeted, never, never, inRcpt, never, never, never, greeted, closing},
+	inRcpt:    {inRcpt, greeted, never, never, inRcpt, inData, inChunks, never, greeted, closing},
+	inData:    {never, never, never, never, never, never, never, greeted, never, closing},
+	inChunks:  {inChunks, greeted, never, never, never, never, inChunks, greeted, greeted, closing},
+	closing:   {never, never, never, never, never, never, never, never, never, never},
 }
 
 // transition gives the next phase, and whether the event is legal at all.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"lazaret/internal/errs"
-	"lazaret/internal/mail"
 )
 
 // copyBuffers are for content whose reader cannot write itself.
@@ -45,10 +44,28 @@ func (c *Client) unfit(t *Transaction) Reply {
 	switch {
 	case t.EightBit && !c.ext.EightBit:
 		return NewReply(554, "5.6.3", "message has 8-bit content and the peer does not offer 8BITMIME")
+	case t.Binary && !(c.ext.Binary && c.ext.Chunking):
+		// RFC 3030 section 3 would also let us convert. We differ: custody is
+		// byte-exact, and a conversion breaks signatures.
+		return NewReply(554, "5.6.3", "message is BINARYMIME and the peer does not offer that")
+	case t.needsUTF8() && !c.ext.UTF8: // RFC 6531 section 3.5
+		return NewReply(553, "5.6.7", "message needs SMTPUTF8 and the peer does not offer that")
 	case c.ext.Size > 0 && t.Size > c.ext.Size:
 		return NewReply(552, "5.3.4", "message is bigger than the "+strconv.FormatInt(c.ext.Size, 10)+" octets that the peer takes")
 	}
 	return Reply{}
+}
+
+func (t *Transaction) needsUTF8() bool {
+	if t.UTF8 || !t.From.ASCII() {
+		return true
+	}
+	for i := range t.To {
+		if !t.To[i].ASCII() {
+			return true
+		}
+	}
+	return false
 }
 
 // step is one command on its way and where its reply goes.
@@ -80,16 +97,17 @@ func (c *Client) envelope(t *Transaction, res *Result) (bool, error) {
 		return false, p.err
 	}
 	for i := range t.To {
-		c.putPath("RCPT TO:<", t.To[i])
-		c.out.WriteString("\r\n")
+		c.putRcpt(t, i)
 		p.sent(&res.Rcpt[i], cmd)
 	}
 	if !c.ext.Pipelining && !t.enough(res.Rcpt) {
 		return false, p.err
 	}
-	var data Reply
-	c.out.WriteString("DATA\r\n")
-	p.sent(&data, c.cfg.Timeouts.DataStart)
+	data := NewReply(354, "") // BDAT has nothing to ask for, RFC 3030 section 2
+	if !t.Binary {
+		c.out.WriteString("DATA\r\n")
+		p.sent(&data, c.cfg.Timeouts.DataStart)
+	}
 	p.collect()
 	if p.err != nil {
 		return false, p.err
@@ -102,6 +120,9 @@ func (c *Client) judge(t *Transaction, res *Result, data Reply) (bool, error) {
 	wanted := res.Mail.Positive() && t.enough(res.Rcpt)
 	for _, r := range res.Before {
 		wanted = wanted && r.Positive()
+	}
+	if t.Binary {
+		return wanted, nil
 	}
 	if data.Code == 354 && !wanted {
 		// The peer wants content for an envelope that it refused: RFC 2920
@@ -193,35 +214,11 @@ func (c *Client) putBlock(b *Block) error {
 	return nil
 }
 
-func (c *Client) putMail(t *Transaction) {
-	c.putPath("MAIL FROM:<", t.From)
-	if c.ext.HasSize && t.Size > 0 {
-		var buf [20]byte
-		c.out.WriteString(" SIZE=")
-		c.out.Write(strconv.AppendInt(buf[:0], t.Size, 10))
-	}
-	if t.EightBit {
-		c.out.WriteString(" BODY=8BITMIME")
-	}
-	c.out.WriteString("\r\n")
-}
-
-// putPath writes an address. An Address has been parsed and is printable; one
-// that was put together by hand is made so here (register B4).
-func (c *Client) putPath(word string, a mail.Address) {
-	c.out.WriteString(word)
-	b := c.out.AvailableBuffer()
-	b = appendPrintable(b, a.Local, mail.MaxPath)
-	if a.Domain != "" {
-		b = append(b, '@')
-		b = appendPrintable(b, a.Domain, mail.MaxPath)
-	}
-	b = append(b, '>')
-	c.out.Write(b)
-}
-
 // content sends header lines, content and final dot, and reads the reply.
 func (c *Client) content(t *Transaction, res *Result) error {
+	if t.Binary {
+		return c.binary(t, res)
+	}
 	d := &dotWriter{w: c.out}
 	if len(t.Prepend) > 0 {
 		if _, err := d.Write(t.Prepend); err != nil {

@@ -1,7 +1,8 @@
 // Package smtp is the wire: replies, the command parser, the transfer of
 // message content, the server loop and the client. RFC 5321 with PIPELINING
-// (2920), SIZE (1870), 8BITMIME (6152), ENHANCEDSTATUSCODES (2034) and
-// STARTTLS (3207).
+// (2920), SIZE (1870), 8BITMIME (6152), ENHANCEDSTATUSCODES (2034), STARTTLS
+// (3207), CHUNKING and BINARYMIME (3030), SMTPUTF8 (6531), DSN (3461) and
+// REQUIRETLS (8689).
 //
 // It is not a listener and not a courier: it opens no socket, knows no policy
 // and writes no log. A Session decides, the loop speaks.
@@ -36,6 +37,12 @@ type MailCommand struct {
 	Size int64 // of SIZE=, 0 when not given
 }
 
+// RcptCommand is RCPT TO with its parameters.
+type RcptCommand struct {
+	mail.RcptParams
+	To mail.Address
+}
+
 // Session decides. One Session serves one connection, from one goroutine. A
 // method returns the reply that the loop writes; a reply with code 421 also
 // ends the connection. A reply without a status gets the general one of its class.
@@ -45,7 +52,7 @@ type MailCommand struct {
 type Session interface {
 	Hello(ctx context.Context, c HelloCommand) Reply
 	Mail(ctx context.Context, c MailCommand) Reply
-	Rcpt(ctx context.Context, to mail.Address) Reply
+	Rcpt(ctx context.Context, c RcptCommand) Reply
 
 	// Data takes the content: lines ended by CR LF, dots removed. io.EOF says
 	// that it is complete. Any other error says that it is broken or refused

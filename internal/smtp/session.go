@@ -19,7 +19,9 @@ var (
 
 // transaction is one message on its way in; reset assigns the zero value.
 type transaction struct {
-	recipients int
+	recipients   int
+	utf8, binary bool  // announced at MAIL
+	refused      Reply // of a message in chunks: what all that are left are answered
 }
 
 // conn is one connection being served.
@@ -40,6 +42,7 @@ type conn struct {
 	extended bool // EHLO
 	refused  bool // greeted with ServerConfig.Refuse
 	tx       transaction
+	again    []byte // a line to be taken before the input's
 
 	errors, junk int
 	wasted       bool // the present command was junk beyond the limit
@@ -152,13 +155,17 @@ func (c *conn) loop() {
 	for !c.ended {
 		c.in.shrink()
 		c.deadline = time.Time{}
-		line, err := c.in.line(c.server.cfg.BareLFCommands)
+		line, err := c.again, error(nil)
+		if line == nil {
+			line, err = c.in.line(c.server.cfg.BareLFCommands)
+		}
+		c.again = nil
 		switch {
 		case err == nil:
 			c.answer(c.dispatch(line))
 		case errors.Is(err, errLineTooLong):
 			c.obs.BadSyntax("")
-			c.answer(c.mangled(replyTooLong))
+			c.answer(c.mangled(nil, replyTooLong))
 		default:
 			c.send(c.fail(err))
 		}

@@ -29,6 +29,11 @@ type Extensions struct {
 	EightBit    bool
 	StatusCodes bool
 	StartTLS    bool
+	Chunking    bool              // RFC 3030
+	Binary      bool              // BINARYMIME, RFC 3030; of use with Chunking only
+	UTF8        bool              // SMTPUTF8, RFC 6531
+	DSN         bool              // RFC 3461
+	RequireTLS  bool              // RFC 8689
 	Size        int64             // 0: none or no limit
 	HasSize     bool              // SIZE was announced
 	Keywords    map[string]string // all of them, in upper case, with their parameters
@@ -42,16 +47,21 @@ type Block struct {
 	Data []byte
 }
 
-// Transaction is one message to be sent.
+// Transaction is one message to be sent. Of its parameters those of DSN and
+// REQUIRETLS are said to a peer that offers them, and to no other; a message
+// that is Binary, UTF8 or has an address that is not ASCII goes to a peer that
+// takes it or is refused in its place. EightBit is for the caller to decide: see
+// Extensions.
 type Transaction struct {
-	Before   []Block // sent first, in the same pipeline
-	From     mail.Address
-	To       []mail.Address
-	Whole    bool  // all recipients or none: one refused, and the content stays here
-	Size     int64 // of Prepend and Content; 0: not announced
-	EightBit bool
-	Prepend  []byte // whole header lines with CRLF
-	Content  io.Reader
+	mail.Params
+	Before  []Block // sent first, in the same pipeline
+	From    mail.Address
+	To      []mail.Address
+	Rcpt    []mail.RcptParams // for each of To, or nil
+	Whole   bool              // all recipients or none: one refused, and the content stays here
+	Size    int64             // of Prepend and Content; 0: not announced
+	Prepend []byte            // whole header lines with CRLF
+	Content io.Reader
 }
 
 // Result is what the peer said. Slots that were not reached are zero.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +31,7 @@ func (c *conn) move(e event) {
 	if next, ok := transition(c.phase, e); ok {
 		c.phase = next
 	}
-	if e != evRcpt && e != evData {
+	if e != evRcpt && e != evData && e != evChunk {
 		c.tx = transaction{}
 	}
 }
@@ -67,8 +66,12 @@ func (c *conn) hello(args string, extended bool) Reply {
 	return r
 }
 
+func (c *conn) peer() peer {
+	return peer{loose: c.server.cfg.LoosePaths, extended: c.extended, tls: c.tls != nil, utf8: c.tx.utf8}
+}
+
 func (c *conn) mail(args string) Reply {
-	m, r := parseMail(args, c.server.cfg.LoosePaths, c.extended)
+	m, r := parseMail(args, c.peer())
 	if !r.IsZero() {
 		return r
 	}
@@ -78,12 +81,13 @@ func (c *conn) mail(args string) Reply {
 	r = withStatus(c.sess.Mail(c.ctx, m))
 	if r.Positive() {
 		c.move(evMail)
+		c.tx.utf8, c.tx.binary = m.UTF8, m.Binary
 	}
 	return r
 }
 
 func (c *conn) rcpt(args string) Reply {
-	to, r := parseRcpt(args, c.server.cfg.LoosePaths)
+	to, r := parseRcpt(args, c.peer())
 	if !r.IsZero() {
 		return r
 	}
@@ -103,6 +107,9 @@ func (c *conn) rcpt(args string) Reply {
 func (c *conn) data(args string) Reply {
 	if args != "" {
 		return NewReply(501, "5.5.4", "DATA has no arguments")
+	}
+	if c.tx.binary {
+		return replyNoData
 	}
 	if s, ok := c.sess.(DataStarter); ok {
 		if r := s.DataStart(c.ctx); !r.IsZero() {
@@ -131,13 +138,9 @@ func (c *conn) dataDone(d *dotReader, r Reply) Reply {
 	if d.err == io.EOF && len(d.out) == 0 {
 		return r
 	}
-	limit := int64(math.MaxInt64)
-	if c.server.cfg.MaxSize > 0 {
-		limit = max(4*c.server.cfg.MaxSize, 64<<20)
-	}
 	var refused *RefusedError
 	errors.As(d.err, &refused)
-	if err := d.drain(limit); err != io.EOF {
+	if err := d.drain(c.maxDrain()); err != io.EOF {
 		last := c.fail(err)
 		if refused != nil && !last.IsZero() && errors.Is(err, errGarbage) {
 			return refused.Reply
