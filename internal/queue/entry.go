@@ -15,11 +15,11 @@ type entry struct {
 	mid mail.MID
 
 	mu    sync.Mutex
-	item  *Item  // nil: not loaded
-	dirty bool   // the judgement is not in the store
-	gone  bool   // removed or set aside
-	aside bool   // of these: set aside
-	drop  []bool // recipients an operator deleted while they were active or judged
+	item  *Item            // nil: not loaded
+	dirty bool             // the judgement is not in the store
+	gone  bool             // removed or set aside
+	aside bool             // of these: set aside
+	drop  []RecipientState // Deleted or Bounced: what an operator made of recipients while they were active or judged
 
 	judging bool // the processor reads item: nobody changes it
 

@@ -2,14 +2,19 @@ package queue
 
 import "time"
 
+// sweepGap is the least time between two looks for old messages: those whose
+// own profile is longer than the destination's come back into the schedule.
+const sweepGap = 10 * time.Second
+
 // expireOld takes the messages that are too old out of the schedule of a
 // destination that is down: nothing else would ever look at them. Queue.mu is
 // held.
 func (q *Queue) expireOld(h *host, now time.Time) {
-	if h.set.Forever {
+	if h.set.Forever || now.Sub(h.swept) < sweepGap {
 		return
 	}
-	limit := now.Add(-h.set.MaxTime).Unix()
+	h.swept = now
+	limit := now.Add(-h.set.ShortestTime).Unix()
 	var old []slot
 	h.wait.edit(func(s *slot) bool {
 		if int64(s.accepted) > limit {
@@ -55,12 +60,13 @@ func (q *Queue) expireSlots(h *host, old []slot) {
 func (q *Queue) expire(e *entry, h *host, now time.Time, untried bool) {
 	var c change
 	it := e.item
+	set := q.settings(it, h)
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
 		if r.Dest != h.dest || r.State != Pending && r.State != Deferred || r.Attempts == 0 && !untried {
 			continue
 		}
-		if !h.set.expired(it.Accepted, 0, now) { // attempts are counted where they fail
+		if !set.expired(it.Accepted, 0, now) { // attempts are counted where they fail
 			continue
 		}
 		r.State, _ = r.State.To(Bounced)
@@ -69,7 +75,7 @@ func (q *Queue) expire(e *entry, h *host, now time.Time, untried bool) {
 		}
 		c.bounce(*r, bounceExpired)
 	}
-	if len(c.bounced) > 0 {
+	if len(c.events) > 0 {
 		q.write(e, h, &c, now)
 	}
 }

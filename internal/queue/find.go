@@ -204,10 +204,7 @@ func (q *Queue) deleteFrom(e *entry, m Match, u *Update, lost map[Dest]map[mail.
 		}
 		rids = append(rids, mail.RID(i))
 		if r.State == Active || e.judging {
-			if e.drop == nil {
-				e.drop = make([]bool, len(it.Recipients))
-			}
-			e.drop[i] = true
+			e.dropLater(i, Deleted)
 			continue
 		}
 		r.State, _ = r.State.To(Deleted)
@@ -232,6 +229,23 @@ func (q *Queue) deleteFrom(e *entry, m Match, u *Update, lost map[Dest]map[mail.
 		u.Save = append(u.Save, it.Clone())
 	}
 	return rids
+}
+
+// dropLater notes what becomes of a recipient that is with a courier or being
+// judged, unless it is delivered. entry.mu is held.
+func (e *entry) dropLater(i int, to RecipientState) {
+	if e.drop == nil {
+		e.drop = make([]RecipientState, len(e.item.Recipients))
+	}
+	e.drop[i] = to
+}
+
+// dropped gives what dropLater noted, or Pending. entry.mu is held.
+func (e *entry) dropped(rid mail.RID) RecipientState {
+	if int(rid) < len(e.drop) {
+		return e.drop[rid]
+	}
+	return Pending
 }
 
 // unschedule takes n[mid] recipients of each message out of a schedule.

@@ -27,6 +27,8 @@ type host struct {
 	lastErrT time.Time
 	lastGood time.Time // last task settled
 	lastUsed time.Time
+	warned   time.Time // warnOld looked
+	swept    time.Time // expireOld looked
 
 	pinned     bool
 	recipients int // not final
@@ -178,6 +180,7 @@ func (q *Queue) probe(h *host, now time.Time) {
 		return // the probe is under way, or the last runs of better times end
 	}
 	q.expireOld(h, now)
+	q.warnOld(h, now)
 	if h.wait.len() == 0 {
 		return
 	}

@@ -72,8 +72,12 @@ type Recipient struct {
 	State    RecipientState
 	Attempts int
 	Next     time.Time // not before
-	Reply    string    // the last reply or failure
-	Warned   int       // delay notices sent
+	Reply    string    // the last reply or failure, hostile text
+	Code     int       // of it: the SMTP code, 0 when no reply was had
+	Status   string    // of it: the enhanced status, or empty
+	Remote   string    // of it: the host that gave it, or empty
+	Last     time.Time // when it came
+	Warned   int       // delay notices that were due so far
 }
 
 // Clone gives a copy that shares nothing that changes.
@@ -97,6 +101,13 @@ func (it *Item) Final() bool {
 		}
 	}
 	return true
+}
+
+// Made is a message that the program itself makes: a report, an alert. It is
+// small; its Item is complete, with MID, Key, Size and Hash.
+type Made struct {
+	Item    *Item
+	Content []byte
 }
 
 // Copy is a new message made from the content of an existing one.

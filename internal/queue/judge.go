@@ -158,7 +158,7 @@ func (q *Queue) route(e *entry, j job, r Routing) error {
 	} else {
 		assign(it, r)
 		for i := range e.drop {
-			if e.drop[i] && !it.Recipients[i].State.Final() {
+			if e.drop[i] == Deleted && !it.Recipients[i].State.Final() {
 				it.Recipients[i].State = Deleted
 				q.stats.Add(stats.DeletedRecipients, 1)
 			}

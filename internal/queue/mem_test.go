@@ -30,6 +30,9 @@ type memStore struct {
 	saves    int
 	durable  int
 	fail     error
+	made     []mail.MID // by Update.New
+	twice    int
+	applied  func(Update)
 	loads    int
 }
 
@@ -96,6 +99,17 @@ func (s *memStore) Apply(_ context.Context, u Update) error {
 	for _, c := range u.Add {
 		s.items[c.Item.MID] = c.Item.Clone()
 		s.body[c.Item.MID] = s.body[c.Of]
+	}
+	for _, n := range u.New {
+		if s.items[n.Item.MID] != nil {
+			s.twice++
+		}
+		s.items[n.Item.MID] = n.Item.Clone()
+		s.body[n.Item.MID] = n.Content
+		s.made = append(s.made, n.Item.MID)
+	}
+	if s.applied != nil {
+		s.applied(u)
 	}
 	for _, mid := range u.Remove {
 		delete(s.items, mid)

@@ -31,6 +31,7 @@ type Update struct {
 	Remove   []mail.MID // content and all
 	Final    []*Item    // the last state of the messages of Remove, for a store that keeps history
 	Add      []Copy     // new messages from an existing content
+	New      []Made     // new messages with a content of their own
 	Receipts []Receipt
 	Durable  bool // on stable storage when Apply returns nil; otherwise with the next durable one
 }
@@ -84,6 +85,8 @@ type Outcome struct {
 	Code    int    // SMTP code; 0 when no reply was had (DNS)
 	Status  string // enhanced status, x.y.z
 	Reply   string // the reply or failure in words
+	Remote  string // the host that answered; empty when none did
+	Passed  bool   // the host was told what the sender asked (RFC 3461) and will see to it
 	Receipt string // the id at the other side, over CPQ
 
 	// Possible: Deferred, and yet the other side may have it. It is not tried

@@ -20,11 +20,13 @@ type Options struct {
 	Settings  func(Dest) Settings // nil: DefaultSettings; asked again for each new destination and by Reload
 	Log       Log
 
-	// Bounce is called for hard bounces before they are recorded, and must be
-	// durable when it returns nil. An error keeps the recipients in the queue.
-	// It may be called again for the same recipients after a crash, and at the
-	// same time for different messages. Nil: none.
-	Bounce func(ctx context.Context, item *Item, rcpts []Recipient) error
+	// Profile gives the bounce profile of one message at a destination, where
+	// it is another than the destination's own. Nil: it never is.
+	Profile func(*Item, Dest, Settings) Settings
+
+	// Notify hears of what a sender may want to know, before it is recorded.
+	// Nil: nobody does. See Notifier.
+	Notify Notifier
 
 	Stats          *stats.Set
 	Clock          func() time.Time

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -55,7 +56,14 @@ func TestRetrySchedule(t *testing.T) {
 		return t.all(Outcome{State: Deferred, Code: 450, Reply: "later"})
 	}}
 	opt := func(o *Options) {
-		o.Bounce = func(_ context.Context, _ *Item, r []Recipient) error { bounced = append(bounced, r...); return nil }
+		o.Notify = func(_ context.Context, _ *Item, r []Event) (Notice, error) {
+			for _, e := range r {
+				if e.Kind == Failed && e.Expired {
+					bounced = append(bounced, e.Recipient)
+				}
+			}
+			return Notice{}, nil
+		}
 	}
 	bubble(t, s, opt, func(r *rig) {
 		r.start()
@@ -87,11 +95,11 @@ func TestMaxRetriesAndFailingBounce(t *testing.T) {
 	s := &script{deliver: func(_ Dest, t *Task) []Outcome { return t.all(Outcome{State: Deferred, Reply: "no"}) }}
 	opt := func(o *Options) {
 		o.Settings = func(d Dest) Settings { s := DefaultSettings(d); s.MaxRetries = 3; return s }
-		o.Bounce = func(context.Context, *Item, []Recipient) error {
+		o.Notify = func(context.Context, *Item, []Event) (Notice, error) {
 			if fails--; fails >= 0 {
-				return errors.New("no room")
+				return Notice{}, errors.New("no room")
 			}
-			return nil
+			return Notice{}, nil
 		}
 	}
 	bubble(t, s, opt, func(r *rig) {
@@ -124,7 +132,7 @@ func TestQuarantineHostsNeverGiveUp(t *testing.T) {
 			}}
 		opt := func(o *Options) {
 			o.Settings = func(Dest) Settings { return Settings{MaxRetries: 1, MaxTime: time.Minute, LongestWait: time.Minute} }
-			o.Bounce = func(context.Context, *Item, []Recipient) error { t.Error("bounced"); return nil }
+			o.Notify = func(context.Context, *Item, []Event) (Notice, error) { t.Error("bounced"); return Notice{}, nil }
 		}
 		bubble(t, s, opt, func(r *rig) {
 			r.start()
@@ -149,7 +157,7 @@ func TestRefusedReleaseEnds(t *testing.T) {
 			return t.all(Outcome{State: Bounced, Code: 550, Reply: "never"})
 		}}
 	opt := func(o *Options) {
-		o.Bounce = func(context.Context, *Item, []Recipient) error { t.Error("bounced"); return nil }
+		o.Notify = func(context.Context, *Item, []Event) (Notice, error) { t.Error("bounced"); return Notice{}, nil }
 	}
 	bubble(t, s, opt, func(r *rig) {
 		r.start()
@@ -239,11 +247,11 @@ func TestExpireBehindDownHost(t *testing.T) {
 	var mu sync.Mutex
 	var why []string
 	opt := func(o *Options) {
-		o.Bounce = func(_ context.Context, it *Item, r []Recipient) error {
+		o.Notify = func(_ context.Context, it *Item, r []Event) (Notice, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			why = append(why, it.MID.String()+" "+r[0].Reply)
-			return nil
+			why = append(why, fmt.Sprintf("%d %s %d", it.MID, r[0].Recipient.Reply, r[0].Kind))
+			return Notice{}, nil
 		}
 	}
 	bubble(t, s, opt, func(r *rig) {
@@ -254,7 +262,7 @@ func TestExpireBehindDownHost(t *testing.T) {
 		rest(71*time.Hour + 90*time.Minute)
 		synctest.Wait()
 		slices.Sort(why)
-		equal(t, why, []string{"1 no route", "2 no route"})
+		equal(t, why, []string{"1 no route 0", "1 no route 1", "2 no route 0", "2 no route 1"}) // each late once, then failed
 		if len(r.log.lines) != 2 || !strings.Contains(r.log.lines[0], `RID 0 5.4.7 Delivery expired (message too old) 000 ["no route"]`) {
 			t.Errorf("log %q", r.log.lines)
 		}

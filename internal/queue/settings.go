@@ -15,6 +15,13 @@ type Settings struct {
 
 	RateLimit  int           // recipients in RateWindow; 0: no limit
 	RateWindow time.Duration // up to an hour; 0: an hour
+
+	WarnAfter time.Duration // in the queue: the sender hears of the delay, and again after as long
+	Warnings  int           // how often at most; 0: never
+
+	// Shortest are the least MaxTime and WarnAfter that Options.Profile may
+	// give for messages here; 0: those above.
+	ShortestTime, ShortestWarn time.Duration
 }
 
 // DefaultSettings are those of reference 8.4; the two quarantine hosts are
@@ -27,6 +34,8 @@ func DefaultSettings(d Dest) Settings {
 		LongestWait: time.Hour,
 		Concurrency: 20,
 		Idle:        5 * time.Second,
+		WarnAfter:   4 * time.Hour,
+		Warnings:    1,
 	}
 	if d.Quarantine() {
 		s.Forever = true
@@ -75,7 +84,33 @@ func (s Settings) normal(d Dest) Settings {
 	if d.Quarantine() {
 		s.Forever, s.RateLimit = true, 0
 	}
+	if s.Forever || s.WarnAfter <= 0 {
+		s.Warnings = 0
+	}
+	if s.ShortestTime <= 0 || s.ShortestTime > s.MaxTime {
+		s.ShortestTime = s.MaxTime
+	}
+	if s.ShortestWarn <= 0 || s.Warnings > 0 && s.ShortestWarn > s.WarnAfter {
+		s.ShortestWarn = s.WarnAfter
+	}
 	return s
+}
+
+// warningsDue gives how many delay notices a message of that age should have
+// had.
+func (s Settings) warningsDue(accepted, now time.Time) int {
+	if s.Warnings <= 0 {
+		return 0
+	}
+	return min(int(now.Sub(accepted)/s.WarnAfter), s.Warnings)
+}
+
+// settings gives the bounce profile of a message at a destination.
+func (q *Queue) settings(it *Item, h *host) Settings {
+	if q.opt.Profile == nil || h.dest.Quarantine() {
+		return h.set
+	}
+	return q.opt.Profile(it, h.dest, h.set).normal(h.dest)
 }
 
 // Wait gives the time between failure number n (from 1) and the next attempt:

@@ -55,10 +55,9 @@ func spoke(outcomes []Outcome) bool {
 // change collects what happened to one message at one destination.
 type change struct {
 	receipt                  *Receipt
-	bounced                  []Recipient
-	late                     []bool // for each of bounced: it expired
+	events                   []Event
 	delivered, soft, deleted int
-	hard                     [4]int // dns, 5xx, expired, other
+	hard                     [numBounces]int // dns, 5xx, expired, other
 	pending                  []mail.RID
 	until                    time.Time // when the last of pending is tried again
 }
@@ -72,18 +71,27 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 		// manager, whose store marks the release as failed.
 		state = Deferred
 	}
-	if state == Deferred && int(r.RID) < len(e.drop) && e.drop[r.RID] {
-		state = Deleted
+	set := q.settings(e.item, h)
+	byHand := false
+	if to := e.dropped(r.RID); state == Deferred && to.Final() {
+		state, byHand = to, to == Bounced
 	}
 	next, err := r.State.To(state)
 	if err != nil || next == Pending {
 		q.log.Fault("queue", "courier for "+h.dest.String()+": outcome "+state.String()+" is none")
 		next = Deferred
 	}
-	r.State, r.Reply = next, o.Reply
+	r.State, r.Reply, r.Code, r.Status, r.Remote, r.Last = next, o.Reply, o.Code, o.Status, o.Remote, now
+	if byHand {
+		r.byHand()
+		o = Outcome{}
+	}
 	switch next {
 	case Delivered:
 		c.delivered++
+		if r.Notify.Has(mail.NotifySuccess) && !o.Passed && !h.dest.Quarantine() {
+			c.events = append(c.events, Event{Kind: Relayed, Recipient: *r})
+		}
 		if o.Receipt != "" {
 			c.receipt = &Receipt{Item: e.item, Remote: o.Receipt, Reply: o.Reply, At: now}
 		}
@@ -93,17 +101,18 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 		c.bounce(*r, bounceKind(o))
 	case Deferred:
 		c.soft++
-		if h.set.expired(e.item.Accepted, r.Attempts, now) {
+		if set.expired(e.item.Accepted, r.Attempts, now) {
 			r.State = Bounced
 			c.bounce(*r, bounceExpired)
 			return
 		}
-		wait := h.set.Wait(r.Attempts)
+		wait := set.Wait(r.Attempts)
 		if o.Possible {
-			wait = h.set.WaitPossible(r.Attempts)
+			wait = set.WaitPossible(r.Attempts)
 		}
 		r.Next = now.Add(wait)
 		c.wait(r)
+		c.late(e.item, r, set, now)
 	}
 }
 
@@ -120,6 +129,7 @@ const (
 	bounce5XX
 	bounceExpired
 	bounceOther
+	numBounces
 )
 
 func bounceKind(o Outcome) int {
@@ -133,9 +143,16 @@ func bounceKind(o Outcome) int {
 }
 
 func (c *change) bounce(r Recipient, kind int) {
-	c.bounced = append(c.bounced, r)
+	c.events = append(c.events, Event{Kind: Failed, Recipient: r, Expired: kind == bounceExpired})
 	c.hard[kind]++
-	c.late = append(c.late, kind == bounceExpired)
+}
+
+// failed gives how many recipients failed for good.
+func (c *change) failed() (n int) {
+	for _, k := range c.hard {
+		n += k
+	}
+	return n
 }
 
 // commit writes a change and schedules what is left. entry.mu is held.
@@ -145,57 +162,68 @@ func (q *Queue) commit(e *entry, h *host, c *change, now time.Time) {
 	}
 }
 
-// write tells of bounces, writes the message's new state and counts. entry.mu
-// is held.
+// write tells of what happened, writes the message's new state together with
+// what is to be told, and counts. h is nil for a message that has no
+// destination yet. entry.mu is held.
 func (q *Queue) write(e *entry, h *host, c *change, now time.Time) {
-	q.tellBounces(e, h, c, now)
-	u := Update{}
+	if h != nil && h.dest.Quarantine() {
+		c.events = nil // nobody outside hears of a refused release
+	}
+	notice := q.tell(e, c, now)
+	err := q.store(e, c, notice)
+	if err != nil && len(notice.New) > 0 {
+		// Neither the report nor the end is in the store: those that failed
+		// stay, and what was delivered is written without its report.
+		c.keep(e, now)
+		notice = Notice{}
+		err = q.store(e, c, notice)
+	}
+	if err == nil {
+		e.dirty = false
+		q.takeNew(notice.New)
+		if notice.Done != nil {
+			notice.Done()
+		}
+	}
+	q.count(h, c)
+	for _, ev := range c.events {
+		if ev.Expired {
+			q.log.Bounced(0, e.mid, ev.Recipient.RID, "5.4.7", "Delivery expired (message too old)", "000", []string{ev.Recipient.Reply})
+		}
+	}
+	if e.gone {
+		q.log.Finished(e.mid, true)
+	}
+}
+
+// store writes the message's new state. entry.mu is held.
+func (q *Queue) store(e *entry, c *change, notice Notice) error {
+	u := Update{New: notice.New, Durable: len(notice.New) > 0}
 	if c.receipt != nil {
 		u.Receipts = []Receipt{*c.receipt}
 	}
 	final := e.item.Final()
+	state := e.item.State
 	if final {
-		e.gone = true
-		e.item.State, _ = e.item.State.To(Done)
+		e.item.State, _ = state.To(Done)
 		u.Remove, u.Final = []mail.MID{e.mid}, []*Item{e.item}
 	} else {
 		u.Save = []*Item{e.item}
 	}
 	err := q.apply(u)
+	if err != nil && len(notice.New) > 0 {
+		e.item.State = state
+		return err
+	}
+	e.gone = final
 	switch {
 	case err == nil:
-		e.dirty = false
 	case final || len(u.Receipts) > 0:
 		q.postpone(u) // it left: it must not leave again while this process lives
 	default:
 		e.dirty = true
 	}
-	q.count(h, c)
-	for i, r := range c.bounced {
-		if c.late[i] {
-			q.log.Bounced(0, e.mid, r.RID, "5.4.7", "Delivery expired (message too old)", "000", []string{r.Reply})
-		}
-	}
-	if final {
-		q.log.Finished(e.mid, true)
-	}
-}
-
-// tellBounces calls the bounce hook; when it fails the recipients stay.
-func (q *Queue) tellBounces(e *entry, h *host, c *change, now time.Time) {
-	if len(c.bounced) == 0 || q.opt.Bounce == nil || h.dest.Quarantine() {
-		return // nobody outside hears of a refused release
-	}
-	err := q.opt.Bounce(q.ctx, e.item.Clone(), c.bounced)
-	if err == nil {
-		return
-	}
-	q.log.Fault("queue", "bouncing MID "+e.mid.String()+": "+err.Error())
-	for _, b := range c.bounced {
-		r := &e.item.Recipients[b.RID]
-		r.State, r.Next = Deferred, now.Add(h.set.FirstRetry)
-	}
-	c.bounced, c.late, c.hard = nil, nil, [4]int{}
+	return err
 }
 
 func (q *Queue) count(h *host, c *change) {
@@ -204,7 +232,7 @@ func (q *Queue) count(h *host, c *change) {
 			q.stats.Add(k, uint64(n))
 		}
 	}
-	hard := len(c.bounced)
+	hard := c.failed()
 	add(stats.DeliveredRecipients, c.delivered)
 	add(stats.SoftBouncedEvents, c.soft)
 	add(stats.DeletedRecipients, c.deleted)
@@ -212,6 +240,9 @@ func (q *Queue) count(h *host, c *change) {
 	add(stats.HardBounced5XX, c.hard[bounce5XX])
 	add(stats.HardBouncedExpired, c.hard[bounceExpired])
 	add(stats.HardBouncedOther, c.hard[bounceOther])
+	if h == nil {
+		return
+	}
 	q.mu.Lock()
 	h.delivered += uint64(c.delivered)
 	h.soft += uint64(c.soft)
@@ -246,15 +277,21 @@ func (q *Queue) undo(t *Task) {
 	for i := range t.Recipients {
 		r := &e.item.Recipients[t.Recipients[i].RID]
 		to := t.before[i]
-		if int(r.RID) < len(e.drop) && e.drop[r.RID] {
-			to = Deleted
-			c.deleted++
-		}
 		noted = noted || r.Attempts > 1
-		r.State = to
 		r.Attempts--
+		switch e.dropped(r.RID) {
+		case Deleted:
+			r.State = Deleted
+			c.deleted++
+		case Bounced:
+			r.State = Bounced
+			r.byHand()
+			c.bounce(*r, bounceOther)
+		default:
+			r.State = to
+		}
 	}
-	if c.deleted > 0 {
+	if c.deleted+c.failed() > 0 {
 		q.commit(e, h, &c, now)
 		return
 	}
