@@ -96,7 +96,7 @@ func (g *Gateway) openQueue(Options) (err error) {
 	}
 	g.queue, err = queue.New(queue.Options{
 		Store: g.spool, Processor: processor{g}, Courier: couriers.Courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Now,
-		Suspended: g.State.SuspendedDelivery(), Bounce: g.undelivered,
+		Suspended: g.State.SuspendedDelivery(), Notify: g.notify,
 	})
 	if err == nil {
 		g.pin(g.Config.Committed())

@@ -39,6 +39,20 @@ func (g *Gateway) undelivered(ctx context.Context, it *queue.Item, failed []queu
 	return nil
 }
 
+// notify keeps what failed for good.
+func (g *Gateway) notify(ctx context.Context, it *queue.Item, events []queue.Event) (queue.Notice, error) {
+	var failed []queue.Recipient
+	for _, e := range events {
+		if e.Kind == queue.Failed {
+			failed = append(failed, e.Recipient)
+		}
+	}
+	if len(failed) == 0 {
+		return queue.Notice{}, nil
+	}
+	return queue.Notice{}, g.undelivered(ctx, it, failed)
+}
+
 // keepContent writes the message, unless an earlier call did.
 func (g *Gateway) keepContent(ctx context.Context, path string, it *queue.Item) error {
 	if _, err := os.Lstat(path); err == nil {

@@ -3,6 +3,7 @@ package spool
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -29,13 +30,14 @@ type oracle struct {
 	refused map[mail.MID]bool           // aborted before any promise, and synced since
 	actions map[mail.ActionKey]mail.MID // taken
 	sent    map[mail.Key]bool
-	last    mail.MID // the highest number given out
+	reports map[mail.MID]mail.MID // report of the failure of a message: both or neither
+	last    mail.MID              // the highest number given out
 }
 
 func (o *oracle) clone() oracle {
 	c := *o
 	c.bodies, c.acked, c.left, c.gone = copyMap(o.bodies), copyMap(o.acked), copyMap(o.left), copyMap(o.gone)
-	c.refused, c.actions, c.sent = copyMap(o.refused), copyMap(o.actions), copyMap(o.sent)
+	c.refused, c.actions, c.sent, c.reports = copyMap(o.refused), copyMap(o.actions), copyMap(o.sent), copyMap(o.reports)
 	return c
 }
 
@@ -68,7 +70,7 @@ type crasher struct {
 func newCrasher(seed uint64, every int) *crasher {
 	return &crasher{fs: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, 1)), every: every, know: oracle{
 		bodies: map[mail.MID][]byte{}, acked: map[mail.MID]bool{}, left: map[mail.MID]bool{}, gone: map[mail.MID]bool{},
-		refused: map[mail.MID]bool{}, actions: map[mail.ActionKey]mail.MID{}, sent: map[mail.Key]bool{}}}
+		refused: map[mail.MID]bool{}, actions: map[mail.ActionKey]mail.MID{}, sent: map[mail.Key]bool{}, reports: map[mail.MID]mail.MID{}}}
 }
 
 func (c *crasher) MaybeError(op errorfs.Op) error {
@@ -128,6 +130,9 @@ func (c *crasher) live(t *testing.T, s *Spool, n int) {
 		if i%7 == 1 || i%7 == 4 {
 			c.finish(t, s, it, i%7 == 4)
 		}
+		if i%7 == 2 {
+			c.bounce(t, s, it)
+		}
 		if i%7 == 6 {
 			it.State = queue.Routed
 			it.Recipients[0].State = queue.Deferred
@@ -158,6 +163,24 @@ func (c *crasher) finish(t *testing.T, s *Spool, it *queue.Item, cpq bool) {
 			o.sent[it.Key] = true
 		}
 	})
+}
+
+// bounce ends a message with a report to its sender, in one durable batch.
+func (c *crasher) bounce(t *testing.T, s *Spool, it *queue.Item) {
+	report := sample(0)
+	report.MID, report.State, report.From = s.NextMID(), queue.Routed, mail.Address{}
+	body := bytes.Repeat([]byte{'R'}, 9000)
+	report.Size, report.Hash = int64(len(body)), sha256.Sum256(body)
+	report.Key = mail.NewKey(serial, report.MID, report.Hash)
+	c.learn(func(o *oracle) {
+		o.left[it.MID], o.bodies[report.MID], o.reports[it.MID] = true, body, report.MID
+		o.last = max(o.last, report.MID)
+	})
+	u := queue.Update{Remove: []mail.MID{it.MID}, Final: []*queue.Item{it}, New: []queue.Made{{Item: report, Content: body}}, Durable: true}
+	if err := s.Apply(context.Background(), u); err != nil {
+		t.Fatal(err)
+	}
+	c.learn(func(o *oracle) { o.gone[it.MID], o.acked[report.MID] = true, true })
 }
 
 // check opens an image with the real recovery and compares it with what is known.
@@ -191,6 +214,11 @@ func (im *image) check(t *testing.T, fs vfs.FS) (state []mail.MID) {
 	for k := range im.know.sent {
 		if _, ok, err := s.Sent(k); !ok || err != nil {
 			t.Errorf("%s: the receipt of %s is lost: %v", im.op, k, err)
+		}
+	}
+	for mid, report := range im.know.reports {
+		if im.know.acked[mid] && (got[mid] == nil) != (got[report] != nil) {
+			t.Errorf("%s: MID %d is there: %v, the report of its failure: %v", im.op, mid, got[mid] != nil, got[report] != nil)
 		}
 	}
 	chunks := 0

@@ -15,7 +15,8 @@ import (
 // in the checksum so that a record in the wrong place is damaged. Fields are
 // only ever added at the end, with a new version.
 const (
-	recordVersion = 2
+	recordVersion = 3
+	secondVersion = 2 // without Recipient.Code, Status, Remote, Last
 	firstVersion  = 1 // without mail.Params but EightBit, without mail.RcptParams, Origin.User, Recipient.Warned
 )
 
@@ -186,7 +187,22 @@ func appendRecord(b, key []byte, it *queue.Item) []byte {
 		e.rcptParams(&it.Recipients[i].RcptParams)
 		e.uint(uint64(it.Recipients[i].Warned))
 	}
+	for i := range it.Recipients {
+		e.answer(&it.Recipients[i])
+	}
 	return seal(key, e.b)
+}
+
+// answer writes what version 3 added: the rest of the last reply.
+func (e *encoder) answer(r *queue.Recipient) {
+	e.uint(uint64(r.Code))
+	e.string(r.Status)
+	e.string(r.Remote)
+	e.time(r.Last)
+}
+
+func (d *decoder) answer(r *queue.Recipient) {
+	r.Code, r.Status, r.Remote, r.Last = int(d.uint()), d.string(), d.string(), d.time()
 }
 
 // params writes what version 1 did not have of them.
@@ -270,6 +286,11 @@ func decodeRecord(key, value []byte) (*queue.Item, error) {
 	d.rest(it)
 	if body[0] > firstVersion {
 		d.second(it)
+	}
+	if body[0] > secondVersion {
+		for i := range it.Recipients {
+			d.answer(&it.Recipients[i])
+		}
 	}
 	if d.bad || len(d.b) > 0 || it.Size < 0 {
 		return nil, errs.New(errs.Damaged, "record of MID %d has a wrong form", mid)

@@ -84,6 +84,7 @@ func full() *queue.Item {
 	it.Binary, it.UTF8, it.RequireTLS, it.Ret, it.EnvID, it.Origin.User = true, true, true, mail.RetHeaders, "env id", "alice"
 	it.Recipients[0].RcptParams = mail.RcptParams{Notify: mail.NotifySuccess | mail.NotifyDelay, ORCPT: "rfc822;b@b.example"}
 	it.Recipients[0].Warned = 3
+	it.Recipients[0].Code, it.Recipients[0].Status, it.Recipients[0].Remote, it.Recipients[0].Last = 451, "4.2.1", "mx.b.example", time.Unix(1700000777, 0)
 	it.Recipients[0].Dest = queue.Dest{Name: queue.CPQHost, Lane: "l"}
 	it.Recipients[0].State, it.Recipients[0].Attempts = queue.Deferred, 5
 	it.Recipients[0].Next, it.Recipients[0].Reply = time.Unix(1800000000, 5), "450 later"

@@ -144,6 +144,11 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 			return errs.Context(err, "copying MID %d", c.Of)
 		}
 	}
+	for i := range u.New {
+		if err := s.addMade(b, &u.New[i]); err != nil {
+			return err
+		}
+	}
 	var buf []byte
 	for _, it := range u.Save {
 		key := midKey(keyRecord, it.MID)
@@ -209,6 +214,25 @@ func (s *Spool) addCopy(ctx context.Context, b *pebble.Batch, c queue.Copy) erro
 	c.Item.Size, c.Item.Hash = of.Size, of.Hash
 	key := midKey(keyRecord, c.Item.MID)
 	return errs.Wrap(errs.Internal, b.Set(key, appendRecord(nil, key, c.Item), nil), "storing MID %d", c.Item.MID)
+}
+
+// maxMade is the largest content of a message that the program makes: whole in
+// the batch, so that it needs no sweep after a crash.
+const maxMade = chunkSize
+
+// addMade stores a message that the program itself made.
+func (s *Spool) addMade(b *pebble.Batch, m *queue.Made) error {
+	if len(m.Content) > maxMade || int64(len(m.Content)) != m.Item.Size {
+		return errs.New(errs.Internal, "a message of our own has %d bytes, its record says %d", len(m.Content), m.Item.Size)
+	}
+	if len(m.Content) > 0 {
+		key := chunkKey(m.Item.MID, 0)
+		if err := b.Set(key, seal(key, append(make([]byte, 0, len(m.Content)+4), m.Content...)), nil); err != nil {
+			return errs.Wrap(errs.Internal, err, "storing MID %d", m.Item.MID)
+		}
+	}
+	key := midKey(keyRecord, m.Item.MID)
+	return errs.Wrap(errs.Internal, b.Set(key, appendRecord(nil, key, m.Item), nil), "storing MID %d", m.Item.MID)
 }
 
 // SetAside takes a message out of the queue's sight. Record and content stay,

@@ -191,7 +191,7 @@ func (q *Releases) Open(ctx context.Context, mid mail.MID) (io.ReadCloser, error
 // Apply implements queue.Store.
 func (q *Releases) Apply(ctx context.Context, u queue.Update) error {
 	s := q.s
-	if len(u.Add) > 0 {
+	if len(u.Add)+len(u.New) > 0 {
 		return errs.New(errs.Invalid, "the queue of a manager makes no copies")
 	}
 	final := make(map[mail.MID]*queue.Item, len(u.Final))
