@@ -45,10 +45,20 @@ func (q Quarantines) Commands() []Command {
 		cmd("list", "Show the quarantines", "[--json]", 1, q.list),
 		cmd("search", "Find quarantined messages", conditions, 100, q.search),
 		cmd("show", "Show one message, or its content", "MID [--content | --base64] [--json]", 3, q.show),
-		cmd("release", "Release messages from one or all quarantines", "MID... [--quarantine NAME]", maxMIDs+2, q.release),
-		cmd("delete", "Delete messages from one or all quarantines", "MID... [--quarantine NAME]", maxMIDs+2, q.delete),
+		cmd("release", "Release messages from one or all quarantines", selection+decided, maxMIDs+2, q.release),
+		cmd("delete", "Delete messages from one or all quarantines", selection+decided, maxMIDs+2, q.delete),
+		cmd("undo", "Take back what was decided, while it can be", "MID...\nquarantine undo --decision N", maxMIDs, q.undo),
+		cmd("delay", "Let messages leave later than scheduled", "--by TIME "+selection+"\nTIME is 8h, 24h, 48h, 1w or any such time.", maxMIDs+4, q.delay),
+		cmd("move", "Move messages into another policy quarantine", "--from NAME --to NAME MID...\nquarantine move --from NAME --to NAME --all [CONDITION...]", maxMIDs+4, q.move),
+		cmd("hold", "Keep messages from leaving, whoever wants it", "MID... --why TEXT\nquarantine hold MID... --lift", maxMIDs+2, q.hold),
 	}
 }
+
+// selection is how messages are named to what changes them.
+const selection = `MID... [--quarantine NAME]
+or, in place of the numbers, --all [CONDITION...]: all held messages that quarantine search would find`
+
+const decided = "\nWhat was decided can be taken back for a while: quarantine undo. See quarantineconfig."
 
 func (q Quarantines) list(ctx context.Context, c *Call) error {
 	opt, err := c.options("--json")
@@ -335,6 +345,12 @@ func details(c *Call, m *quarantine.Message) {
 		}
 		field("Quarantine", line)
 	}
+	if m.Hold != nil {
+		field("Hold", "since "+stamp(m.Hold.At)+" by "+m.Hold.By+" ("+m.Hold.Why+")")
+	}
+	if !m.Until.IsZero() {
+		field("Undo", "until "+stamp(m.Until)+": quarantine undo "+m.MID.String())
+	}
 	if m.Others {
 		field("Quarantine", "others that you may not see")
 	}
@@ -342,72 +358,4 @@ func details(c *Call, m *quarantine.Message) {
 		field("Release", r.Recipient+": "+r.State+" "+r.Reply)
 	}
 	c.Printf("Whole content: quarantine show %s --content\n", m.MID)
-}
-
-// parseMIDs reads message IDs, between blanks or commas.
-func parseMIDs(words []string) ([]mail.MID, error) {
-	var mids []mail.MID
-	for _, w := range words {
-		for _, s := range strings.Split(w, ",") {
-			mid, err := mail.ParseMID(s)
-			if err != nil {
-				return nil, badArguments(err)
-			}
-			mids = append(mids, mid)
-		}
-	}
-	if len(mids) > maxMIDs {
-		return nil, Usage("more than %d messages", maxMIDs)
-	}
-	return mids, nil
-}
-
-func (q Quarantines) release(ctx context.Context, c *Call) error {
-	return decide(ctx, c, "released", q.Service.Release)
-}
-
-// delete asks once in a shell: what is deleted does not come back. A line that
-// is executed has its messages named in it and means them.
-func (q Quarantines) delete(ctx context.Context, c *Call) error {
-	if !c.Batch && len(c.Args) > 0 {
-		args := c.Args
-		c.Args = nil
-		sure, err := c.Confirm("Are you sure you want to delete "+Clip(strings.Join(args, " "), 60)+"?", false)
-		if err != nil || !sure {
-			return err
-		}
-		c.Args = args
-	}
-	return decide(ctx, c, "deleted", q.Service.Delete)
-}
-
-type decision func(context.Context, mail.Principal, []mail.MID, string) (quarantine.Outcome, error)
-
-func decide(ctx context.Context, c *Call, done string, f decision) error {
-	opt, err := c.options("--quarantine=")
-	if err != nil {
-		return err
-	}
-	mids, err := parseMIDs(c.Args)
-	if err != nil {
-		return err
-	}
-	if len(mids) == 0 {
-		return Usage("a message ID is needed")
-	}
-	out, err := f(ctx, c.Principal, mids, opt.last("--quarantine"))
-	for _, m := range out.Missed {
-		c.Printf("MID %s: %s\n", m.MID, Plain(m.Why))
-	}
-	plural := "s"
-	if out.Count == 1 {
-		plural = ""
-	}
-	if err == nil || out.Count > 0 {
-		c.Printf("%s message%s %s.\n", comma(out.Count), plural, done)
-	}
-	if err == nil && len(out.Missed) > 0 {
-		err = errs.New(errs.Conflict, "%d of %d messages were not %s", len(out.Missed), len(mids), done)
-	}
-	return err
 }

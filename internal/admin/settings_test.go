@@ -133,6 +133,11 @@ func (quiet) Record(mail.Principal, string, string) {}
 // ward is a manager's quarantine with two messages, on the real stores.
 func ward(t *testing.T) *house {
 	t.Helper()
+	return wardWith(t, quarantine.Rules{})
+}
+
+func wardWith(t *testing.T, rules quarantine.Rules) *house {
+	t.Helper()
 	dir := t.TempDir()
 	fatal := func(err error) { t.Error(err) }
 	key, err := blob.LoadKey(filepath.Join(dir, "key"))
@@ -153,7 +158,8 @@ func ward(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	s, err := quarantine.New(quarantine.Options{Store: st, Contents: contents, Sender: quiet{}, Log: logs.Discard(), Audit: quiet{}, Settings: quarantine.Defaults(), Clock: clock})
+	set := append(quarantine.Defaults(), quarantine.Settings{Name: "Mine", Kind: quarantine.KindPolicy, Retention: time.Hour, DefaultAction: quarantine.Delete})
+	s, err := quarantine.New(quarantine.Options{Store: st, Contents: contents, Sender: quiet{}, Log: logs.Discard(), Audit: quiet{}, Settings: set, Rules: rules, Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,6 +237,38 @@ func TestQuarantineCommands(t *testing.T) {
 	s := newScript("quarantine delete 41", "")
 	l.Shell(t.Context(), admin, s)
 	wants(t, "a shell asks", s.String(), "Are you sure you want to delete 41? [N]> ")
+}
+
+// What is decided can be taken back, delayed, moved and held from the command
+// line, for numbers and for all that a search finds.
+func TestQuarantineSecondThoughts(t *testing.T) {
+	l := wardWith(t, quarantine.DefaultRules())
+	wants(t, "delete", first(run(t, l, admin, "quarantine delete 41 --quarantine Virus")), "1 message deleted.\nTo take it back, until 2026-03-11T05:06:07Z: quarantine undo --decision 1\n")
+	wants(t, "undo", first(run(t, l, admin, "quarantine undo --decision 1")), "1 message taken back.\n")
+	wants(t, "all", first(run(t, l, admin, "quarantine release --all")), "2 messages released.\n", "until 2026-03-04T05:06:37Z", "--decision 2")
+	wants(t, "search", first(run(t, l, admin, "quarantine search")), "0 messages found.")
+	wants(t, "search", first(run(t, l, admin, "quarantine search state leaving")), "2 messages found.")
+	wants(t, "show", first(run(t, l, admin, "quarantine show 42")), "State:         leaving\n", "quarantine undo 42\n")
+	wants(t, "undo", first(run(t, l, admin, "quarantine undo 41 42")), "2 messages taken back.\n")
+	wants(t, "delay", first(run(t, l, admin, "quarantine delay --by 48h --all subject HOLDME quarantine Policy")), "1 message delayed.\n")
+	wants(t, "show", first(run(t, l, admin, "quarantine show 41 --json")), `"exit":"2026-03-16T05:06:07Z"`, `"exit":"2026-04-03T05:06:07Z"`)
+	wants(t, "move", first(run(t, l, admin, "quarantine move --from Policy --to Mine 41")), "1 message moved.\n")
+	wants(t, "list", first(run(t, l, admin, "quarantine list")), "Mine                          1")
+	wants(t, "hold", first(run(t, l, admin, `quarantine hold 41 --why "case 7"`)), "1 message put on hold.\n")
+	if out, status := run(t, l, admin, "quarantine delete 41"); status != 1 || !strings.Contains(out, "on hold since") {
+		t.Errorf("%d %q", status, out)
+	}
+	wants(t, "show", first(run(t, l, admin, "quarantine show 41")), "Hold:          since ", "(case 7)\n")
+	wants(t, "lift", first(run(t, l, admin, "quarantine hold 41 --lift")), "1 message free to leave.\n")
+	for _, line := range []string{"quarantine undo", "quarantine undo --decision x", "quarantine undo --decision 1 41", "quarantine delay 41", "quarantine delay --by 0 41", "quarantine delay --by soon 41",
+		"quarantine move 41", "quarantine move --from Policy --to Virus 41", "quarantine hold 41", "quarantine hold --lift", "quarantine release", "quarantine release 41 --all", "quarantine delete --all color red"} {
+		if out, status := run(t, l, admin, line); status != exitInvalid || !strings.HasPrefix(out, "Invalid arguments: ") {
+			t.Errorf("%s: %d %q", line, status, out)
+		}
+	}
+	if out, status := run(t, l, admin, "quarantine undo --decision 4711"); status != 1 || !strings.Contains(out, "no decision 4711") {
+		t.Errorf("%d %q", status, out)
+	}
 }
 
 // Who was given no quarantine sees no trace of any (reference 1.7).

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -15,7 +14,6 @@ import (
 	"lazaret/internal/certs"
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
-	"lazaret/internal/quarantine"
 )
 
 // check finds what is wrong with the values. n is the tree that the
@@ -367,23 +365,6 @@ func (k checker) managers() error {
 	return nil
 }
 
-func (k checker) quarantines() error {
-	if k.c.Role != string(Manager) {
-		if len(k.c.Quarantines) > 0 {
-			return k.at("quarantines", 0, "", "quarantines are settings of a manager")
-		}
-		return nil
-	}
-	all, at, err := k.c.quarantineSettings()
-	if err != nil {
-		return k.at("quarantines/quarantine", at, "", "%s", errs.Public(err))
-	}
-	if err := quarantine.Check(all); err != nil {
-		return k.at("quarantines", 0, "", "%s", errs.Public(err))
-	}
-	return nil
-}
-
 func (k checker) appliances() error {
 	const path = "appliances/appliance"
 	names, pinned := map[string]bool{}, map[string]string{}
@@ -458,51 +439,4 @@ func (c *Config) AuthUsers() []auth.User {
 		all = append(all, u.Auth())
 	}
 	return all
-}
-
-// QuarantineSettings gives the quarantines as the domain reads them.
-func (c *Config) QuarantineSettings() ([]quarantine.Settings, error) {
-	all, _, err := c.quarantineSettings()
-	return all, err
-}
-
-func (c *Config) quarantineSettings() (all []quarantine.Settings, at int, err error) {
-	for i, q := range c.Quarantines {
-		d, err := ParseRetention(q.Retention)
-		if err != nil {
-			return nil, i, err
-		}
-		s := quarantine.Settings{Name: q.Name, Kind: quarantine.Kind(q.Kind), Retention: d, DefaultAction: quarantine.Action(q.Action), Users: q.Users}
-		for _, r := range q.Roles {
-			s.Roles = append(s.Roles, mail.Role(r))
-		}
-		if err := s.Check(); err != nil {
-			return nil, i, err
-		}
-		all = append(all, s)
-	}
-	return all, 0, nil
-}
-
-// ParseRetention reads 10d or 12h.
-func ParseRetention(s string) (time.Duration, error) {
-	unit := time.Hour
-	digits, ok := strings.CutSuffix(s, "h")
-	if !ok {
-		digits, ok = strings.CutSuffix(s, "d")
-		unit = 24 * time.Hour
-	}
-	n, err := strconv.ParseUint(digits, 10, 16)
-	if !ok || err != nil || n == 0 {
-		return 0, errs.New(errs.Invalid, "%q is not a retention period such as 10d or 12h", clip(s))
-	}
-	return time.Duration(n) * unit, nil
-}
-
-// FormatRetention writes what ParseRetention reads.
-func FormatRetention(d time.Duration) string {
-	if d%(24*time.Hour) == 0 {
-		return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + "d"
-	}
-	return strconv.FormatInt(int64(d/time.Hour), 10) + "h"
 }

@@ -41,9 +41,10 @@ type Config struct {
 	Bounce       Bounce        `xml:"bounce_profile" doc:"how often and how long delivery is tried, in seconds; never applied to the.cpq.host and the.cpq.release.host, which neither expire nor bounce"`
 	Filters      string        `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
 
-	CPQ         CPQ          `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager"`
-	Quarantines []Quarantine `xml:"quarantines>quarantine" doc:"on a manager: retention_period such as 10d or 12h, default_action Delete or Release"`
-	Appliances  []Appliance  `xml:"appliances>appliance" doc:"on a manager: the gateways it works for, as pairing wrote them"`
+	CPQ             CPQ             `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager"`
+	Quarantines     []Quarantine    `xml:"quarantines>quarantine" doc:"on a manager: retention_period such as 10d or 12h, default_action Delete or Release"`
+	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"on a manager, for all quarantines: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all, empty is the default"`
+	Appliances      []Appliance     `xml:"appliances>appliance" doc:"on a manager: the gateways it works for, as pairing wrote them"`
 
 	Users []User `xml:"users>user" doc:"administrators; enc_password is an argon2id hash, group a role"`
 	Log   Log    `xml:"log_subscriptions" doc:"mail_logs: a file is closed at rolloversize bytes, rollover_max_files closed ones are kept"`
@@ -139,6 +140,12 @@ type Quarantine struct {
 	Action    string   `xml:"default_action"`
 	Users     []string `xml:"quarantine_user"`
 	Roles     []string `xml:"quarantine_role"`
+}
+
+// QuarantineRules hold for all quarantines.
+type QuarantineRules struct {
+	UndoRelease string `xml:"undo_release"`
+	DeleteRest  string `xml:"delete_rest"`
 }
 
 // Appliance is a gateway that a manager works for.

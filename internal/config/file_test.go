@@ -130,6 +130,9 @@ func TestRejected(t *testing.T) {
 			if os.Getenv("UPDATE_GOLDEN") != "" {
 				os.WriteFile(filepath.Join(dir, "message"), []byte(got+"\n"), 0o644)
 			}
+			if begin, cut := strings.CutSuffix(read("message"), "..."); cut && strings.HasPrefix(got, begin) {
+				got = read("message") // what follows grows with each new element
+			}
 			if got != read("message") {
 				t.Errorf("got  %s\nwant %s", got, read("message"))
 			}

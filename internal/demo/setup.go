@@ -68,7 +68,7 @@ func (d *demo) make(ctx context.Context, path string) (err error) {
 	l := d.layout
 	m := &l.Manager
 	m.Password, err = appliance.Init(filepath.Join(d.Dir, m.Name), config.Manager, appliance.InitOptions{
-		Hostname: m.Name + ".lazaret.example", SSHPort: portOf(m.SSH), CPQPort: portOf(m.CPQ),
+		Hostname: m.Name + ".lazaret.example", SSHPort: portOf(m.SSH), CPQPort: portOf(m.CPQ), Edit: editManager,
 	})
 	if err != nil {
 		return err
@@ -87,6 +87,10 @@ func (d *demo) make(ctx context.Context, path string) (err error) {
 	}
 	return l.save()
 }
+
+// editManager lets releases leave at once: a demonstration has nobody who
+// regrets them.
+func editManager(c *config.Config) { c.QuarantineRules.UndoRelease = "0" }
 
 // editGateway makes a gateway take mail for the two domains from this machine
 // and deliver it to the mailbox.

@@ -130,6 +130,8 @@ var catalogue = []golden{
 	{"DeletedFrom", "likewise", `Info: MID 484 deleted from quarantine "Virus" (expired) t=2592003`, func(m *Mail) { m.DeletedFrom(484, "Virus", "expired", 2592003) }},
 	{"ReleasedFromAll", "one line for all", "Info: MID 483 released from all quarantines", func(m *Mail) { m.ReleasedFromAll(483) }},
 	{"DeletedFromAll", "one line for all", "Info: MID 484 deleted from all quarantines", func(m *Mail) { m.DeletedFromAll(484) }},
+	{"Restored", "undo has a line of its own", `Info: MID 44 returned to quarantine "Policy" (undo)`, func(m *Mail) { m.Restored(44, "Policy") }},
+	{"Moved", "both quarantines", `Info: MID 44 moved from quarantine "Policy" to quarantine "Legal"`, func(m *Mail) { m.Moved(44, "Policy", "Legal") }},
 	{"Decided", "who did it, on a line of its own", `Info: User admin from 192.0.2.9: released MID 44 in quarantine "Policy"`,
 		func(m *Mail) { m.Decided(admin, 44, "released", "Policy") }},
 

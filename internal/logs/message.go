@@ -81,6 +81,16 @@ func (m *Mail) DeletedFromAll(mid mail.MID) {
 	m.begin(info).mid(mid).s(" deleted from all quarantines").put()
 }
 
+// Restored: what was decided was taken back, and the message is held again.
+func (m *Mail) Restored(mid mail.MID, quarantine string) {
+	m.begin(info).mid(mid).s(" returned to quarantine ").q(quarantine, '"').s(" (undo)").put()
+}
+
+// Moved: it is in another quarantine now.
+func (m *Mail) Moved(mid mail.MID, from, to string) {
+	m.begin(info).mid(mid).s(" moved from quarantine ").q(from, '"').s(" to quarantine ").q(to, '"').put()
+}
+
 // Decided: who decided about a message by hand, and from where. The lines
 // above keep their known end, so this is a line of its own (clients section 0).
 func (m *Mail) Decided(p mail.Principal, mid mail.MID, what, quarantine string) {

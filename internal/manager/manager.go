@@ -125,8 +125,12 @@ func (m *Manager) openQuarantine(Options) error {
 	if err != nil {
 		return err
 	}
+	rules, err := m.Config.Committed().Rules()
+	if err != nil {
+		return err
+	}
 	m.quarantine, err = quarantine.New(quarantine.Options{
-		Store: m.store, Contents: m.contents, Sender: m.queue, Log: m.Log, Audit: m.Audit, Settings: settings, Clock: m.Now,
+		Store: m.store, Contents: m.contents, Sender: m.queue, Log: m.Log, Audit: m.Audit, Settings: settings, Rules: rules, Clock: m.Now,
 	})
 	m.cpqAt = cpqAddress(m.Config.Committed())
 	m.Config.Subscribe(m)
@@ -233,14 +237,18 @@ func (m *Manager) close() error {
 // Prepare implements config.Subscriber: the configuration has been checked.
 func (m *Manager) Prepare(next *config.Config) error {
 	_, err := next.QuarantineSettings()
+	if err == nil {
+		_, err = next.Rules()
+	}
 	return err
 }
 
 // Apply implements config.Subscriber.
 func (m *Manager) Apply(next *config.Config) {
 	settings, err := next.QuarantineSettings()
-	if err == nil {
-		err = m.quarantine.Configure(settings)
+	rules, badRules := next.Rules()
+	if err = errors.Join(err, badRules); err == nil {
+		err = m.quarantine.Configure(settings, rules)
 	}
 	if err != nil {
 		m.Log.Fault("configuration", err.Error())

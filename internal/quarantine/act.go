@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"lazaret/internal/errs"
@@ -13,8 +14,10 @@ import (
 // Outcome is the result of an action: how many messages it changed, and for
 // those it did not change, why: who was first. Being late is no error.
 type Outcome struct {
-	Count  int
-	Missed []Missed
+	Count    int
+	Missed   []Missed
+	Decision DecisionID // what undo takes to bring all of it back; 0: it is final
+	Until    time.Time  // when that ends; zero: with Decision 0
 }
 
 // Missed is one message that an action did not change.
@@ -42,27 +45,59 @@ func (s *Service) Delete(ctx context.Context, p mail.Principal, mids []mail.MID,
 }
 
 func (s *Service) manual(ctx context.Context, p mail.Principal, a Action, mids []mail.MID, quarantine string) (out Outcome, err error) {
-	what := "quarantine " + map[Action]string{Release: "release", Delete: "delete"}[a]
+	what := "quarantine " + strings.ToLower(string(a))
 	if quarantine != "" {
 		what += ` from "` + quarantine + `"`
 	}
-	if err = s.guard(p); err == nil && quarantine != "" {
-		err = s.checkName(p, quarantine)
+	if err := s.entitled(p, what, quarantine); err != nil {
+		return out, err
+	}
+	d := &decision{action: a, quarantine: quarantine, may: s.may(p), cause: Manual, by: p.Name, at: s.stamp(), rules: s.rules()}
+	if len(mids) > 0 {
+		d.id, err = s.opt.Store.Decide(ctx, Decision{Action: a, Quarantine: quarantine, By: p.Name, From: p.From, At: d.at})
+		if err != nil {
+			return out, err
+		}
+	}
+	out, err = s.byHand(ctx, party{p: p, may: d.may}, what, mids, d)
+	if wait := d.rules.wait(a == Delete); wait > 0 && out.Count > 0 {
+		out.Decision, out.Until = d.id, d.at.Add(wait)
+	}
+	return out, err
+}
+
+// entitled refuses a principal who may not work here, or not in one of the
+// quarantines named, and writes the refusal into the audit.
+func (s *Service) entitled(p mail.Principal, what string, quarantines ...string) error {
+	err := s.guard(p)
+	for _, q := range quarantines {
+		if err == nil && q != "" {
+			err = s.checkName(p, q)
+		}
 	}
 	if err != nil {
 		s.opt.Audit.Record(p, what, errs.Public(err))
-		return out, err
 	}
-	d := decision{action: a, quarantine: quarantine, may: s.may(p), cause: Manual, by: p.Name, principal: p, at: s.stamp()}
-	out, err = s.act(ctx, mids, &d, func(c *Change) {
-		s.opt.Audit.Record(p, what+" MID "+c.After.MID.String(), "ok")
+	return err
+}
+
+// party is on whose behalf something is done, and where they may.
+type party struct {
+	p   mail.Principal
+	may func(string) bool
+}
+
+// byHand carries out what somebody asked for, with its lines in the audit.
+func (s *Service) byHand(ctx context.Context, who party, what string, mids []mail.MID, op operation) (Outcome, error) {
+	out, err := s.act(ctx, mids, who, op, func(c *Change) {
+		s.opt.Audit.Record(who.p, what+" MID "+c.After.MID.String(), "ok")
 	})
 	result := strconv.Itoa(out.Count) + " of " + strconv.Itoa(len(mids))
 	if err != nil {
 		result += ", then: " + err.Error()
 	}
 	if out.Count != len(mids) || err != nil {
-		s.opt.Audit.Record(p, what, result)
+		s.opt.Audit.Record(who.p, what, result)
 	}
 	return out, err
 }
@@ -70,13 +105,14 @@ func (s *Service) manual(ctx context.Context, p mail.Principal, a Action, mids [
 // stamp is now as it will be read back from the store.
 func (s *Service) stamp() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
-// act carries out a decision on many messages, each on its own: what one of
-// them was changed to by others does not hold up the rest.
-func (s *Service) act(ctx context.Context, mids []mail.MID, d *decision, done func(*Change)) (out Outcome, err error) {
+// act carries out an operation on many messages, each on its own: what one of
+// them was changed to by others does not hold up the rest. done is called for
+// each change that is durable; nil: nothing more is to be done.
+func (s *Service) act(ctx context.Context, mids []mail.MID, who party, op operation, done func(*Change)) (out Outcome, err error) {
 	mids = unique(mids)
 	for len(mids) > 0 {
 		n := min(len(mids), batch)
-		o, err := s.actSome(ctx, mids[:n], d, done)
+		o, err := s.actSome(ctx, mids[:n], who, op, done)
 		out.Count += o.Count
 		out.Missed = append(out.Missed, o.Missed...)
 		if err != nil {
@@ -99,12 +135,12 @@ func unique(mids []mail.MID) []mail.MID {
 
 // actSome is compare-and-set over a batch: load, decide, change; those that
 // somebody else changed in between are loaded and decided again.
-func (s *Service) actSome(ctx context.Context, mids []mail.MID, d *decision, done func(*Change)) (out Outcome, err error) {
+func (s *Service) actSome(ctx context.Context, mids []mail.MID, who party, op operation, done func(*Change)) (out Outcome, err error) {
 	for try := 0; len(mids) > 0; try++ {
 		if try == maxRetries {
 			return out, errs.New(errs.Conflict, "%d messages are being changed by others all the time", len(mids))
 		}
-		changes, err := s.plan(ctx, mids, d, &out)
+		changes, err := s.plan(ctx, mids, who, op, &out)
 		if err != nil || len(changes) == 0 {
 			return out, err
 		}
@@ -119,15 +155,17 @@ func (s *Service) actSome(ctx context.Context, mids []mail.MID, d *decision, don
 				continue
 			}
 			out.Count++
-			s.tell(&changes[i], d.principal)
-			done(&changes[i])
+			s.tell(&changes[i], who.p)
+			if done != nil {
+				done(&changes[i])
+			}
 		}
 	}
 	return out, nil
 }
 
-// plan loads messages and decides about each.
-func (s *Service) plan(ctx context.Context, mids []mail.MID, d *decision, out *Outcome) ([]Change, error) {
+// plan loads messages and works out what is done to each.
+func (s *Service) plan(ctx context.Context, mids []mail.MID, who party, op operation, out *Outcome) ([]Change, error) {
 	list, err := s.opt.Store.Load(ctx, mids)
 	if err != nil {
 		return nil, err
@@ -135,16 +173,16 @@ func (s *Service) plan(ctx context.Context, mids []mail.MID, d *decision, out *O
 	found := make(map[mail.MID]bool, len(list))
 	changes := make([]Change, 0, len(list))
 	for _, r := range list {
-		if !slices.ContainsFunc(r.Memberships, func(m Membership) bool { return d.may(m.Quarantine) }) {
+		if !slices.ContainsFunc(r.Memberships, func(m Membership) bool { return who.may(m.Quarantine) }) {
 			continue // to this principal it does not exist
 		}
 		found[r.MID] = true
-		c, err := decide(r, d)
+		c, why, err := op.on(r)
 		if err != nil {
 			return nil, err
 		}
 		if c == nil {
-			out.Missed = append(out.Missed, Missed{r.MID, r.first(d.may)})
+			out.Missed = append(out.Missed, Missed{r.MID, why})
 			continue
 		}
 		changes = append(changes, *c)
@@ -155,31 +193,6 @@ func (s *Service) plan(ctx context.Context, mids []mail.MID, d *decision, out *O
 		}
 	}
 	return changes, nil
-}
-
-// tell writes the log lines of a change that is durable and sends off what
-// begins to leave.
-func (s *Service) tell(c *Change, p mail.Principal) {
-	r, log := c.After, s.opt.Log
-	for _, i := range c.Left {
-		m := &r.Memberships[i]
-		if m.Cause == Manual {
-			log.Decided(p, r.MID, m.State.String(), m.Quarantine)
-		}
-		sec := max(0, int64(m.Left.Sub(m.Entered)/time.Second))
-		if m.State == Deleted {
-			log.DeletedFrom(r.MID, m.Quarantine, string(m.Cause), sec)
-		} else {
-			log.ReleasedFrom(r.MID, m.Quarantine, string(m.Cause), sec)
-		}
-	}
-	switch {
-	case r.State == Removed:
-		log.DeletedFromAll(r.MID)
-	case c.Intent != nil:
-		log.ReleasedFromAll(r.MID)
-		s.opt.Sender.Enqueue(r.MID)
-	}
 }
 
 // ExpireDue applies the default action of each quarantine to the memberships
@@ -212,9 +225,9 @@ func (s *Service) ExpireDue(ctx context.Context) (int, error) {
 // expire does one of the two actions where it is the default.
 func (s *Service) expire(ctx context.Context, mids []mail.MID, a Action, now time.Time) (int, error) {
 	p := mail.System()
-	d := decision{action: a, due: true, cause: Expired, by: p.Name, principal: p, at: now,
+	d := &decision{action: a, due: true, cause: Expired, by: p.Name, at: now,
 		may: func(name string) bool { q, _ := s.setting(name); return q.DefaultAction == a }}
-	out, err := s.act(ctx, mids, &d, func(c *Change) {
+	out, err := s.act(ctx, mids, party{p: p, may: d.may}, d, func(c *Change) {
 		s.opt.Audit.Record(p, "quarantine expiry ("+string(a)+") MID "+c.After.MID.String(), "ok")
 	})
 	return out.Count, err

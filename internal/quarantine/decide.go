@@ -7,7 +7,14 @@ import (
 	"lazaret/internal/mail"
 )
 
-// decision is one action on one message by one party.
+// operation is something done to messages, each on its own.
+type operation interface {
+	// on works out what it does to a record, which it does not change. Nil, and
+	// why in one sentence, when there is nothing for it to do.
+	on(r *Record) (c *Change, why string, err error)
+}
+
+// decision is a release or a deletion of one message by one party.
 type decision struct {
 	action     Action
 	quarantine string            // empty: all that may be seen
@@ -15,8 +22,9 @@ type decision struct {
 	due        bool              // only where the exit time has come
 	cause      Cause
 	by         string
-	principal  mail.Principal // who, for the log
+	id         DecisionID
 	at         time.Time
+	rules      Rules // zero: it is final
 }
 
 // covers reports whether a membership is one that the decision is about.
@@ -27,89 +35,103 @@ func (d *decision) covers(m *Membership) bool {
 	return !d.due || !m.Exit.After(d.at)
 }
 
-// decide works out what a decision does to a record. It gives nil when there is
-// nothing left for it to do. The record given is not changed.
+// on implements operation.
 //
 // Deleted in any quarantine means never delivered, in whatever order: a message
 // stays until it has left all its quarantines, and then one deletion outweighs
 // all releases (reference 2.2).
-func decide(r *Record, d *decision) (*Change, error) {
+func (d *decision) on(r *Record) (*Change, string, error) {
+	if r.Hold.On() {
+		return nil, r.heldBy(), nil
+	}
 	if r.State == Failed {
-		return decideFailed(r, d)
+		return d.onFailed(r)
 	}
 	if r.State != Held {
-		return nil, nil
+		return nil, r.first(d.may), nil
 	}
-	after := r.clone()
-	to := map[Action]MembershipState{Delete: Deleted, Release: Released}[d.action]
-	c := &Change{Version: r.Version, After: after}
-	held, deleted := 0, false
-	for i := range after.Memberships {
-		m := &after.Memberships[i]
-		if m.State == In && d.covers(m) {
-			next, err := m.State.To(to)
-			if err != nil {
-				return nil, err
-			}
-			m.State, m.Cause, m.By, m.Left = next, d.cause, d.by, d.at
-			c.Left = append(c.Left, i)
-		}
-		if m.State == In {
-			held++
-		}
-		deleted = deleted || m.State == Deleted
+	c := &Change{Before: r, After: r.clone()}
+	if err := d.let(c); err != nil || len(c.Members) == 0 {
+		return nil, r.first(d.may), err
 	}
-	if len(c.Left) == 0 {
-		return nil, nil
+	if c.After.in() {
+		return c, "", nil
 	}
-	if held > 0 {
-		return c, nil
-	}
-	if deleted {
-		return c, c.move(Removed, d)
-	}
-	return c, c.leave(d)
+	return c, "", d.end(c, slices.ContainsFunc(c.After.Memberships, func(m Membership) bool { return m.State == Deleted }))
 }
 
-// decideFailed handles a message that the gateway refused: it can be tried
+// let takes the message out of the quarantines that the decision covers.
+func (d *decision) let(c *Change) error {
+	to := map[Action]MembershipState{Delete: Deleted, Release: Released}[d.action]
+	for i := range c.After.Memberships {
+		m := &c.After.Memberships[i]
+		if m.State != In || !d.covers(m) {
+			continue
+		}
+		next, err := m.State.To(to)
+		if err != nil {
+			return err
+		}
+		m.State, m.Cause, m.By, m.Left, m.Decision = next, d.cause, d.by, d.at, d.id
+		c.member(i)
+	}
+	return nil
+}
+
+// onFailed handles a message that the gateway refused: it can be tried
 // again or given up. It is in no quarantine any more, so whoever could work in
 // one of those it was in may decide.
-func decideFailed(r *Record, d *decision) (*Change, error) {
+func (d *decision) onFailed(r *Record) (*Change, string, error) {
 	if d.due || !slices.ContainsFunc(r.Memberships, func(m Membership) bool { return d.covers(&m) }) {
-		return nil, nil
+		return nil, r.first(d.may), nil
 	}
-	c := &Change{Version: r.Version, After: r.clone()}
-	if d.action == Delete {
-		return c, c.move(Removed, d)
-	}
-	return c, c.leave(d)
+	c := &Change{Before: r, After: r.clone()}
+	return c, "", d.end(c, d.action == Delete)
 }
 
-func (c *Change) move(to State, d *decision) error {
+// end decides the fate of a message that is in no quarantine any more: at once,
+// or after the time in which that can be taken back.
+func (d *decision) end(c *Change, remove bool) error {
+	c.After.Decision = d.id
+	if wait := d.rules.wait(remove); wait > 0 {
+		c.After.Until = d.at.Add(wait)
+		if remove {
+			return c.move(Binned, d.at)
+		}
+		return c.move(Leaving, d.at)
+	}
+	if remove {
+		return c.move(Removed, d.at)
+	}
+	return c.leave(d.cause, d.by, d.at)
+}
+
+func (c *Change) move(to State, at time.Time) error {
 	next, err := c.After.State.To(to)
 	if err != nil {
 		return err
 	}
-	c.After.State, c.After.Changed = next, d.at
+	c.After.State, c.After.Changed = next, at
 	return nil
 }
 
 // leave makes the message go home: a new action key for a new decision, for
 // those recipients that no gateway has taken before.
-func (c *Change) leave(d *decision) error {
-	if err := c.move(Releasing, d); err != nil {
+func (c *Change) leave(cause Cause, by string, at time.Time) error {
+	if err := c.move(Releasing, at); err != nil {
 		return err
 	}
 	a := c.After
+	a.Until = time.Time{}
 	a.Actions++
-	in := &Intent{Action: mail.NewActionKey(a.Key, a.Actions), Cause: d.cause, By: d.by, At: d.at}
+	in := &Intent{Action: mail.NewActionKey(a.Key, a.Actions), Cause: cause, By: by, At: at}
 	release := make([]Delivery, len(a.Envelope.To))
 	for i, to := range a.Envelope.To {
 		if i < len(a.Release) && a.Release[i].State == Taken {
 			release[i] = a.Release[i]
 			continue
 		}
-		release[i] = Delivery{RID: mail.RID(i), Recipient: to, State: Queued, At: d.at}
+		release[i] = Delivery{RID: mail.RID(i), Recipient: to, State: Queued, At: at}
 		in.RIDs = append(in.RIDs, mail.RID(i))
 	}
 	a.Release, c.Intent = release, in
@@ -124,9 +146,13 @@ func (r *Record) clone() *Record {
 	return &c
 }
 
-// first tells who decided before, for somebody who came too late; see is what
-// that somebody may see.
-func (r *Record) first(see func(string) bool) string {
+// in reports whether the message is in any quarantine.
+func (r *Record) in() bool {
+	return slices.ContainsFunc(r.Memberships, func(m Membership) bool { return m.State == In })
+}
+
+// last gives the membership that ended last, of those that see lets through.
+func (r *Record) last(see func(string) bool) *Membership {
 	var last *Membership
 	for i := range r.Memberships {
 		m := &r.Memberships[i]
@@ -134,9 +160,25 @@ func (r *Record) first(see func(string) bool) string {
 			last = m
 		}
 	}
+	return last
+}
+
+// first tells who decided before, for somebody who came too late; see is what
+// that somebody may see.
+func (r *Record) first(see func(string) bool) string {
+	last := r.last(see)
 	if last == nil {
 		return "message " + r.MID.String() + " is not in that quarantine"
 	}
-	return "message " + r.MID.String() + " was " + last.State.String() + ` from "` + last.Quarantine + `" before: by ` +
+	why := "message " + r.MID.String() + " was " + last.State.String() + ` from "` + last.Quarantine + `" before: by ` +
 		last.By + " (" + string(last.Cause) + ") at " + last.Left.UTC().Format(time.RFC3339)
+	if r.State.Open() {
+		why += "; until " + r.Until.UTC().Format(time.RFC3339) + " undo brings it back"
+	}
+	return why
+}
+
+func (r *Record) heldBy() string {
+	return "message " + r.MID.String() + " is on hold since " + r.Hold.At.UTC().Format(time.RFC3339) + " by " + r.Hold.By +
+		" (" + clip(r.Hold.Why) + "): lift the hold first"
 }

@@ -24,6 +24,9 @@ type Message struct {
 	Size        int64            `json:"size"`
 	SHA256      string           `json:"sha256"`
 	State       string           `json:"state"`
+	Until       time.Time        `json:"undo_until,omitzero"` // leaving, binned: until then it can be taken back
+	Decision    DecisionID       `json:"decision,omitempty"`
+	Hold        *HoldView        `json:"hold,omitempty"`
 	Quarantines []MembershipView `json:"quarantines"`
 	Others      bool             `json:"other_quarantines"` // also in ones that may not be seen
 	Release     []DeliveryView   `json:"release"`
@@ -42,6 +45,13 @@ type MembershipView struct {
 	Left   time.Time `json:"left,omitzero"`
 }
 
+// HoldView is a legal hold, as shown.
+type HoldView struct {
+	By  string    `json:"by"`
+	Why string    `json:"why"`
+	At  time.Time `json:"at"`
+}
+
 // DeliveryView is one recipient of a release, as shown.
 type DeliveryView struct {
 	Recipient string   `json:"recipient"`
@@ -57,6 +67,12 @@ func view(r *Record, see func(string) bool) (*Message, bool) {
 		MessageID: r.MessageID, Received: r.Received.UTC(), Accepted: r.Accepted.UTC(), Size: r.Size, SHA256: r.Hash.String(),
 		State: r.State.String(), Quarantines: []MembershipView{}, Release: make([]DeliveryView, len(r.Release)),
 		Origin: r.Origin, Policy: r.Policy}
+	if r.State.Open() {
+		m.Until, m.Decision = r.Until.UTC(), r.Decision
+	}
+	if r.Hold.On() {
+		m.Hold = &HoldView{By: r.Hold.By, Why: r.Hold.Why, At: r.Hold.At.UTC()}
+	}
 	if m.Gateway == "" {
 		m.Gateway = r.Gateway
 	}

@@ -22,6 +22,8 @@ type Store interface {
 	Change(ctx context.Context, changes []Change) ([]bool, error)
 	// Find gives one page: at most q.Limit records.
 	Find(ctx context.Context, q Query) ([]*Record, error)
+	// Decide numbers a decision by hand; it is durable.
+	Decide(ctx context.Context, d Decision) (DecisionID, error)
 	// Counts gives what each quarantine holds now.
 	Counts(ctx context.Context) ([]Count, error)
 }
@@ -29,8 +31,14 @@ type Store interface {
 // Calendar is the part of the store that knows when things are due.
 type Calendar interface {
 	// Due gives messages of which a membership's exit time has come, longest
-	// overdue first.
+	// overdue first. None of them is on hold.
 	Due(ctx context.Context, now time.Time, limit int) ([]mail.MID, error)
+	// Ripe gives messages whose decision cannot be taken back any more and is
+	// to be carried out, longest due first. None of them is on hold.
+	Ripe(ctx context.Context, now time.Time, limit int) ([]mail.MID, error)
+	// DecidedBy gives the messages that a decision changed, as far as nothing
+	// else was decided about them since.
+	DecidedBy(ctx context.Context, id DecisionID) ([]mail.MID, error)
 	// Forget removes records of messages that were finished before a time and
 	// keeps their keys; keys from before another time are removed too. It
 	// gives the number of records removed, at most limit.
@@ -60,6 +68,8 @@ type Log interface {
 	ReleasedFromAll(mid mail.MID)
 	DeletedFrom(mid mail.MID, quarantine, cause string, seconds int64)
 	DeletedFromAll(mid mail.MID)
+	Restored(mid mail.MID, quarantine string)
+	Moved(mid mail.MID, from, to string)
 	Decided(p mail.Principal, mid mail.MID, what, quarantine string) // by hand
 	Fault(component, text string)
 }

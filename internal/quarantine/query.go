@@ -30,7 +30,9 @@ type Text struct {
 func (t Text) Any() bool { return t.Text == "" && t.Op != Is }
 
 // Query says which messages are wanted; all conditions together. The zero
-// value wants every message that is not deleted. Newest come first.
+// value wants every message that is not deleted, and none of which release or
+// deletion is only still to be carried out: to lists these are gone. Newest
+// come first.
 type Query struct {
 	Quarantine string // held there, or having been there
 	Sender     Text
@@ -41,7 +43,7 @@ type Query struct {
 	GatewayMID mail.MID
 	Since      time.Time // received at or after
 	Until      time.Time // received before
-	States     []State   // empty: all but deleted; with MID or GatewayMID: all
+	States     []State   // empty: all but leaving, binned and deleted; with MID or GatewayMID: all
 	Limit      int       // messages given; 0: no limit
 	After      mail.MID  // keyset: those that come after this one in the order
 
@@ -79,7 +81,7 @@ func (q Query) Wanted() []State {
 	if q.MID != 0 || q.GatewayMID != 0 {
 		return []State{Held, Leaving, Releasing, Gone, Binned, Removed, Shadow, Failed}
 	}
-	return []State{Held, Leaving, Releasing, Gone, Binned, Shadow, Failed}
+	return []State{Held, Releasing, Gone, Shadow, Failed}
 }
 
 // Visible gives the quarantines that whoever asks may see; all is without

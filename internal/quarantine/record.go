@@ -1,6 +1,8 @@
 package quarantine
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +44,9 @@ type Record struct {
 	Version     uint64    // grows with each change
 	Actions     uint32    // release decisions so far: the number of the action key
 	Changed     time.Time // of State
+	Until       time.Time // leaving: it goes then; binned: its content goes then; else zero
+	Decision    DecisionID
+	Hold        Hold
 	Memberships []Membership
 	Release     []Delivery // of the last release decision, one a recipient
 }
@@ -56,7 +61,36 @@ type Membership struct {
 	Left       time.Time // zero while held
 	Cause      Cause     // of leaving
 	By         string    // who made it leave
+	Decision   DecisionID
 }
+
+// DecisionID numbers what somebody decided by hand about one or many messages,
+// so that all of it can be taken back. Zero: nobody did.
+type DecisionID uint64
+
+// String gives the number in decimal.
+func (d DecisionID) String() string { return strconv.FormatUint(uint64(d), 10) }
+
+// Decision is what somebody decided by hand.
+type Decision struct {
+	ID         DecisionID
+	Action     Action
+	Quarantine string // empty: all that the party may work in
+	By         string
+	From       string // address it came from
+	At         time.Time
+}
+
+// Hold is a legal hold: while it lasts the message neither expires nor leaves.
+// The zero value is none.
+type Hold struct {
+	By  string
+	Why string
+	At  time.Time
+}
+
+// On reports whether there is a hold.
+func (h Hold) On() bool { return !h.At.IsZero() }
 
 // Delivery is how far a release is for one recipient.
 type Delivery struct {
@@ -78,13 +112,42 @@ type Intent struct {
 }
 
 // Change is one compare-and-set on a record: done only when the stored version
-// is Version. After has the new state; Left are the indexes of memberships
-// that changed. Intent is set when the message begins to leave.
+// is that of Before. Members are the indexes, in After, of memberships that
+// changed or are new. Intent is set when the message begins to go home.
 type Change struct {
-	Version uint64
+	Before  *Record
 	After   *Record
-	Left    []int
+	Members []int
 	Intent  *Intent
+}
+
+// member notes a membership as changed.
+func (c *Change) member(i int) {
+	if !slices.Contains(c.Members, i) {
+		c.Members = append(c.Members, i)
+	}
+}
+
+// was gives a membership as it was before; the zero value for a new one, which
+// was not in.
+func (c *Change) was(i int) (Membership, bool) {
+	if i < len(c.Before.Memberships) {
+		return c.Before.Memberships[i], true
+	}
+	return Membership{}, false
+}
+
+// Came and Went report whether a membership is held now and was not before, or
+// the reverse.
+func (c *Change) Came(i int) bool {
+	m, old := c.was(i)
+	return c.After.Memberships[i].State == In && (!old || m.State != In)
+}
+
+// Went is the reverse of Came.
+func (c *Change) Went(i int) bool {
+	m, old := c.was(i)
+	return c.After.Memberships[i].State != In && old && m.State == In
 }
 
 // Count is how many messages a quarantine holds.

@@ -34,8 +34,10 @@ type Options struct {
 	Log         Log
 	Audit       Audit
 	Settings    []Settings
+	Rules       Rules
 	Clock       func() time.Time
 	ExpireEvery time.Duration // pause between two looks for what is due; 0: 10 s
+	RipenEvery  time.Duration // and for what cannot be taken back any more; 0: 1 s
 }
 
 // Service is the quarantines of one appliance. Safe for concurrent use.
@@ -44,6 +46,7 @@ type Service struct {
 	now      func() time.Time
 	settings atomic.Pointer[map[string]Settings]
 	order    atomic.Pointer[[]string]
+	ruled    atomic.Pointer[Rules]
 }
 
 // New makes a service; Run makes it act on time.
@@ -57,14 +60,20 @@ func New(opt Options) (*Service, error) {
 	if opt.ExpireEvery <= 0 {
 		opt.ExpireEvery = 10 * time.Second
 	}
+	if opt.RipenEvery <= 0 {
+		opt.RipenEvery = time.Second
+	}
 	s := &Service{opt: opt, now: opt.Clock}
-	return s, s.Configure(opt.Settings)
+	return s, s.Configure(opt.Settings, opt.Rules)
 }
 
 // Configure changes the quarantines. A new retention holds for messages that
-// come in from now on (reference 1.6).
-func (s *Service) Configure(all []Settings) error {
+// come in from now on (reference 1.6), new rules for what is decided from now on.
+func (s *Service) Configure(all []Settings, rules Rules) error {
 	if err := Check(all); err != nil {
+		return err
+	}
+	if err := rules.Check(); err != nil {
 		return err
 	}
 	set := make(map[string]Settings, len(all))
@@ -75,8 +84,12 @@ func (s *Service) Configure(all []Settings) error {
 	}
 	s.settings.Store(&set)
 	s.order.Store(&names)
+	s.ruled.Store(&rules)
 	return nil
 }
+
+// rules gives those in force.
+func (s *Service) rules() Rules { return *s.ruled.Load() }
 
 // setting gives the settings of a quarantine; those of Unclassified for one
 // that does not exist any more.
@@ -202,23 +215,32 @@ func (s *Service) Quarantines(ctx context.Context, p mail.Principal) ([]Listed, 
 	return out, nil
 }
 
-// Run applies default actions to what is due and forgets what is old, until ctx ends.
+// Run applies default actions to what is due, carries out what can no longer
+// be taken back, and forgets what is old, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	t := time.NewTimer(0)
-	defer t.Stop()
+	ripe, due := time.NewTimer(0), time.NewTimer(0)
+	defer ripe.Stop()
+	defer due.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.C:
+		case <-ripe.C:
+			_, err := s.Ripen(ctx)
+			s.trouble("carrying out decisions", err)
+			ripe.Reset(s.opt.RipenEvery)
+		case <-due.C:
+			_, err := s.ExpireDue(ctx)
+			s.trouble("expiry", err)
+			s.trouble("forgetting old records", s.forget(ctx))
+			due.Reset(s.opt.ExpireEvery)
 		}
-		if _, err := s.ExpireDue(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			s.opt.Log.Fault("quarantine", "expiry: "+err.Error())
-		}
-		if err := s.forget(ctx); err != nil && !errors.Is(err, context.Canceled) {
-			s.opt.Log.Fault("quarantine", "forgetting old records: "+err.Error())
-		}
-		t.Reset(s.opt.ExpireEvery)
+	}
+}
+
+func (s *Service) trouble(doing string, err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.opt.Log.Fault("quarantine", doing+": "+err.Error())
 	}
 }
 

@@ -11,17 +11,20 @@ const (
 	In       MembershipState = iota // held
 	Released                        // let go from here
 	Deleted                         // will never be delivered
+	Moved                           // in another quarantine now
 	numMembershipStates
 )
 
-var membershipNames = [numMembershipStates]string{"held", "released", "deleted"}
+var membershipNames = [numMembershipStates]string{"held", "released", "deleted", "moved"}
 
-// membershipMoves are the only moves of a membership. A decision is final here;
-// undo, when it comes, will be a move of the message and not of this table.
+// membershipMoves are the only moves of a membership. What was decided comes
+// back by undo alone, and only while its time lasts; what was moved away, or
+// let go, may be moved in again.
 var membershipMoves = [numMembershipStates][]MembershipState{
-	In:       {Released, Deleted},
-	Released: {},
-	Deleted:  {},
+	In:       {Released, Deleted, Moved},
+	Released: {In},
+	Deleted:  {In},
+	Moved:    {In},
 }
 
 // String gives the state's name.
@@ -42,8 +45,8 @@ func (s MembershipState) To(next MembershipState) (MembershipState, error) {
 // State is where a message stands as a whole. Values are stored: only append.
 type State uint8
 
-// The states of a message. Leaving, Binned and Shadow are entered by nothing
-// yet; they have their numbers so that stored records need no change.
+// The states of a message. Shadow is entered by nothing yet; it has its number
+// so that stored records need no change.
 const (
 	Held      State = iota // in at least one quarantine
 	Leaving                // release decided, undo still open
@@ -61,13 +64,13 @@ var stateNames = [numStates]string{"held", "leaving", "releasing", "released", "
 // moves are the only moves of a message.
 var moves = [numStates][]State{
 	Held:      {Leaving, Releasing, Binned, Removed},
-	Leaving:   {Held, Releasing},
-	Releasing: {Gone, Failed, Removed}, // removed: an operator deleted its recipients from the queue
+	Leaving:   {Held, Failed, Releasing}, // back: undo
+	Releasing: {Gone, Failed, Removed},   // removed: an operator deleted its recipients from the queue
 	Gone:      {},
-	Binned:    {Held, Removed},
+	Binned:    {Held, Failed, Removed}, // back: undo
 	Removed:   {},
 	Shadow:    {Held, Removed},
-	Failed:    {Releasing, Removed},
+	Failed:    {Leaving, Releasing, Binned, Removed},
 }
 
 // String gives the state's name.
@@ -98,6 +101,10 @@ func (s State) To(next State) (State, error) {
 // Final reports whether nothing more happens to the message: only its record is
 // kept for a while.
 func (s State) Final() bool { return s == Gone || s == Removed }
+
+// Open reports whether what was decided about the message can still be taken
+// back. To lists such a message is gone.
+func (s State) Open() bool { return s == Leaving || s == Binned }
 
 // HasContent reports whether the content of a message in this state is kept.
 func (s State) HasContent() bool { return !s.Final() }

@@ -11,7 +11,8 @@ import (
 
 // Every pair of states: what is not in the list here must be refused.
 func TestMembershipMoves(t *testing.T) {
-	allowed := map[[2]MembershipState]bool{{In, Released}: true, {In, Deleted}: true}
+	allowed := map[[2]MembershipState]bool{{In, Released}: true, {In, Deleted}: true, {In, Moved}: true,
+		{Released, In}: true, {Deleted, In}: true, {Moved, In}: true}
 	for a := range numMembershipStates + 1 {
 		for b := range numMembershipStates + 1 {
 			next, err := a.To(b)
@@ -28,11 +29,11 @@ func TestMembershipMoves(t *testing.T) {
 func TestMoves(t *testing.T) {
 	allowed := map[[2]State]bool{
 		{Held, Leaving}: true, {Held, Releasing}: true, {Held, Binned}: true, {Held, Removed}: true,
-		{Leaving, Held}: true, {Leaving, Releasing}: true,
+		{Leaving, Held}: true, {Leaving, Failed}: true, {Leaving, Releasing}: true,
 		{Releasing, Gone}: true, {Releasing, Failed}: true, {Releasing, Removed}: true,
-		{Binned, Held}: true, {Binned, Removed}: true,
+		{Binned, Held}: true, {Binned, Failed}: true, {Binned, Removed}: true,
 		{Shadow, Held}: true, {Shadow, Removed}: true,
-		{Failed, Releasing}: true, {Failed, Removed}: true,
+		{Failed, Leaving}: true, {Failed, Releasing}: true, {Failed, Binned}: true, {Failed, Removed}: true,
 	}
 	for a := range numStates + 1 {
 		for b := range numStates + 1 {
@@ -58,7 +59,7 @@ func TestStoredValues(t *testing.T) {
 	if Held != 0 || Leaving != 1 || Releasing != 2 || Gone != 3 || Binned != 4 || Removed != 5 || Shadow != 6 || Failed != 7 {
 		t.Error("states of messages were renumbered")
 	}
-	if In != 0 || Released != 1 || Deleted != 2 || Queued != 0 || Taken != 1 || FailedThere != 2 {
+	if In != 0 || Released != 1 || Deleted != 2 || Moved != 3 || Queued != 0 || Taken != 1 || FailedThere != 2 {
 		t.Error("states were renumbered")
 	}
 }
@@ -78,7 +79,7 @@ func TestDecideAnyOrder(t *testing.T) {
 			q := rapid.SampledFrom(append([]string{""}, names...)).Draw(t, "quarantine")
 			a := rapid.SampledFrom([]Action{Delete, Release}).Draw(t, "action")
 			before := *r
-			c, err := decide(r, &decision{action: a, quarantine: q, may: func(string) bool { return true }, at: time.Unix(1, 0)})
+			c, _, err := (&decision{action: a, quarantine: q, may: func(string) bool { return true }, at: time.Unix(1, 0)}).on(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,18 +127,18 @@ func TestDecideFailed(t *testing.T) {
 		State: Failed, Actions: 1, Memberships: []Membership{{Quarantine: "Policy", State: Released}},
 		Release: []Delivery{{RID: 0, State: Taken, Remote: 5}, {RID: 1, State: FailedThere}, {RID: 2, State: FailedThere}}}
 	mine := func(q string) bool { return q == "Policy" }
-	c, err := decide(r, &decision{action: Release, may: mine})
+	c, _, err := (&decision{action: Release, may: mine}).on(r)
 	if err != nil || c == nil || c.After.State != Releasing || c.Intent.Action != mail.NewActionKey(r.Key, 2) || len(c.Intent.RIDs) != 2 ||
 		c.After.Release[0].Remote != 5 || c.After.Release[1].State != Queued {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if c, err := decide(r, &decision{action: Delete, may: mine}); err != nil || c.After.State != Removed {
+	if c, _, err := (&decision{action: Delete, may: mine}).on(r); err != nil || c.After.State != Removed {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if c, _ := decide(r, &decision{action: Release, may: mine, due: true}); c != nil {
+	if c, _, _ := (&decision{action: Release, may: mine, due: true}).on(r); c != nil {
 		t.Error("expiry decided about a failed release")
 	}
-	if c, _ := decide(r, &decision{action: Release, may: func(string) bool { return false }}); c != nil {
+	if c, _, _ := (&decision{action: Release, may: func(string) bool { return false }}).on(r); c != nil {
 		t.Error("somebody without right decided about a failed release")
 	}
 }

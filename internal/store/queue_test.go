@@ -18,12 +18,12 @@ func release(r *quarantine.Record, n uint32) quarantine.Change {
 	after := *r
 	after.Memberships = slices.Clone(r.Memberships)
 	after.State, after.Changed, after.Actions = quarantine.Releasing, start, n
-	ch := quarantine.Change{Version: r.Version, After: &after,
+	ch := quarantine.Change{Before: r, After: &after,
 		Intent: &quarantine.Intent{Action: mail.NewActionKey(r.Key, n), Cause: quarantine.Manual, By: "alice", At: start}}
 	for i := range after.Memberships {
 		if m := &after.Memberships[i]; m.State == quarantine.In {
 			m.State, m.Cause, m.By, m.Left = quarantine.Released, quarantine.Manual, "alice", start
-			ch.Left = append(ch.Left, i)
+			ch.Members = append(ch.Members, i)
 		}
 	}
 	after.Release = nil

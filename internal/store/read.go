@@ -15,7 +15,8 @@ import (
 
 // columns of a record, read by scanRecord.
 const columns = `m.mid, m.key, m.gateway, m.gateway_name, m.gateway_mid, m.hash, m.size, m.sender, m.recipients, m.subject,
-	m.display, m.message_id, m.detail, m.accepted, m.received, m.changed, m.state, m.version, m.actions, COALESCE(c.object, '')`
+	m.display, m.message_id, m.detail, m.accepted, m.received, m.changed, m.state, m.version, m.actions,
+	m.until, m.decision, m.hold_at, m.hold_by, m.hold_why, COALESCE(c.object, '')`
 
 const fromMessage = " FROM message m LEFT JOIN content c ON c.hash = m.hash "
 
@@ -95,16 +96,18 @@ func (s *Store) query(ctx context.Context, query string, args []any) (out []*qua
 func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
 	r := new(quarantine.Record)
 	var hash []byte
-	var mid, gmid, accepted, received, changed int64
+	var mid, gmid, accepted, received, changed, until, decision, heldAt int64
 	var key, sender, recipients, det, object string
 	var state int
 	err := rows.Scan(&mid, &key, &r.Gateway, &r.GatewayName, &gmid, &hash, &r.Size, &sender, &recipients, &r.Subject,
-		&r.Display, &r.MessageID, &det, &accepted, &received, &changed, &state, &r.Version, &r.Actions, &object)
+		&r.Display, &r.MessageID, &det, &accepted, &received, &changed, &state, &r.Version, &r.Actions,
+		&until, &decision, &heldAt, &r.Hold.By, &r.Hold.Why, &object)
 	if err != nil {
 		return nil, err
 	}
 	r.MID, r.Key, r.GatewayMID = mail.MID(mid), mail.Key(key), mail.MID(gmid)
 	r.Accepted, r.Received, r.Changed = fromMS(accepted), fromMS(received), fromMS(changed)
+	r.Until, r.Decision, r.Hold.At = fromMS(until), quarantine.DecisionID(decision), fromMS(heldAt)
 	r.State, r.Content = quarantine.State(state), quarantine.ContentID(object)
 	if r.State.Final() {
 		r.Content = "" // another message may have the same content; this one has none any more
@@ -135,11 +138,11 @@ func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error 
 		by[int64(r.MID)], mids[i] = r, r.MID
 	}
 	in := inList(mids)
-	err := each(ctx, tx, "SELECT mid, quarantine, reason, state, entered, exit, gone, cause, actor FROM membership WHERE mid IN "+in+
+	err := each(ctx, tx, "SELECT mid, quarantine, reason, state, entered, exit, gone, cause, actor, decision FROM membership WHERE mid IN "+in+
 		" ORDER BY mid, pos", func(rows *sql.Rows) error {
 		var mid, entered, exit, gone int64
 		var m quarantine.Membership
-		if err := rows.Scan(&mid, &m.Quarantine, &m.Reason, &m.State, &entered, &exit, &gone, &m.Cause, &m.By); err != nil {
+		if err := rows.Scan(&mid, &m.Quarantine, &m.Reason, &m.State, &entered, &exit, &gone, &m.Cause, &m.By, &m.Decision); err != nil {
 			return err
 		}
 		m.Entered, m.Exit, m.Left = fromMS(entered), fromMS(exit), fromMS(gone)
@@ -200,18 +203,35 @@ func (s *Store) Counts(ctx context.Context) (out []quarantine.Count, err error) 
 }
 
 // Due implements quarantine.Calendar.
-func (s *Store) Due(ctx context.Context, now time.Time, limit int) (out []mail.MID, err error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT mid FROM membership WHERE state = 0 AND exit <= $1 ORDER BY exit LIMIT $2", ms(now), limit)
+func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]mail.MID, error) {
+	return s.mids(ctx, "looking for what is due", `SELECT b.mid FROM membership b CROSS JOIN message m
+		WHERE b.state = 0 AND b.exit <= $1 AND m.mid = b.mid AND m.hold_at = 0 ORDER BY b.exit LIMIT $2`, ms(now), limit)
+}
+
+// Ripe implements quarantine.Calendar.
+func (s *Store) Ripe(ctx context.Context, now time.Time, limit int) ([]mail.MID, error) {
+	return s.mids(ctx, "looking for decisions to carry out",
+		"SELECT mid FROM message WHERE state IN (1, 4) AND until <= $1 AND hold_at = 0 ORDER BY until LIMIT $2", ms(now), limit)
+}
+
+// DecidedBy implements quarantine.Calendar.
+func (s *Store) DecidedBy(ctx context.Context, id quarantine.DecisionID) ([]mail.MID, error) {
+	return s.mids(ctx, "reading a decision", `SELECT mid FROM membership WHERE decision > 0 AND decision = $1
+		UNION SELECT mid FROM message WHERE state IN (1, 4) AND decision = $1 ORDER BY mid`, int64(id))
+}
+
+func (s *Store) mids(ctx context.Context, doing, query string, args ...any) (out []mail.MID, err error) {
+	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, sqlError(err, "looking for what is due")
+		return nil, sqlError(err, "%s", doing)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var mid int64
 		if err := rows.Scan(&mid); err != nil {
-			return nil, sqlError(err, "looking for what is due")
+			return nil, sqlError(err, "%s", doing)
 		}
 		out = append(out, mail.MID(mid))
 	}
-	return out, sqlError(rows.Err(), "looking for what is due")
+	return out, sqlError(rows.Err(), "%s", doing)
 }

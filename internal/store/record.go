@@ -146,10 +146,7 @@ func (t *tx) unlink(hash []byte) error {
 func (t *tx) enter(r *quarantine.Record) error {
 	for i := range r.Memberships {
 		m := &r.Memberships[i]
-		err := t.exec(`INSERT INTO membership (mid, pos, quarantine, reason, state, entered, exit, gone, cause, actor)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			int64(r.MID), i, m.Quarantine, m.Reason, int(m.State), ms(m.Entered), ms(m.Exit), ms(m.Left), string(m.Cause), m.By)
-		if err != nil {
+		if err := t.saveMembership(r.MID, i, m); err != nil {
 			return err
 		}
 		if m.State == quarantine.In {
@@ -157,6 +154,14 @@ func (t *tx) enter(r *quarantine.Record) error {
 		}
 	}
 	return nil
+}
+
+func (t *tx) saveMembership(mid mail.MID, pos int, m *quarantine.Membership) error {
+	return t.exec(`INSERT INTO membership (mid, pos, quarantine, reason, state, entered, exit, gone, cause, actor, decision)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		ON CONFLICT (mid, pos) DO UPDATE SET reason = excluded.reason, state = excluded.state, entered = excluded.entered,
+		exit = excluded.exit, gone = excluded.gone, cause = excluded.cause, actor = excluded.actor, decision = excluded.decision`,
+		int64(mid), pos, m.Quarantine, m.Reason, int(m.State), ms(m.Entered), ms(m.Exit), ms(m.Left), string(m.Cause), m.By, int64(m.Decision))
 }
 
 // Change implements quarantine.Store.
@@ -181,19 +186,23 @@ func (s *Store) Change(ctx context.Context, changes []quarantine.Change) ([]bool
 // change makes one compare-and-set.
 func (t *tx) change(c *quarantine.Change) (bool, error) {
 	r := c.After
-	n, err := t.execN("UPDATE message SET state = $1, changed = $2, actions = $3, version = version + 1 WHERE mid = $4 AND version = $5",
-		int(r.State), ms(r.Changed), int64(r.Actions), int64(r.MID), int64(c.Version))
+	n, err := t.execN(`UPDATE message SET state = $1, changed = $2, actions = $3, until = $4, decision = $5,
+		hold_at = $6, hold_by = $7, hold_why = $8, version = version + 1 WHERE mid = $9 AND version = $10`,
+		int(r.State), ms(r.Changed), int64(r.Actions), ms(r.Until), int64(r.Decision),
+		ms(r.Hold.At), r.Hold.By, r.Hold.Why, int64(r.MID), int64(c.Before.Version))
 	if err != nil || n == 0 {
 		return false, err
 	}
-	for _, i := range c.Left {
+	for _, i := range c.Members {
 		m := &r.Memberships[i]
-		err := t.exec("UPDATE membership SET state = $1, gone = $2, cause = $3, actor = $4 WHERE mid = $5 AND pos = $6",
-			int(m.State), ms(m.Left), string(m.Cause), m.By, int64(r.MID), i)
-		if err != nil {
+		if err := t.saveMembership(r.MID, i, m); err != nil {
 			return false, err
 		}
-		t.count(m.Quarantine, -1, -r.Size, time.Time{})
+		if c.Came(i) {
+			t.count(m.Quarantine, 1, r.Size, m.Entered)
+		} else if c.Went(i) {
+			t.count(m.Quarantine, -1, -r.Size, time.Time{})
+		}
 	}
 	if c.Intent != nil {
 		if err := t.intend(r, c.Intent); err != nil {
@@ -204,6 +213,18 @@ func (t *tx) change(c *quarantine.Change) (bool, error) {
 		return true, t.unlink(r.Hash[:])
 	}
 	return true, nil
+}
+
+// Decide implements quarantine.Store.
+func (s *Store) Decide(ctx context.Context, d quarantine.Decision) (id quarantine.DecisionID, err error) {
+	err = s.do(ctx, true, func(t *tx) error {
+		var n int64
+		_, err := t.row("INSERT INTO decision (action, quarantine, actor, origin, at) VALUES ($1, $2, $3, $4, $5) RETURNING id",
+			[]any{string(d.Action), d.Quarantine, d.By, d.From, ms(d.At)}, &n)
+		id = quarantine.DecisionID(n)
+		return err
+	})
+	return id, err
 }
 
 // intend writes a release decision, for the queue to carry out.
@@ -255,6 +276,11 @@ func (t *tx) forget(records, keys int64, limit int) (int, error) {
 		}
 	}
 	n, err := t.execN("DELETE FROM message WHERE mid IN "+old, records, limit)
+	if err != nil {
+		return 0, err
+	}
+	// Numbers are not used again: the newest decision always stays.
+	err = t.exec("DELETE FROM decision WHERE at < $1 AND id < (SELECT MAX(id) FROM decision)", records)
 	if err != nil {
 		return 0, err
 	}

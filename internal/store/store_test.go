@@ -142,11 +142,11 @@ func TestMigrations(t *testing.T) {
 		_, err := Open(ctx, Options{Path: path, Contents: c})
 		return err
 	}
-	if err := spoil("INSERT INTO schema_version VALUES (2, 'next', 'x', 0)"); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "newer program") {
+	if err := spoil("INSERT INTO schema_version VALUES (3, 'next', 'x', 0)"); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "newer program") {
 		t.Errorf("a newer database: %v", err)
 	}
 	db, _ := openDB(path, 1, "")
-	db.Exec("DELETE FROM schema_version WHERE version = 2")
+	db.Exec("DELETE FROM schema_version WHERE version = 3")
 	db.Exec("UPDATE schema_version SET sum = 'y'")
 	db.Close()
 	if _, err := Open(ctx, Options{Path: path, Contents: c}); !errs.Is(err, errs.Damaged) {
@@ -253,5 +253,35 @@ func TestDamagedRecord(t *testing.T) {
 	}
 	if _, err := s.Releases().Load(ctx, mids[2]); !errs.Is(err, errs.NotFound) || faults == 0 {
 		t.Errorf("the damaged one: %v, %d faults", err, faults)
+	}
+}
+
+// A database of each earlier version opens with what it held. testdata has
+// dumps that those versions wrote.
+func TestOldDatabase(t *testing.T) {
+	dump, err := os.ReadFile("testdata/v1.sqlite.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "old.db")
+	db, err := openDB(path, 1, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(ctx, string(dump)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := openSQLite(t, path, &memContents{})
+	all, err := s.Load(ctx, []mail.MID{2, 1})
+	if err != nil || len(all) != 2 || all[1].State != quarantine.Held || len(all[1].Memberships) != 2 || all[0].State != quarantine.Releasing ||
+		!all[0].Until.IsZero() || all[0].Hold.On() {
+		t.Errorf("%v\n%+v", err, all)
+	}
+	change(t, s, true, remove(all[1]))
+	if it, err := s.Releases().Load(ctx, all[0].MID); err != nil || it.Release.By != "alice" {
+		t.Errorf("%+v, %v", it, err)
 	}
 }

@@ -145,6 +145,7 @@ func suite(t *testing.T, open func(t *testing.T, c *memContents) backend) {
 	t.Run("content once", func(t *testing.T) { suiteContent(t, open) })
 	t.Run("compare and set", func(t *testing.T) { suiteChange(t, open) })
 	t.Run("calendar", func(t *testing.T) { suiteCalendar(t, open) })
+	t.Run("undo", func(t *testing.T) { suiteUndo(t, open) })
 	t.Run("find", func(t *testing.T) { suiteFind(t, open) })
 	t.Run("one failure in a batch", func(t *testing.T) { suiteBatch(t, open) })
 }
@@ -153,12 +154,12 @@ func suite(t *testing.T, open func(t *testing.T, c *memContents) backend) {
 func remove(r *quarantine.Record) quarantine.Change {
 	after := *r
 	after.Memberships = slices.Clone(r.Memberships)
-	ch := quarantine.Change{Version: r.Version, After: &after}
+	ch := quarantine.Change{Before: r, After: &after}
 	after.State, after.Changed = quarantine.Removed, start.Add(time.Minute)
 	for i := range after.Memberships {
 		m := &after.Memberships[i]
 		m.State, m.Cause, m.By, m.Left = quarantine.Deleted, quarantine.Manual, "alice", after.Changed
-		ch.Left = append(ch.Left, i)
+		ch.Members = append(ch.Members, i)
 	}
 	return ch
 }
@@ -204,8 +205,9 @@ func suiteChange(t *testing.T, open func(*testing.T, *memContents) backend) {
 	r, o := record(t, s, c, 1, "a", "Policy", "Virus"), record(t, s, c, 2, "b", "Policy")
 	add(t, s, r)
 	add(t, s, o)
-	stale := remove(r)
-	stale.Version = 7
+	other := *r
+	other.Version = 7
+	stale := remove(&other)
 	made, err := s.Change(ctx, []quarantine.Change{stale, remove(o)})
 	if err != nil || !slices.Equal(made, []bool{false, true}) {
 		t.Fatal(made, err)
@@ -223,6 +225,66 @@ func suiteChange(t *testing.T, open func(*testing.T, *memContents) backend) {
 	counts, err := s.Counts(ctx)
 	if err != nil || len(counts) != 2 || counts[0].Messages != 0 || counts[0].Bytes != 0 || !counts[0].Last.Equal(o.Received) {
 		t.Errorf("%+v %v", counts, err)
+	}
+}
+
+// What undo, move and hold need: decisions have numbers, memberships come back
+// and are added, and the counters follow.
+func suiteUndo(t *testing.T, open func(*testing.T, *memContents) backend) {
+	c := &memContents{}
+	s := open(t, c)
+	r, other := record(t, s, c, 1, "a", "Policy", "Virus"), record(t, s, c, 2, "b", "Policy")
+	add(t, s, r)
+	add(t, s, other)
+	id, err := s.Decide(ctx, quarantine.Decision{Action: quarantine.Delete, By: "alice", From: "192.0.2.7", At: start})
+	if err != nil || id == 0 {
+		t.Fatal(id, err)
+	}
+	if next, err := s.Decide(ctx, quarantine.Decision{Action: quarantine.Release, By: "bob", At: start}); err != nil || next <= id {
+		t.Errorf("decision %d after %d, %v", next, id, err)
+	}
+	binned := *r
+	binned.Memberships = slices.Clone(r.Memberships)
+	binned.State, binned.Until, binned.Decision, binned.Changed = quarantine.Binned, start.Add(time.Hour), id, start
+	for i := range binned.Memberships {
+		m := &binned.Memberships[i]
+		m.State, m.Cause, m.By, m.Left, m.Decision = quarantine.Deleted, quarantine.Manual, "alice", start, id
+	}
+	change(t, s, true, quarantine.Change{Before: r, After: &binned, Members: []int{0, 1}})
+	got := load(t, s, r.MID)
+	if got.State != quarantine.Binned || !got.Until.Equal(binned.Until) || got.Decision != id || !reflect.DeepEqual(got.Memberships, binned.Memberships) || c.len() != 2 {
+		t.Errorf("%+v, %d objects", got, c.len())
+	}
+	if l, err := s.DecidedBy(ctx, id); err != nil || !slices.Equal(l, []mail.MID{r.MID}) {
+		t.Errorf("decided by %d: %v, %v", id, l, err)
+	}
+	for at, n := range map[time.Duration]int{time.Hour - time.Millisecond: 0, time.Hour: 1} {
+		if l, err := s.Ripe(ctx, start.Add(at), 10); err != nil || len(l) != n {
+			t.Errorf("ripe after %s: %v, %v", at, l, err)
+		}
+	}
+	back := *got
+	back.Memberships = append(slices.Clone(r.Memberships), quarantine.Membership{Quarantine: "Mine", Entered: start, Exit: start, Reason: "moved"})
+	back.Memberships[1].State = quarantine.Moved
+	back.State, back.Until, back.Decision = quarantine.Held, time.Time{}, 0
+	back.Hold = quarantine.Hold{By: "bob", Why: "court", At: start}
+	change(t, s, true, quarantine.Change{Before: got, After: &back, Members: []int{0, 1, 2}})
+	got = load(t, s, r.MID)
+	if got.Hold != back.Hold || !got.Until.IsZero() || !reflect.DeepEqual(got.Memberships, back.Memberships) {
+		t.Errorf("\n got %+v\nwant %+v", got, back)
+	}
+	if l, err := s.Due(ctx, start.Add(1000*time.Hour), 10); err != nil || slices.Contains(l, r.MID) || !slices.Contains(l, other.MID) {
+		t.Errorf("due %v, %v: on hold is never due", l, err)
+	}
+	counts, err := s.Counts(ctx)
+	want := map[string]int64{"Policy": 2, "Virus": 0, "Mine": 1}
+	for _, n := range counts {
+		if n.Messages != want[n.Quarantine] {
+			t.Errorf("%q holds %d, want %d", n.Quarantine, n.Messages, want[n.Quarantine])
+		}
+	}
+	if err != nil || len(counts) != len(want) {
+		t.Errorf("%+v, %v", counts, err)
 	}
 }
 
@@ -412,6 +474,8 @@ func (nobody) ReleasedFrom(mail.MID, string, string, int64)     {}
 func (nobody) ReleasedFromAll(mail.MID)                         {}
 func (nobody) DeletedFrom(mail.MID, string, string, int64)      {}
 func (nobody) DeletedFromAll(mail.MID)                          {}
+func (nobody) Restored(mail.MID, string)                        {}
+func (nobody) Moved(mail.MID, string, string)                   {}
 func (nobody) Decided(mail.Principal, mail.MID, string, string) {}
 func (nobody) Fault(string, string)                             {}
 func (nobody) Record(mail.Principal, string, string)            {}

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+)
+
+func (k checker) quarantines() error {
+	if k.c.Role != string(Manager) {
+		switch {
+		case len(k.c.Quarantines) > 0:
+			return k.at("quarantines", 0, "", "quarantines are settings of a manager")
+		case k.c.QuarantineRules != QuarantineRules{}:
+			return k.at("quarantine_rules", 0, "", "quarantines are settings of a manager")
+		}
+		return nil
+	}
+	if _, err := k.c.Rules(); err != nil {
+		return k.at("quarantine_rules", 0, "", "%s", errs.Public(err))
+	}
+	all, at, err := k.c.quarantineSettings()
+	if err != nil {
+		return k.at("quarantines/quarantine", at, "", "%s", errs.Public(err))
+	}
+	if err := quarantine.Check(all); err != nil {
+		return k.at("quarantines", 0, "", "%s", errs.Public(err))
+	}
+	return nil
+}
+
+// QuarantineSettings gives the quarantines as the domain reads them.
+func (c *Config) QuarantineSettings() ([]quarantine.Settings, error) {
+	all, _, err := c.quarantineSettings()
+	return all, err
+}
+
+func (c *Config) quarantineSettings() (all []quarantine.Settings, at int, err error) {
+	for i, q := range c.Quarantines {
+		d, err := ParseRetention(q.Retention)
+		if err != nil {
+			return nil, i, err
+		}
+		s := quarantine.Settings{Name: q.Name, Kind: quarantine.Kind(q.Kind), Retention: d, DefaultAction: quarantine.Action(q.Action), Users: q.Users}
+		for _, r := range q.Roles {
+			s.Roles = append(s.Roles, mail.Role(r))
+		}
+		if err := s.Check(); err != nil {
+			return nil, i, err
+		}
+		all = append(all, s)
+	}
+	return all, 0, nil
+}
+
+// ParseRetention reads 10d or 12h.
+func ParseRetention(s string) (time.Duration, error) {
+	unit := time.Hour
+	digits, ok := strings.CutSuffix(s, "h")
+	if !ok {
+		digits, ok = strings.CutSuffix(s, "d")
+		unit = 24 * time.Hour
+	}
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if !ok || err != nil || n == 0 {
+		return 0, errs.New(errs.Invalid, "%q is not a retention period such as 10d or 12h", clip(s))
+	}
+	return time.Duration(n) * unit, nil
+}
+
+// FormatRetention writes what ParseRetention reads.
+func FormatRetention(d time.Duration) string {
+	if d%(24*time.Hour) == 0 {
+		return strconv.FormatInt(int64(d/(24*time.Hour)), 10) + "d"
+	}
+	return strconv.FormatInt(int64(d/time.Hour), 10) + "h"
+}
+
+// Rules gives what holds for all quarantines together; an empty element is the
+// default.
+func (c *Config) Rules() (r quarantine.Rules, err error) {
+	r = quarantine.DefaultRules()
+	for _, f := range []struct {
+		name, text string
+		to         *time.Duration
+	}{
+		{"undo_release", c.QuarantineRules.UndoRelease, &r.UndoRelease},
+		{"delete_rest", c.QuarantineRules.DeleteRest, &r.DeleteRest},
+	} {
+		if f.text == "" {
+			continue
+		}
+		if *f.to, err = ParseSpan(f.text); err != nil {
+			return r, errs.Context(err, "%s", f.name)
+		}
+	}
+	return r, r.Check()
+}
+
+// spans are the units of ParseSpan, the largest first.
+var spans = []struct {
+	unit string
+	d    time.Duration
+}{{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+
+// ParseSpan reads a time such as 30s, 15m, 8h, 7d or 1w; 0 is none.
+func ParseSpan(s string) (time.Duration, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	for _, u := range spans {
+		if digits, ok := strings.CutSuffix(s, u.unit); ok {
+			if n, err := strconv.ParseUint(digits, 10, 31); err == nil && int64(n) <= int64(1<<63-1)/int64(u.d) {
+				return time.Duration(n) * u.d, nil
+			}
+		}
+	}
+	return 0, errs.New(errs.Invalid, "%q is not a time such as 30s, 8h or 7d", clip(s))
+}
+
+// FormatSpan writes whole seconds as ParseSpan reads them.
+func FormatSpan(d time.Duration) string {
+	for _, u := range spans[1:] {
+		if d > 0 && d%u.d == 0 {
+			return strconv.FormatInt(int64(d/u.d), 10) + u.unit
+		}
+	}
+	return "0"
+}

@@ -1,0 +1,49 @@
+package quarantine
+
+import (
+	"context"
+	"time"
+
+	"lazaret/internal/mail"
+)
+
+// ripen carries out what can no longer be taken back.
+type ripen struct{ at time.Time }
+
+// on implements operation.
+func (op ripen) on(r *Record) (*Change, string, error) {
+	if !r.State.Open() || r.Until.After(op.at) || r.Hold.On() {
+		return nil, "", nil
+	}
+	c := &Change{Before: r, After: r.clone()}
+	if r.State == Binned {
+		c.After.Until = time.Time{}
+		return c, "", c.move(Removed, op.at)
+	}
+	cause, by := Manual, "system"
+	if m := r.last(everything); m != nil {
+		cause, by = m.Cause, m.By
+	}
+	return c, "", c.leave(cause, by, op.at)
+}
+
+func everything(string) bool { return true }
+
+// Ripen lets go what was released, and removes what was deleted, so long ago
+// that it cannot be taken back any more. It gives the number of messages.
+func (s *Service) Ripen(ctx context.Context) (int, error) {
+	total := 0
+	for ctx.Err() == nil {
+		now := s.stamp()
+		mids, err := s.opt.Store.Ripe(ctx, now, batch)
+		if err != nil || len(mids) == 0 {
+			return total, err
+		}
+		out, err := s.act(ctx, mids, party{p: mail.System(), may: everything}, ripen{now}, nil)
+		total += out.Count
+		if err != nil || len(mids) < batch || out.Count == 0 { // 0: others were first; next time
+			return total, err
+		}
+	}
+	return total, ctx.Err()
+}

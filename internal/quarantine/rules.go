@@ -1,0 +1,42 @@
+package quarantine
+
+import (
+	"time"
+
+	"lazaret/internal/errs"
+)
+
+// Rules hold for all quarantines of an appliance together. The zero value lets
+// a decision be final at once.
+type Rules struct {
+	UndoRelease time.Duration // a release leaves after this; until then it can be taken back
+	DeleteRest  time.Duration // what is deleted rests in the bin for this
+}
+
+// DefaultRules are those of a new appliance.
+func DefaultRules() Rules { return Rules{UndoRelease: 30 * time.Second, DeleteRest: 7 * day} }
+
+// Limits of rules.
+const (
+	MaxUndoRelease = 24 * time.Hour // longer, and people wait for mail that was let go
+	MaxDeleteRest  = 366 * day
+)
+
+// Check finds what is wrong with rules.
+func (r Rules) Check() error {
+	if r.UndoRelease < 0 || r.UndoRelease > MaxUndoRelease || r.UndoRelease%time.Second != 0 {
+		return errs.New(errs.Invalid, "the time to take back a release is whole seconds, up to 24 hours")
+	}
+	if r.DeleteRest < 0 || r.DeleteRest > MaxDeleteRest || r.DeleteRest%time.Second != 0 {
+		return errs.New(errs.Invalid, "the time in the bin is whole seconds, up to 366 days")
+	}
+	return nil
+}
+
+// wait is how long a decision can be taken back.
+func (r Rules) wait(deleted bool) time.Duration {
+	if deleted {
+		return r.DeleteRest
+	}
+	return r.UndoRelease
+}

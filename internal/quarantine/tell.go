@@ -1,0 +1,63 @@
+package quarantine
+
+import (
+	"time"
+
+	"lazaret/internal/mail"
+)
+
+// tell writes the log lines of a change that is durable and sends off what
+// begins to go home. The lines of a decision are written when it is made, not
+// when it can no longer be taken back.
+func (s *Service) tell(c *Change, p mail.Principal) {
+	for _, i := range c.Members {
+		s.tellMember(c, i, p)
+	}
+	before, after := c.Before.State, c.After.State
+	if before == Held || before == Failed {
+		switch after {
+		case Removed, Binned:
+			s.opt.Log.DeletedFromAll(c.After.MID)
+		case Leaving, Releasing:
+			s.opt.Log.ReleasedFromAll(c.After.MID)
+		}
+	}
+	if c.Intent != nil {
+		s.opt.Sender.Enqueue(c.After.MID)
+	}
+}
+
+func (s *Service) tellMember(c *Change, i int, p mail.Principal) {
+	m, mid, log := &c.After.Memberships[i], c.After.MID, s.opt.Log
+	switch {
+	case c.Went(i) && m.State == Moved:
+		// the line is that of where it went to
+	case c.Went(i):
+		if m.Cause == Manual {
+			log.Decided(p, mid, m.State.String(), m.Quarantine)
+		}
+		if sec := max(0, int64(m.Left.Sub(m.Entered)/time.Second)); m.State == Deleted {
+			log.DeletedFrom(mid, m.Quarantine, string(m.Cause), sec)
+		} else {
+			log.ReleasedFrom(mid, m.Quarantine, string(m.Cause), sec)
+		}
+	case c.From(i) != "":
+		log.Decided(p, mid, "moved", c.From(i))
+		log.Moved(mid, c.From(i), m.Quarantine)
+	case c.Came(i):
+		log.Decided(p, mid, "took back", m.Quarantine)
+		log.Restored(mid, m.Quarantine)
+	default:
+		log.Decided(p, mid, "delayed the exit of", m.Quarantine)
+	}
+}
+
+// From gives the quarantine that membership i was moved from, or nothing.
+func (c *Change) From(i int) string {
+	for _, j := range c.Members {
+		if j != i && c.After.Memberships[j].State == Moved && c.Went(j) {
+			return c.After.Memberships[j].Quarantine
+		}
+	}
+	return ""
+}
