@@ -116,7 +116,7 @@ func selfMade(name string, hosts []string, now time.Time) (certPEM, keyPEM []byt
 func Parse(certPEM, keyPEM []byte) (Pair, error) {
 	c, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		return Pair{}, errs.Wrap(errs.Invalid, err, "certificate or key")
+		return Pair{}, errs.New(errs.Invalid, "certificate or key: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
 	leaf, err := x509.ParseCertificate(c.Certificate[0])
 	if err != nil {

@@ -25,7 +25,7 @@ func pair(t *testing.T, serial string, now time.Time) Pair {
 }
 
 func check(own Pair, peers ...Peer) Check {
-	return Check{Own: func() (tls.Certificate, error) { return own.TLS, nil }, Peers: func() []Peer { return peers }}
+	return Check{Own: func(func(Pin) bool) (tls.Certificate, error) { return own.TLS, nil }, Peers: func() []Peer { return peers }}
 }
 
 // shake does a handshake and one byte each way; TLS 1.3 tells a client late

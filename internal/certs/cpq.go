@@ -3,9 +3,11 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,9 +23,15 @@ type Peer struct {
 
 // Check holds what a CPQ connection is checked by.
 type Check struct {
-	Own   func() (tls.Certificate, error) // our certificate
-	Peers func() []Peer                   // who may be at the other end, asked at each handshake
-	Clock func() time.Time                // nil: time.Now
+	// Own gives the certificate of ours to show to somebody who trusts the pins
+	// that trusts says. A client does not know what the server trusts and asks
+	// with nil, unless Own knows whom it is for.
+	Own   func(trusts func(Pin) bool) (tls.Certificate, error)
+	Peers func() []Peer    // who may be at the other end, asked at each handshake
+	Clock func() time.Time // nil: time.Now
+	// Seen is told of each peer's certificate that has a right pin, whatever
+	// its dates; nil: nobody is.
+	Seen func(p Peer, leaf *x509.Certificate)
 }
 
 func (c Check) now() time.Time {
@@ -39,8 +47,8 @@ func (c Check) Server() *tls.Config {
 		MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS13,
 		ClientAuth:             tls.RequestClientCert, // required and checked below, with a cause of ours
 		SessionTicketsDisabled: true,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			own, err := c.Own()
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			own, err := c.Own(hinted(hello.ServerName))
 			return &own, err
 		},
 		VerifyConnection: func(s tls.ConnectionState) error { return c.verify(s, "client") },
@@ -51,10 +59,11 @@ func (c Check) Server() *tls.Config {
 func (c Check) Client() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS13,
+		ServerName:             hint(c.Peers()),
 		SessionTicketsDisabled: true,
 		InsecureSkipVerify:     true, // there is no authority: VerifyConnection checks the pin
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			own, err := c.Own()
+			own, err := c.Own(nil)
 			return &own, err
 		},
 		VerifyConnection: func(s tls.ConnectionState) error { return c.verify(s, "server") },
@@ -80,7 +89,19 @@ func (c Check) PeerOf(s tls.ConnectionState, side string) (Peer, error) {
 	if !ok {
 		return Peer{}, errs.New(errs.Denied, "certificate of %s is not the pinned one", side)
 	}
-	return p, errs.Context(c.inTime(leaf), "certificate of %s", side)
+	if c.Seen != nil {
+		c.Seen(p, leaf)
+	}
+	use := ServerUse
+	if side == "client" {
+		use = ClientUse
+	}
+	for _, err := range []error{InTime(leaf, c.now()), Strength(leaf), For(leaf, use)} {
+		if err != nil {
+			return p, errs.New(errs.Denied, "certificate of %s: %s", side, errs.Public(err))
+		}
+	}
+	return p, nil
 }
 
 func find(peers []Peer, pin Pin) (Peer, bool) {
@@ -94,17 +115,34 @@ func find(peers []Peer, pin Pin) (Peer, bool) {
 	return Peer{}, false
 }
 
-// inTime checks the dates. The words are ours: a peer's text is never copied.
-func (c Check) inTime(leaf *x509.Certificate) error {
-	now := c.now()
-	const day = "2 Jan 2006 15:04 MST"
-	switch {
-	case now.After(leaf.NotAfter):
-		return errs.New(errs.Denied, "expired on %s", leaf.NotAfter.UTC().Format(day))
-	case now.Before(leaf.NotBefore):
-		return errs.New(errs.Denied, "is not valid before %s", leaf.NotBefore.UTC().Format(day))
+// hintEnd is the domain of a hint; RFC 2606 keeps it from being anybody's.
+const hintEnd = ".cpq.invalid"
+
+// hint says in the server name (SNI) which pins the client trusts, so that a
+// server that is renewing its certificate can show one of those. It gives
+// nothing away but halves of hashes of public keys, and decides nothing: what
+// the server shows is checked as ever.
+func hint(peers []Peer) string {
+	var labels []string
+	for _, p := range peers {
+		for _, pin := range p.Pins {
+			labels = append(labels, hex.EncodeToString(pin[:16]))
+		}
 	}
-	return nil
+	if len(labels) == 0 || len(labels) > 4 { // a client connects to one peer, with one pin or two
+		return ""
+	}
+	return strings.Join(labels, ".") + hintEnd
+}
+
+// hinted reads what hint gives; without one nothing is known to be trusted.
+func hinted(name string) func(Pin) bool {
+	list, ok := strings.CutSuffix(strings.ToLower(name), hintEnd)
+	if !ok || len(list) > 4*33 {
+		return nil
+	}
+	labels := strings.Split(list, ".")
+	return func(p Pin) bool { return slices.Contains(labels, hex.EncodeToString(p[:16])) }
 }
 
 // Cause gives the reason of a failed handshake in words for a log line, as

@@ -50,7 +50,7 @@ func pair(t *testing.T, serial string) certs.Pair {
 // check is what one side checks the other by.
 func check(own tls.Certificate, peers ...certs.Pin) certs.Check {
 	return certs.Check{
-		Own:   func() (tls.Certificate, error) { return own, nil },
+		Own:   func(func(certs.Pin) bool) (tls.Certificate, error) { return own, nil },
 		Peers: func() []certs.Peer { return []certs.Peer{{ID: "PEER0000", Name: "peer", Pins: peers}} },
 	}
 }

@@ -1,0 +1,212 @@
+package certs
+
+import (
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"lazaret/internal/errs"
+)
+
+// clock is a hand-set one.
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func newOwn(t *testing.T, c *clock) (*Own, string) {
+	t.Helper()
+	dir := t.TempDir()
+	crt, key, err := NewCPQ("GATEWAY01", c.at)
+	if err == nil {
+		err = Save(filepath.Join(dir, "cpq.crt"), filepath.Join(dir, "cpq.key"), crt, key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openOwn(t, dir, c), dir
+}
+
+func openOwn(t *testing.T, dir string, c *clock) *Own {
+	t.Helper()
+	o, err := OpenOwn(dir, "GATEWAY01", c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func texts(pins []Pin) (all []string) {
+	for _, p := range pins {
+		all = append(all, p.String())
+	}
+	return all
+}
+
+func (o *Own) advance(t *testing.T, want Step, now bool, peers ...string) {
+	t.Helper()
+	got, err := o.Advance(peers, now)
+	if err != nil || got != want {
+		t.Fatalf("step %d, %v; want %d", got, err, want)
+	}
+}
+
+// A renewal from begin to retire: the change waits for every peer, a peer that
+// is away is shown what it trusts, and nothing is forgotten over a restart.
+func TestRenewal(t *testing.T) {
+	c := &clock{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	o, dir := newOwn(t, c)
+	first := o.Current().Pin()
+	o.advance(t, NoStep, true, "A", "B")
+	if err := o.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Begin(); !errs.Is(err, errs.Conflict) {
+		t.Errorf("a second renewal: %v", err)
+	}
+	pins := o.Pins()
+	if len(pins) != 2 || pins[0] != first {
+		t.Fatalf("pins %v", pins)
+	}
+	second := pins[1]
+	told := func(peer string) {
+		if _, err := o.Told(peer, texts(o.Pins())); err != nil {
+			t.Fatal(err)
+		}
+		o = openOwn(t, dir, c) // each step is durable
+	}
+	told("A")
+	o.advance(t, NoStep, true, "A", "B")
+	if p := o.Progress([]string{"A", "B"}); p.Next == nil || !slices.Equal(p.Waiting, []string{"B"}) {
+		t.Errorf("progress %+v", p)
+	}
+	c.at = c.at.Add(Patience)
+	o.advance(t, Changed, false, "A", "B")
+	o = openOwn(t, dir, c)
+	if o.Current().Pin() != second {
+		t.Fatal("not changed")
+	}
+	shown := func(peer string, want Pin) {
+		t.Helper()
+		if got := pinOfTLS(t, o.Pick(o.TrustedBy(peer))); got != want {
+			t.Errorf("%s is shown the wrong certificate", peer)
+		}
+	}
+	shown("A", second)
+	shown("B", first) // it was away
+	c.at = c.at.Add(2 * Overlap)
+	o.advance(t, NoStep, true, "A", "B") // B would lose its link
+	told("B")
+	shown("B", second)
+	o.advance(t, Retired, false, "A", "B")
+	o = openOwn(t, dir, c)
+	if pins := o.Pins(); len(pins) != 1 || pins[0] != second {
+		t.Errorf("pins %v", pins)
+	}
+	if names, _ := filepath.Glob(filepath.Join(dir, "cpq*.key")); len(names) != 1 || filepath.Base(names[0]) != "cpq-2.key" {
+		t.Errorf("keys left: %v", names)
+	}
+	o.advance(t, NoStep, false, "A", "B")
+}
+
+func pinOfTLS(t *testing.T, c tls.Certificate) Pin {
+	t.Helper()
+	return PinOf(c.Leaf)
+}
+
+// Two thirds of a life are over: the renewal begins by itself. A certificate
+// that ran out gives way to its successor wherever that is trusted.
+func TestRenewalIsDue(t *testing.T) {
+	c := &clock{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	o, _ := newOwn(t, c)
+	c.at = c.at.Add(Lifetime/3*2 - 48*time.Hour)
+	o.advance(t, NoStep, false, "A")
+	c.at = c.at.Add(72 * time.Hour)
+	o.advance(t, Began, false, "A")
+	o.advance(t, NoStep, false, "A")
+	c.at = c.at.Add(Lifetime)
+	next := o.Pins()[1]
+	if pinOfTLS(t, o.Pick(o.TrustedBy("A"))) == next {
+		t.Error("shown before it is trusted")
+	}
+	if _, err := o.Told("A", texts(o.Pins())); err != nil {
+		t.Fatal(err)
+	}
+	c.at = c.at.Add(-Lifetime / 2) // the successor is valid, the first is not
+	if pinOfTLS(t, o.Pick(o.TrustedBy("A"))) != next {
+		t.Error("an expired certificate is shown")
+	}
+}
+
+// What a crash may leave between the steps: keys without their record, a record
+// half written, keys that were to be removed. The certificate in use is there,
+// a new begin works, and nothing is left for ever.
+func TestRenewalCrash(t *testing.T) {
+	c := &clock{time.Now()}
+	write := func(dir, name string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("torn"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, left := range map[string][]string{
+		"key":            {"cpq-2.key"},
+		"both":           {"cpq-2.key", "cpq-2.crt"},
+		"record":         {"cpq-2.key", "cpq-2.crt", "cpq.json.new"},
+		"not yet remove": {"cpq-7.crt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, dir := newOwn(t, c)
+			first := o.Current().Pin()
+			for _, f := range left {
+				write(dir, f)
+			}
+			if o = openOwn(t, dir, c); o.Current().Pin() != first || len(o.Pins()) != 1 {
+				t.Fatal("another certificate is in use")
+			}
+			if err := o.Begin(); err != nil {
+				t.Fatal(err)
+			}
+			o = openOwn(t, dir, c)
+			if pins := o.Pins(); len(pins) != 2 || pins[0] != first {
+				t.Fatalf("%v", pins)
+			}
+			if err := o.Sweep(); err != nil {
+				t.Fatal(err)
+			}
+			if names, _ := filepath.Glob(filepath.Join(dir, "cpq*.??[ty]")); len(names) != 4 {
+				t.Errorf("left: %v", names)
+			}
+		})
+	}
+	o, dir := newOwn(t, c)
+	_ = o
+	write(dir, ownName)
+	if _, err := OpenOwn(dir, "GATEWAY01", c.now); !errs.Is(err, errs.Damaged) {
+		t.Errorf("a damaged record: %v", err)
+	}
+}
+
+// A server shows what the client's hint says it trusts.
+func TestHint(t *testing.T) {
+	now := time.Now()
+	old, next, gw := pair(t, "MANAGER01", now), pair(t, "MANAGER01", now), pair(t, "GATEWAY01", now)
+	server := Check{Peers: func() []Peer { return []Peer{{ID: "G", Pins: []Pin{gw.Pin()}}} }, Own: func(trusts func(Pin) bool) (tls.Certificate, error) {
+		if trusts != nil && trusts(old.Pin()) && !trusts(next.Pin()) {
+			return old.TLS, nil
+		}
+		return next.TLS, nil
+	}}
+	for name, pins := range map[string][]Pin{"old": {old.Pin()}, "next": {next.Pin()}, "both": {old.Pin(), next.Pin()}} {
+		client := check(gw, Peer{ID: "M", Pins: pins})
+		if s, c := shake(server.Server(), client.Client()); s != nil || c != nil {
+			t.Errorf("%s: %v, %v", name, s, c)
+		}
+	}
+	for _, name := range []string{"", "mx.example.com", "x.cpq.invalid", ".cpq.invalid", string(make([]byte, 300)) + hintEnd} {
+		if h := hinted(name); h != nil && h(old.Pin()) {
+			t.Errorf("%q is a hint", name)
+		}
+	}
+}
