@@ -26,6 +26,7 @@ func (c *Config) check(n *node) error {
 	k := checker{c: c, root: n}
 	for _, f := range []func() error{
 		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.users, k.logs,
+		k.certificates, k.ssl, k.linkLimits,
 	} {
 		if err := f(); err != nil {
 			return err

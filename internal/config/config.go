@@ -48,6 +48,12 @@ type Config struct {
 
 	Users []User `xml:"users>user" doc:"administrators; enc_password is an argon2id hash, group a role"`
 	Log   Log    `xml:"log_subscriptions" doc:"mail_logs: a file is closed at rolloversize bytes, rollover_max_files closed ones are kept"`
+
+	Certificates []Certificate `xml:"certificates>certificate" doc:"certificates in files, for listeners and outbound SMTP; files that change are read again; key_file may be left out when the key is in certificate_file"`
+	SSL          SSL           `xml:"ssl" doc:"the least version of TLS (TLSv1.2 or TLSv1.3) and the ciphers of SMTP; CPQ always speaks TLS 1.3 with pinned certificates"`
+
+	GatewayQuota  GatewayQuota  `xml:"gateway_quota" doc:"on a manager: what one gateway may bring; 0 is the default"`
+	ReleaseLimits ReleaseLimits `xml:"release_limits" doc:"on a gateway: what a manager may give back; 0 is the default"`
 }
 
 // Interface is a named local address.
@@ -73,6 +79,8 @@ type Listener struct {
 	Type      string            `xml:"type"`
 	HAT       string            `xml:"hat"`
 	RAT       []access.RATEntry `xml:"rat>rat_entry"`
+
+	Certificates []string `xml:"certificate"`
 }
 
 // Limits of all SMTP listeners.
@@ -231,6 +239,27 @@ func (c *Config) AdmitPeer(ip netip.Addr, name string) error {
 		return nil
 	}
 	if hat, err = hat.With("RELAYLIST", ip.Unmap().String(), name); err != nil {
+		return err
+	}
+	l.HAT = hat.String()
+	return nil
+}
+
+// DismissPeer takes an address, with or without port, out of the table again.
+func (c *Config) DismissPeer(addr string) error {
+	ip, err := netip.ParseAddr(addr)
+	if at, perr := netip.ParseAddrPort(addr); perr == nil {
+		ip, err = at.Addr(), nil
+	}
+	if err != nil {
+		return nil // a name: pairing enters addresses only
+	}
+	l := c.CPQListener()
+	hat, err := access.ParseHAT(l.HAT)
+	if err == nil {
+		hat, err = hat.Without("RELAYLIST", ip.Unmap().String())
+	}
+	if err != nil {
 		return err
 	}
 	l.HAT = hat.String()

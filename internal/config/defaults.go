@@ -2,6 +2,7 @@ package config
 
 import (
 	"lazaret/internal/access"
+	"lazaret/internal/certs"
 	"lazaret/internal/mail"
 	"lazaret/internal/quarantine"
 )
@@ -30,6 +31,7 @@ func Defaults(p Params) *Config {
 		Limits:     Limits{MessageSize: 100 << 20, Recipients: 5000, Clients: 5000, Newlines: "reject"},
 		Reputation: Reputation{Source: "none"},
 		Delivery:   Delivery{Interface: "Auto"},
+		SSL:        SSL{InboundMethod: "TLSv1.2", InboundCiphers: certs.DefaultCiphers, OutboundMethod: "TLSv1.2", OutboundCiphers: certs.DefaultCiphers},
 		Bounce:     Bounce{MaxRetries: 100, MaxTime: 259200, FirstRetry: 60, Longest: 3600},
 		Users:      []User{{Name: "admin", FullName: "Administrator", Group: string(mail.Administrator), Password: p.Password}},
 		Log:        Log{Mail: LogText{Name: "mail_logs", Size: 100 << 20, MaxFiles: 10}},
