@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"lazaret/internal/adminssh"
 	"lazaret/internal/appliance"
@@ -80,7 +82,7 @@ func runGateway(ctx context.Context, e env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	g, err := gateway.New(gateway.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("gateway")})
+	g, err := gateway.New(gateway.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("gateway"), Reread: hangups(ctx)})
 	if err != nil {
 		return 0, err
 	}
@@ -92,7 +94,7 @@ func runManager(ctx context.Context, e env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m, err := manager.New(manager.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("manager")})
+	m, err := manager.New(manager.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("manager"), Reread: hangups(ctx)})
 	if err != nil {
 		return 0, err
 	}
@@ -166,4 +168,13 @@ func joinWords(words []string) string {
 func runVersion(_ context.Context, e env, _ []string) (int, error) {
 	_, err := fmt.Fprintf(e.stdout, "lazaret %s (%s)\n", appliance.Version, appliance.BuildDate())
 	return 0, err
+}
+
+// hangups gives each SIGHUP until ctx ends: who renews certificate files sends
+// one to have them read at once.
+func hangups(ctx context.Context) <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	context.AfterFunc(ctx, func() { signal.Stop(c) })
+	return c
 }

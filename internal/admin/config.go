@@ -18,6 +18,11 @@ type Configuration struct {
 	Clock func() time.Time // nil: time.Now
 	// CPQState is where the hidden listener stands; nil: not shown.
 	CPQState func() string
+	Link     Link                              // our CPQ certificate; nil: not shown
+	Tell     func(context.Context) []string    // exchanges with all peers now; nil: they ask us
+	Keys     Certificates                      // nil: no certconfig
+	Dir      string                            // of the appliance: relative names are below it
+	ReadFile func(name string) ([]byte, error) // nil: no import from files
 }
 
 // Commands gives showconfig, commit, clearchanges, interfaceconfig and filters. The
@@ -26,11 +31,13 @@ func (f Configuration) Commands() []Command {
 	if f.Clock == nil {
 		f.Clock = time.Now
 	}
-	return append(f.filterCommands(), []Command{
+	return append(append(f.filterCommands(), f.certCommands()...), []Command{
 		{Name: "passwd", Summary: "Change a password", Usage: "passwd\npasswd USER   (the passwords are read from the input: the old one for your own, then the new one twice)",
 			Right: auth.Login, MaxArgs: 1, Input: true, Run: f.passwd},
-		{Name: "cpqconfig", Summary: "Show and change where CPQ connections are taken", Usage: "cpqconfig\ncpqconfig port NUMBER\ncpqconfig interface NAME",
+		{Name: "cpqconfig", Summary: "Show and change where CPQ connections are taken, and renew the CPQ certificate",
+			Usage: "cpqconfig\ncpqconfig port NUMBER\ncpqconfig interface NAME\ncpqconfig rotate\ncpqconfig retire" + f.cpqUsage(),
 			Right: auth.ConfigChange, MaxArgs: 2, Run: f.cpq},
+		f.sslCommand(),
 		{Name: "showconfig", Summary: "Show the configuration that is in force", Usage: "showconfig", Right: auth.ConfigView, MaxArgs: 1, Run: f.show},
 		{Name: "commit", Summary: "Put changes in force", Usage: "commit [-y | \"COMMENT\" [Y]]", Right: auth.ConfigChange, MaxArgs: 2, Run: f.commit},
 		{Name: "clearchanges", Summary: "Drop changes that were not committed", Usage: "clearchanges [Y]", Right: auth.ConfigChange, MaxArgs: 1, Run: f.clear},

@@ -12,20 +12,25 @@ import (
 // cpq shows and changes where this side takes CPQ connections (reference 4.1:
 // interface and port, default 7025). On a gateway the manager need not be told:
 // it asks before it delivers (F87).
-func (f Configuration) cpq(_ context.Context, c *Call) error {
+func (f Configuration) cpq(ctx context.Context, c *Call) error {
 	for {
 		conf, _ := f.Store.Pending()
 		if len(c.Args) == 0 {
 			f.showCPQ(c, conf)
 		}
-		word, err := c.Menu(Choice{"PORT", "Change the port."}, Choice{"INTERFACE", "Change the interface."})
+		word, err := c.Menu(f.cpqChoices()...)
 		if err != nil || word == "" {
 			return err
 		}
-		if word == "port" {
+		switch word {
+		case "port":
 			err = f.cpqPort(c, conf)
-		} else {
+		case "interface":
 			err = f.cpqInterface(c, conf)
+		case "unpair":
+			err = f.unpair(c)
+		default:
+			err = f.renew(ctx, c, word)
 		}
 		if err != nil || c.Batch {
 			return err
@@ -51,6 +56,11 @@ func (f Configuration) showCPQ(c *Call, conf *config.Config) {
 	c.Printf("Interface: %s (%s)   Port: %d\n", Plain(l.Interface), Plain(conf.InterfaceIP(l.Interface)), l.Port)
 	if f.CPQState != nil {
 		c.Printf("State: %s\n", f.CPQState())
+	}
+	if f.Link != nil {
+		for _, line := range f.Link.LinkLines() {
+			c.Printf("%s\n", Plain(line))
+		}
 	}
 	if conf.Role == string(config.Manager) {
 		c.Printf("Gateways: %d (applianceconfig)\n", len(conf.Appliances))

@@ -14,12 +14,14 @@ import (
 	"lazaret/internal/peer"
 )
 
-// Paired is a gateway's side of the link: the two questions of the manager.
+// Paired is a gateway's side of the link: the questions of the manager.
 type Paired interface {
 	// Pair takes a manager in and commits at once: the manager's administrator
 	// has shown an administrator's password of ours, and waits for the answer.
 	Pair(ctx context.Context, p mail.Principal, r peer.PairRequest) (peer.PairReply, error)
 	Location() (peer.Location, error)
+	// Exchange hears what a manager says of itself, signed, and answers.
+	Exchange(ctx context.Context, p mail.Principal, s peer.Signed) (peer.Signed, error)
 }
 
 // MachineCommands gives the hidden commands of a gateway; they print one line
@@ -43,7 +45,19 @@ func MachineCommands(g Paired) []Command {
 		}
 		return printJSON(c, reply)
 	}
+	exchange := func(ctx context.Context, c *Call) error {
+		s, err := peer.DecodeSigned(c.Take())
+		if err != nil {
+			return err
+		}
+		answer, err := g.Exchange(ctx, c.Principal, s)
+		if err != nil {
+			return err
+		}
+		return printJSON(c, answer)
+	}
 	return []Command{
+		{Name: peer.ExchangeCommand, Summary: "Exchange CPQ certificates", Usage: "cpqexchange STATEMENT", Right: auth.CommandClient, Hidden: true, MaxArgs: 1, Run: exchange},
 		{Name: peer.LocateCommand, Summary: "Say where released mail is taken", Usage: "cpqlocate", Right: auth.CommandClient, Hidden: true, Run: locate},
 		{Name: peer.PairCommand, Summary: "Accept a manager", Usage: "cpqpair REQUEST", Right: auth.UserConfig, Hidden: true, MaxArgs: 1, Run: pair},
 	}
@@ -77,8 +91,9 @@ func AddAppliance(c *config.Config, ssh string, p peer.Paired) error {
 type Appliances struct {
 	Store   *config.Store
 	Client  *peer.Client
-	Request func() (peer.PairRequest, error) // who this manager is
-	Dial    peer.Dialer                      // nil: the network
+	Request func() (peer.PairRequest, error)         // who this manager is
+	Paired  func(serial string, pins []string) error // the gateway has heard our pins
+	Dial    peer.Dialer                              // nil: the network
 	Fault   func(component, text string)
 }
 
@@ -152,6 +167,9 @@ func (a Appliances) add(ctx context.Context, c *Call) error {
 		Trust: func(fingerprint, _ string) error { return trust(c, fingerprint, trusted) }})
 	if err != nil {
 		return errs.New(errs.KindOf(err), "%s", err.Error()) // the cause is what helps here
+	}
+	if err := a.Paired(p.Serial, request.Pins); err != nil {
+		return err
 	}
 	err = a.Store.Change(c.Principal, "add gateway "+p.Name+" ("+p.Serial+") at "+addr, func(next *config.Config) error { return AddAppliance(next, addr, p) })
 	if err != nil {

@@ -23,6 +23,7 @@ type System struct {
 	Space     func() (used, free int64)                  // bytes of the queue's disk; nil: unknown
 	Held      func(ctx context.Context) (Holding, error) // nil: no quarantines here
 	Note      func(text string)                          // a line of mail_logs about receiving; nil: none
+	Attention func() []string                            // what needs an administrator soon, such as certificates; nil: nothing
 	// What is suspended stays so over a restart: each is durable when nil is
 	// returned.
 	KeepListeners func(names []string) error

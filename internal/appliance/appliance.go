@@ -8,6 +8,7 @@
 package appliance
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -40,6 +41,7 @@ type Options struct {
 	Resolver dns.Resolver     // nil: the machine's
 	Trouble  io.Writer        // for what cannot go into a log; nil: nowhere
 	Ready    func(string)     // told by Run, once, who is ready and where; nil: nobody
+	Reread   <-chan os.Signal // each one: look at all certificate files at once; nil: none comes
 
 	// Check builds everything without opening a port, a database or a log file.
 	Check bool
@@ -57,8 +59,8 @@ type Appliance struct {
 	State    *State
 	Users    *auth.Users
 	Resolver dns.Resolver
-	CPQ      certs.Pair // the hidden certificate
-	Host     certs.Pair // for STARTTLS on SMTP listeners
+	CPQ      *certs.Own     // the hidden certificate, and its successor or predecessor
+	Keys     *certs.Keyring // for STARTTLS of SMTP
 	HostKey  ssh.Signer
 	Started  time.Time
 
@@ -66,8 +68,13 @@ type Appliance struct {
 
 	reputation *reputation.Service
 
+	// Tell exchanges certificates and addresses with all peers now and says what
+	// could not be told; nil on a gateway, which its manager asks.
+	Tell func(ctx context.Context) []string
+
 	opt     Options
 	check   certs.Check
+	met     met
 	lock    *os.File
 	audit   *logs.File
 	ssh     *adminssh.Server
@@ -124,7 +131,7 @@ func Open(opt Options, role config.Role) (a *Appliance, err error) {
 	a.Config = config.NewStore(a.Path(ConfigName), committed, a.Audit, a.Now)
 	a.openResolver()
 	a.opened = true
-	a.check = certs.Check{Own: func() (tls.Certificate, error) { return a.CPQ.TLS, nil }, Peers: a.peers, Clock: a.Now}
+	a.check = certs.Check{Own: func(trusts func(certs.Pin) bool) (tls.Certificate, error) { return a.CPQ.Pick(trusts), nil }, Peers: a.peers, Clock: a.Now, Seen: a.seen}
 	return a, nil
 }
 
@@ -173,11 +180,8 @@ func (a *Appliance) openState(*config.Config) (err error) {
 	return a.State.RestoreCounters(a.Stats)
 }
 
-func (a *Appliance) loadKeys(*config.Config) (err error) {
-	if a.CPQ, err = certs.Load(a.Path(keysName, "cpq.crt"), a.Path(keysName, "cpq.key")); err != nil {
-		return err
-	}
-	if a.Host, err = certs.Load(a.Path(keysName, "tls.crt"), a.Path(keysName, "tls.key")); err != nil {
+func (a *Appliance) loadKeys(c *config.Config) (err error) {
+	if err := a.openCertificates(c); err != nil {
 		return err
 	}
 	a.HostKey, err = adminssh.LoadKey(a.Path(keysName, "ssh_host_ed25519"))

@@ -51,6 +51,7 @@ func (a *Appliance) StillPeer(serial string) error {
 // nobody else.
 func (a *Appliance) ClientTLS(serial string) *tls.Config {
 	check := a.check
+	check.Own = func(func(certs.Pin) bool) (tls.Certificate, error) { return a.CPQ.Pick(a.CPQ.TrustedBy(serial)), nil }
 	check.Peers = func() []certs.Peer {
 		for _, p := range a.peers() {
 			if p.ID == serial {

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"lazaret/internal/admin"
+	"lazaret/internal/certs"
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/queue"
@@ -21,9 +22,12 @@ func (a *Appliance) CommonCommands(q *queue.Queue, last func() mail.MID, held fu
 			icid, dcid := a.State.Given()
 			return last(), icid, dcid
 		},
+		Attention:     a.Attention,
 		KeepListeners: a.State.SetSuspendedListeners, KeepDelivery: a.State.SetSuspendedDelivery,
 	}
-	commands := append(system.Commands(), admin.Configuration{Store: a.Config, Clock: a.Now, CPQState: admin.CPQState(a.Listeners)}.Commands()...)
+	commands := append(system.Commands(), admin.Configuration{
+		Store: a.Config, Clock: a.Now, CPQState: admin.CPQState(a.Listeners), Link: a, Tell: a.Tell, Keys: a, Dir: a.Dir, ReadFile: certs.ReadPEM,
+	}.Commands()...)
 	return append(commands, admin.Logs{
 		{Name: "mail_logs", Dir: a.Path("log", "mail_logs"), Prefix: "mail", File: a.MailLog},
 		{Name: "audit", Dir: a.Path("log", "audit"), Prefix: "audit", File: a.audit},

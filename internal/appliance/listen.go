@@ -102,6 +102,9 @@ func (a *Appliance) ClosePorts() error {
 
 // Prepare implements config.Subscriber.
 func (a *Appliance) Prepare(next *config.Config) error {
+	if err := a.checkCertificates(next); err != nil {
+		return err
+	}
 	all, err := a.listenerSettings(next)
 	if err == nil {
 		err = a.Listeners.Check(all)
@@ -118,6 +121,9 @@ func (a *Appliance) Prepare(next *config.Config) error {
 // Apply implements config.Subscriber. What cannot be opened is said in the log
 // and shown as offline; the configuration stands.
 func (a *Appliance) Apply(next *config.Config) {
+	if err := a.Keys.Set(next.Sources(a.Dir), false); err != nil {
+		a.Log.Fault("configuration", err.Error())
+	}
 	all, err := a.listenerSettings(next)
 	if err != nil {
 		a.Log.Fault("configuration", err.Error())
@@ -174,8 +180,8 @@ func (a *Appliance) listenerSetting(c *config.Config, l config.Listener) (s list
 		return s, nil // a gateway accepted it: its limits held there
 	}
 	s.MaxSize, s.MaxRecipients, s.Normalise = c.Limits.MessageSize, c.Limits.Recipients, c.Limits.Newlines == "normalise"
-	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{a.Host.TLS}}
-	return s, nil
+	s.TLS = &tls.Config{GetCertificate: a.Keys.Server(l.Certificates)}
+	return s, c.SSL.Inbound().Apply(s.TLS)
 }
 
 // address gives a named interface's address with a port.

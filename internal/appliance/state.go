@@ -21,6 +21,8 @@ type saved struct {
 	Listeners []string        `json:"suspended_listeners,omitempty"`
 	Delivery  []string        `json:"suspended_delivery,omitempty"` // "*" is all
 	Counters  json.RawMessage `json:"counters,omitempty"`
+
+	Alarms map[string]alarm `json:"certificate_alarms,omitempty"`
 }
 
 // State is what an appliance remembers over a restart beside configuration and

@@ -31,13 +31,13 @@ type Source struct {
 
 // Load reads the files and finds what is wrong with them now.
 func (s Source) Load(now time.Time) (Pair, error) {
-	c, err := readPEM(s.Cert)
+	c, err := ReadPEM(s.Cert)
 	if err != nil {
 		return Pair{}, err
 	}
 	k := c
 	if s.Key != "" {
-		if k, err = readPEM(s.Key); err != nil {
+		if k, err = ReadPEM(s.Key); err != nil {
 			return Pair{}, err
 		}
 	}
@@ -48,7 +48,8 @@ func (s Source) Load(now time.Time) (Pair, error) {
 	return p, errs.Context(p.CheckFile(now), "%s", s.Cert)
 }
 
-func readPEM(path string) ([]byte, error) {
+// ReadPEM reads a certificate or key file of ordinary size.
+func ReadPEM(path string) ([]byte, error) {
 	st, err := os.Stat(path)
 	if err == nil && (!st.Mode().IsRegular() || st.Size() > maxPEM) {
 		return nil, errs.New(errs.Invalid, "%s is no file of at most %d bytes", path, maxPEM)

@@ -55,11 +55,27 @@ type ownState struct {
 	Old     int                 `json:"old,omitempty"`
 	Since   time.Time           `json:"since"`             // of the last step
 	Trusted map[string][]string `json:"trusted,omitempty"` // by serial: our pins that the peer says it trusts
+	Steps   uint64              `json:"steps"`             // how many steps there were ever
+	Heard   map[string]uint64   `json:"heard,omitempty"`   // by serial: the peer's own count, of its last statement
 }
 
 func (s ownState) clone() ownState {
-	s.Trusted = maps.Clone(s.Trusted)
+	s.Trusted, s.Heard = maps.Clone(s.Trusted), maps.Clone(s.Heard)
+	if s.Trusted == nil {
+		s.Trusted = map[string][]string{}
+	}
+	if s.Heard == nil {
+		s.Heard = map[string]uint64{}
+	}
 	return s
+}
+
+// step gives a copy in which one more step was taken.
+func (s ownState) step(now time.Time) ownState {
+	next := s.clone()
+	next.Steps++
+	next.Since = now
+	return next
 }
 
 // OpenOwn reads the certificates in dir of the appliance with that serial.
@@ -216,19 +232,38 @@ func (o *Own) TrustedBy(serial string) func(Pin) bool {
 	}
 }
 
-// Told keeps what a peer says it trusts, durably. It reports whether that is news.
-func (o *Own) Told(serial string, pins []string) (bool, error) {
+// Steps counts the steps of all renewals; it goes into what peers are told.
+func (o *Own) Steps() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if slices.Equal(o.state.Trusted[serial], pins) {
-		return false, nil
+	return o.state.Steps
+}
+
+// Hear keeps what a peer says it trusts, durably. steps is the peer's count: a
+// statement older than one that was heard is refused, or who recorded it could
+// bring back a certificate that was retired (register D4).
+func (o *Own) Hear(serial string, pins []string, steps uint64) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	heard := o.state.Heard[serial]
+	if steps < heard {
+		return errs.New(errs.Denied, "the statement is an old one: number %d, %d was heard", steps, heard)
+	}
+	if steps == heard && slices.Equal(o.state.Trusted[serial], pins) {
+		return nil
 	}
 	next := o.state.clone()
-	if next.Trusted == nil {
-		next.Trusted = map[string][]string{}
-	}
-	next.Trusted[serial] = slices.Clone(pins)
-	return true, o.set(next)
+	next.Trusted[serial], next.Heard[serial] = slices.Clone(pins), steps
+	return o.set(next)
+}
+
+// Paired begins anew with a peer: it trusts pins, and nothing was heard of it.
+func (o *Own) Paired(serial string, pins []string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	next := o.state.clone()
+	next.Trusted[serial], next.Heard[serial] = slices.Clone(pins), 0
+	return o.set(next)
 }
 
 // Begin makes the successor of the certificate in use. There is only one
@@ -239,9 +274,9 @@ func (o *Own) Begin() error {
 	if o.state.Next != 0 || o.state.Old != 0 {
 		return errs.New(errs.Conflict, "the CPQ certificate is being renewed already; cpqconfig shows how far it is")
 	}
-	next := o.state.clone()
+	next := o.state.step(o.clock())
 	next.Last++
-	next.Next, next.Since = next.Last, o.clock()
+	next.Next = next.Last
 	crt, key, err := NewCPQ(o.serial, o.clock())
 	if err != nil {
 		return err
@@ -286,7 +321,9 @@ func (o *Own) Due() bool {
 // overlap to pass; nothing makes it forget a peer that would lose its link.
 func (o *Own) Advance(peers []string, now bool) (Step, error) {
 	if o.Due() && o.idle() {
-		return Began, o.Begin()
+		if err := o.Begin(); !errs.Is(err, errs.Conflict) { // another was faster
+			return Began, err
+		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -297,8 +334,8 @@ func (o *Own) Advance(peers []string, now bool) (Step, error) {
 		if away > 0 && (ready == 0 || waited < Patience) {
 			return NoStep, nil
 		}
-		next := o.state.clone()
-		next.Old, next.Current, next.Next, next.Since = next.Current, next.Next, 0, o.clock()
+		next := o.state.step(o.clock())
+		next.Old, next.Current, next.Next = next.Current, next.Next, 0
 		return Changed, o.set(next)
 	case o.state.Old != 0:
 		_, away := o.count(o.state.Current, peers)
@@ -332,8 +369,8 @@ func (o *Own) count(n int, peers []string) (ready, away int) {
 // retire removes the old pair and forgets peers that are none any more.
 func (o *Own) retire(peers []string) error {
 	gone := o.state.Old
-	next := o.state.clone()
-	next.Old, next.Since = 0, o.clock()
+	next := o.state.step(o.clock())
+	next.Old = 0
 	maps.DeleteFunc(next.Trusted, func(serial string, _ []string) bool { return !slices.Contains(peers, serial) })
 	if err := o.set(next); err != nil {
 		return err

@@ -72,7 +72,7 @@ func TestRenewal(t *testing.T) {
 	}
 	second := pins[1]
 	told := func(peer string) {
-		if _, err := o.Told(peer, texts(o.Pins())); err != nil {
+		if err := o.Hear(peer, texts(o.Pins()), 0); err != nil {
 			t.Fatal(err)
 		}
 		o = openOwn(t, dir, c) // each step is durable
@@ -131,7 +131,7 @@ func TestRenewalIsDue(t *testing.T) {
 	if pinOfTLS(t, o.Pick(o.TrustedBy("A"))) == next {
 		t.Error("shown before it is trusted")
 	}
-	if _, err := o.Told("A", texts(o.Pins())); err != nil {
+	if err := o.Hear("A", texts(o.Pins()), 0); err != nil {
 		t.Fatal(err)
 	}
 	c.at = c.at.Add(-Lifetime / 2) // the successor is valid, the first is not
@@ -208,5 +208,58 @@ func TestHint(t *testing.T) {
 		if h := hinted(name); h != nil && h(old.Pin()) {
 			t.Errorf("%q is a hint", name)
 		}
+	}
+}
+
+// What was signed is believed with a pinned key alone, and an old statement is
+// not believed again (register D4).
+func TestStatements(t *testing.T) {
+	c := &clock{time.Now()}
+	o, _ := newOwn(t, c)
+	first := o.Pins()
+	if err := o.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	sigs, err := o.Sign([]byte("x"))
+	if err != nil || len(sigs) != 2 {
+		t.Fatalf("%d signatures, %v", len(sigs), err)
+	}
+	other, _ := newOwn(t, c)
+	forged, err := other.Sign([]byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		sigs []Signature
+		pins []Pin
+		ok   bool
+	}{
+		"by the old key":   {"x", sigs, first, true},
+		"by the new key":   {"x", sigs, o.Pins()[1:], true},
+		"other text":       {"y", sigs, first, false},
+		"by a stranger":    {"x", forged, first, false},
+		"a stranger's pin": {"x", []Signature{{Key: sigs[0].Key, Signature: forged[0].Signature}}, first, false},
+		"nobody pinned":    {"x", sigs, nil, false},
+		"not signed":       {"x", nil, first, false},
+		"too many":         {"x", append(append(sigs, sigs...), sigs...), first, false},
+	} {
+		if err := VerifySigned([]byte(c.text), c.sigs, c.pins); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, c := range []struct {
+		steps uint64
+		ok    bool
+	}{{3, true}, {3, true}, {2, false}, {4, true}} {
+		if err := o.Hear("P", []string{"p"}, c.steps); (err == nil) != c.ok {
+			t.Errorf("%d: %v", c.steps, err)
+		}
+	}
+	if err := o.Paired("P", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Hear("P", []string{"p"}, 1); err != nil {
+		t.Errorf("after a new pairing: %v", err)
 	}
 }

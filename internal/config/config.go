@@ -13,6 +13,7 @@ import (
 	"net/netip"
 
 	"lazaret/internal/access"
+	"lazaret/internal/errs"
 )
 
 // Role of an appliance.
@@ -243,6 +244,20 @@ func (c *Config) AdmitPeer(ip netip.Addr, name string) error {
 	}
 	l.HAT = hat.String()
 	return nil
+}
+
+// MovePeer is for a peer whose address, with port, has changed.
+func (c *Config) MovePeer(from, to, name string) error {
+	at, err := netip.ParseAddrPort(to)
+	if err != nil {
+		return errs.New(errs.Invalid, "%q is not IP:port", clip(to))
+	}
+	if old, err := netip.ParseAddrPort(from); err != nil || old.Addr().Unmap() != at.Addr().Unmap() {
+		if err := c.DismissPeer(from); err != nil {
+			return err
+		}
+	}
+	return c.AdmitPeer(at.Addr(), name)
 }
 
 // DismissPeer takes an address, with or without port, out of the table again.

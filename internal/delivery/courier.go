@@ -49,6 +49,7 @@ type Options struct {
 	Routes   func() *Routes                   // nil: everything by DNS
 	Control  func(domain string) Control      // nil: the zero Control
 	TLS      *tls.Config                      // base for STARTTLS: roots, ciphers; nil: the defaults
+	LiveTLS  func() *tls.Config               // the base by the configuration in force; nil: TLS
 	Source   func() netip.Addr                // address to dial from; nil: the system chooses
 	Own      func(netip.AddrPort) bool        // is this one of our listeners; nil: none is
 	Shuffle  func(n int, swap func(i, j int)) // nil: at random
@@ -84,6 +85,9 @@ func New(opt Options) (*Couriers, error) {
 	}
 	if opt.TLS == nil {
 		opt.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if base := opt.TLS; opt.LiveTLS == nil {
+		opt.LiveTLS = func() *tls.Config { return base }
 	}
 	if opt.Source == nil {
 		opt.Source = func() netip.Addr { return netip.Addr{} }

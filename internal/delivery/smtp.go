@@ -182,7 +182,7 @@ func (t *try) withoutTLS(h *hello, mode TLSMode, why string) error {
 // encryption to somebody unproven is still better than none, and the failure
 // is left in the second value.
 func (t *try) tlsConfig(c candidate, mode TLSMode) (*tls.Config, *error) {
-	cfg := t.w.opt.TLS.Clone()
+	cfg := t.w.opt.LiveTLS().Clone()
 	cfg.ServerName = c.name
 	cfg.InsecureSkipVerify = true // VerifyConnection checks, where the mode asks for it
 	verified := new(error)

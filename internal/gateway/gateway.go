@@ -89,7 +89,7 @@ func (g *Gateway) openPipeline(Options) error {
 func (g *Gateway) openQueue(Options) (err error) {
 	couriers, err := delivery.New(delivery.Options{
 		Hostname: g.Config.Committed().Hostname, DCIDs: g.State.NextDCID, Log: g.Log, Stats: g.Stats, Resolver: g.Resolver,
-		Routes: g.routes.Load, Control: g.control, Source: g.source, Own: g.own, Locator: locator{g},
+		Routes: g.routes.Load, Control: g.control, Source: g.source, Own: g.own, Locator: locator{g}, LiveTLS: g.OutboundTLS,
 	})
 	if err != nil {
 		return err
@@ -121,6 +121,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		}
 	})
 	g.wg.Go(func() { g.KeepCounters(run) })
+	g.wg.Go(func() { g.KeepCertificates(run) })
 	g.wg.Go(func() { g.forget(run) })
 	if err := g.OpenPorts(); err != nil {
 		return err

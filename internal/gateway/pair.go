@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
@@ -21,12 +20,12 @@ func (g *Gateway) Pair(_ context.Context, p mail.Principal, r peer.PairRequest) 
 	if err != nil {
 		return peer.PairReply{}, errs.New(errs.Invalid, "%q is not the address of a manager", r.CPQ)
 	}
-	user := clientUser(r.Serial)
+	user := config.ClientUser(r.Serial)
 	err = g.Config.Update(p, "pair with manager "+r.Name+" ("+r.Serial+")", func(c *config.Config) error {
 		for _, m := range c.CPQ.Managers {
 			if m.Serial != r.Serial {
 				return errs.New(errs.Conflict,
-					"this gateway is paired with manager %s (%s) already; to change over, stop it and empty <centralized_quarantine> in its config.xml", m.Name, m.Serial)
+					"this gateway is paired with manager %s (%s) already; to change over, end that with cpqconfig unpair and commit on the gateway", m.Name, m.Serial)
 			}
 		}
 		c.CPQ.Managers = []config.Mgr{{Serial: r.Serial, Name: r.Name, Addr: r.CPQ, Pins: r.Pins}}
@@ -42,14 +41,13 @@ func (g *Gateway) Pair(_ context.Context, p mail.Principal, r peer.PairRequest) 
 	if err != nil {
 		return peer.PairReply{}, err
 	}
+	pins := g.CPQPins()
+	if err := g.CPQ.Paired(r.Serial, pins); err != nil {
+		return peer.PairReply{}, err
+	}
 	return peer.PairReply{
-		Version: peer.Version, Serial: g.serial(), Name: g.Config.Committed().Hostname, Pins: []string{g.CPQ.Pin().String()}, User: user, Location: where,
+		Version: peer.Version, Serial: g.serial(), Name: g.Config.Committed().Hostname, Pins: pins, User: user, Location: where,
 	}, nil
-}
-
-// clientUser is the name a manager's command client logs in with.
-func clientUser(serial string) string {
-	return "cpq" + strings.ToLower(serial[:min(len(serial), 16)])
 }
 
 // Location says where this gateway takes released mail now.

@@ -161,6 +161,17 @@ var catalogue = []golden{
 	{"Deleted", "deleterecipients", "Info: Deleted: MID 3 to [0]", func(m *Mail) { m.Deleted(3, []mail.RID{0}) }},
 	{"Suspended", "suspenddel", "Info: Deliveries are currently suspended [example.com]", func(m *Mail) { m.Suspended("example.com") }},
 
+	// The link's and other certificates.
+	{"CPQRenewalBegun", "the pin that peers are told", "Info: CPQ certificate renewal begun: new pin sha256/AAAA expires 2 Jan 2036",
+		func(m *Mail) { m.CPQRenewalBegun("sha256/AAAA", "2 Jan 2036") }},
+	{"CPQRenewalChanged", "two are valid", "Info: CPQ certificate changed: sha256/AAAA is in use; the old one stays valid", func(m *Mail) { m.CPQRenewalChanged("sha256/AAAA") }},
+	{"CPQRenewalDone", "one is valid", "Info: CPQ certificate renewed: sha256/AAAA is the only one", func(m *Mail) { m.CPQRenewalDone("sha256/AAAA") }},
+	{"PeerPins", "whom we trust from now on", "Info: CPQ peer gw1.example.com (GATEWAY0001) is trusted by pin sha256/AAAA, sha256/BBBB",
+		func(m *Mail) { m.PeerPins("gw1.example.com", "GATEWAY0001", "sha256/AAAA, sha256/BBBB") }},
+	{"PeerMoved", "where quarantined mail goes from now on", "Info: CPQ peer sma1.example.com (MANAGER0001) takes mail at 192.0.2.1:7026",
+		func(m *Mail) { m.PeerMoved("sma1.example.com", "MANAGER0001", "192.0.2.1:7026") }},
+	{"CertificateLoaded", "a hot reload", "Info: Certificate mx was read anew: expires 2 Jan 2036", func(m *Mail) { m.CertificateLoaded("mx", "2 Jan 2036") }},
+
 	// Ours.
 	{"Info", "words for people", "Info: Listener IncomingMail resumed", func(m *Mail) { m.Info("Listener IncomingMail resumed") }},
 	{"Warning", "the level", "Warning: disk is nearly full", func(m *Mail) { m.Warning("disk is nearly full") }},

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"strconv"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -45,7 +44,7 @@ type Manager struct {
 	client     *peer.Client
 	clientKey  ssh.Signer
 	language   *admin.Language
-	cpqAt      netip.AddrPort // where the gateways were told that we take mail; commits come one at a time
+	link       *link
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -100,6 +99,8 @@ func (m *Manager) openClient(Options) (err error) {
 		return err
 	}
 	m.client = peer.NewClient(peer.ClientOptions{Key: m.clientKey, Fault: m.Log.Fault})
+	m.link = newLink(m)
+	m.Tell = m.link.tell
 	return nil
 }
 
@@ -132,7 +133,6 @@ func (m *Manager) openQuarantine(Options) error {
 	m.quarantine, err = quarantine.New(quarantine.Options{
 		Store: m.store, Contents: m.contents, Sender: m.queue, Log: m.Log, Audit: m.Audit, Settings: settings, Rules: rules, Clock: m.Now,
 	})
-	m.cpqAt = cpqAddress(m.Config.Committed())
 	m.Config.Subscribe(m)
 	return err
 }
@@ -145,7 +145,7 @@ func (m *Manager) openListeners(Options) error {
 func (m *Manager) openLanguage(Options) (err error) {
 	commands := m.CommonCommands(m.queue, m.store.LastMID, m.holding)
 	commands = append(commands, admin.Quarantines{Service: m.quarantine, Clock: m.Now}.Commands()...)
-	commands = append(commands, admin.Appliances{Store: m.Config, Client: m.client, Request: m.pairRequest, Fault: m.Log.Fault}.Commands()...)
+	commands = append(commands, admin.Appliances{Store: m.Config, Client: m.client, Request: m.pairRequest, Paired: m.CPQ.Paired, Fault: m.Log.Fault}.Commands()...)
 	m.language, err = m.Language("Manager", commands)
 	return err
 }
@@ -180,9 +180,11 @@ func (m *Manager) Start(ctx context.Context) error {
 	})
 	m.wg.Go(func() { m.KeepCounters(run) })
 	m.wg.Go(func() { m.sweep(run) })
+	m.wg.Go(func() { m.KeepCertificates(run) })
 	if err := m.OpenPorts(); err != nil {
 		return err
 	}
+	m.wg.Go(func() { m.link.run(run) })
 	return m.OpenAdmin(m.language)
 }
 
@@ -253,9 +255,9 @@ func (m *Manager) Apply(next *config.Config) {
 	if err != nil {
 		m.Log.Fault("configuration", err.Error())
 	}
-	m.warnMoved(next)
 	m.queue.Reload()
 	m.queue.DeliverNow(queue.CPQReleaseHost) // a gateway may have been added
+	m.link.wake()                            // and our address may have changed
 }
 
 // cpqAddress is where the hidden listener is.
@@ -263,21 +265,4 @@ func cpqAddress(c *config.Config) netip.AddrPort {
 	l := c.CPQListener()
 	ip, _ := netip.ParseAddr(c.InterfaceIP(l.Interface)) // checked when it was loaded
 	return netip.AddrPortFrom(ip, uint16(l.Port))
-}
-
-// warnMoved says what a changed CPQ address asks for. A gateway asks nobody
-// where its manager is: its side of the firewall must not log in here.
-func (m *Manager) warnMoved(next *config.Config) {
-	at := cpqAddress(next)
-	if at == m.cpqAt {
-		return
-	}
-	m.cpqAt = at
-	switch n := len(next.Appliances); n {
-	case 0:
-	case 1:
-		m.Log.Warning("CPQ address is now " + at.String() + ": 1 gateway still has the old one; add it again with applianceconfig")
-	default:
-		m.Log.Warning("CPQ address is now " + at.String() + ": " + strconv.Itoa(n) + " gateways still have the old one; add each again with applianceconfig")
-	}
 }

@@ -11,23 +11,27 @@ import (
 	"lazaret/internal/peer"
 )
 
-// pairRequest says to a gateway who we are. An "any" address of ours becomes
-// the one that connections leave from.
+// reachedAt is where gateways reach us. An "any" address of ours becomes the
+// one that connections leave from.
+func (m *Manager) reachedAt() (netip.AddrPort, error) {
+	at := cpqAddress(m.Config.Committed())
+	if !at.Addr().IsUnspecified() {
+		return at, nil
+	}
+	ip, err := outgoing()
+	return netip.AddrPortFrom(ip, at.Port()), err
+}
+
+// pairRequest says to a gateway who we are.
 func (m *Manager) pairRequest() (peer.PairRequest, error) {
 	c := m.Config.Committed()
-	l := c.CPQListener()
-	ip, err := netip.ParseAddr(c.InterfaceIP(l.Interface))
+	at, err := m.reachedAt()
 	if err != nil {
-		return peer.PairRequest{}, errs.Wrap(errs.Internal, err, "interface %s", l.Interface)
-	}
-	if ip.IsUnspecified() {
-		if ip, err = outgoing(); err != nil {
-			return peer.PairRequest{}, err
-		}
+		return peer.PairRequest{}, err
 	}
 	return peer.PairRequest{
-		Version: peer.Version, Serial: c.Serial, Name: c.Hostname, CPQ: netip.AddrPortFrom(ip, uint16(l.Port)).String(),
-		Pins: []string{m.CPQ.Pin().String()}, Key: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(m.clientKey.PublicKey()))),
+		Version: peer.Version, Serial: c.Serial, Name: c.Hostname, CPQ: at.String(),
+		Pins: m.CPQPins(), Key: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(m.clientKey.PublicKey()))),
 	}, nil
 }
 

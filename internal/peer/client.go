@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -104,15 +103,7 @@ func (c *Client) find(ctx context.Context, a *answer) {
 }
 
 func (c *Client) locate(ctx context.Context, g Gateway) (Location, error) {
-	pinned, _, _, _, err := ssh.ParseAuthorizedKey([]byte(g.HostKey))
-	if err != nil {
-		return Location{}, errs.Wrap(errs.Invalid, err, "the pinned host key of %s is not a key", g.Name)
-	}
-	out, ip, err := ask(ctx, c.o.Dial, question{
-		addr: g.Addr, user: g.User, auth: ssh.PublicKeys(c.o.Key), line: LocateCommand,
-		types: algorithms(pinned.Type()),
-		trust: func(key ssh.PublicKey) error { return samePin(g.Addr, pinned, key) },
-	})
+	out, ip, err := c.ask(ctx, g, LocateCommand)
 	if err != nil {
 		return Location{}, err
 	}
@@ -127,15 +118,14 @@ func (c *Client) locate(ctx context.Context, g Gateway) (Location, error) {
 }
 
 // at puts the SSH connection's address in place of "any".
-func (l Location) at(ip net.IP) (Location, error) {
+func (l Location) at(ip netip.Addr) (Location, error) {
 	if !l.Addr.Addr().IsUnspecified() {
 		return l, nil
 	}
-	addr, ok := netip.AddrFromSlice(ip)
-	if !ok {
+	if !ip.IsValid() {
 		return Location{}, errs.New(errs.Invalid, "the CPQ address %s names no host", l.Addr)
 	}
-	l.Addr = netip.AddrPortFrom(addr.Unmap(), l.Addr.Port())
+	l.Addr = netip.AddrPortFrom(ip, l.Addr.Port())
 	return l, nil
 }
 

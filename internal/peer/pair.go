@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -85,6 +86,7 @@ func pair(ctx context.Context, o PairOptions, pinned ssh.PublicKey, word string)
 	if err := r.Check(); err != nil {
 		return PairReply{}, errs.Context(err, "the answer of %s", o.Addr)
 	}
-	r.Location, err = r.Location.at(ip)
+	addr, _ := netip.AddrFromSlice(ip)
+	r.Location, err = r.Location.at(addr.Unmap())
 	return r, err
 }
