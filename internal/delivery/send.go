@@ -207,6 +207,28 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo implements io.WriterTo: the content goes from the store's memory to
+// the connection without a copy in between.
+func (s *source) WriteTo(w io.Writer) (int64, error) {
+	t := taker{w: w}
+	n, err := io.Copy(&t, s.r)
+	if err != nil && t.err == nil {
+		s.err = err
+	}
+	return n, err
+}
+
+// taker remembers an error of the side that takes.
+type taker struct {
+	w   io.Writer
+	err error
+}
+
+func (t *taker) Write(p []byte) (n int, err error) {
+	n, t.err = t.w.Write(p)
+	return n, t.err
+}
+
 // report writes the lines of reference 5.8 and tells the queue.
 func (c *courier) report(l *link, task *queue.Task, fates []fate) {
 	outcomes := make([]queue.Outcome, len(fates))

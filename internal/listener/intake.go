@@ -46,16 +46,8 @@ func (in *intake) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := in.from.Read(p)
-	if n > 0 {
-		in.size += int64(n)
-		in.header.Write(p[:n]) // never fails
-		if in.hash != nil {
-			in.hash.Write(p[:n])
-		}
-		if in.header.ReceivedCount() >= maxReceived { // RFC 5321 section 6.3
-			in.err = errLoop
-			return 0, in.err
-		}
+	if !in.watch(p[:n]) {
+		return 0, in.err
 	}
 	switch {
 	case err == io.EOF:
@@ -68,6 +60,57 @@ func (in *intake) Read(p []byte) (int, error) {
 		in.err = err
 	}
 	return n, in.err
+}
+
+// watch looks at what goes by; false when it ends the transfer.
+func (in *intake) watch(p []byte) bool {
+	in.size += int64(len(p))
+	in.header.Write(p) // never fails
+	if in.hash != nil {
+		in.hash.Write(p)
+	}
+	if in.header.ReceivedCount() >= maxReceived { // RFC 5321 section 6.3
+		in.err = errLoop
+	}
+	return in.err == nil
+}
+
+// WriteTo implements io.WriterTo: the content goes from the connection's buffer
+// to the sink without a copy in between.
+func (in *intake) WriteTo(w io.Writer) (int64, error) {
+	from, ok := in.from.(io.WriterTo)
+	if !ok || in.err != nil || in.done {
+		return io.Copy(w, struct{ io.Reader }{in})
+	}
+	way := passage{in: in, to: w}
+	n, err := from.WriteTo(&way)
+	switch {
+	case in.err != nil:
+		return n, in.err
+	case way.err != nil: // the sink's own failure: it knows what to say
+		return n, way.err
+	case err != nil:
+		in.err = err
+	default:
+		in.err = in.finish()
+	}
+	return n, in.err
+}
+
+// passage is the way from the connection to the sink.
+type passage struct {
+	in  *intake
+	to  io.Writer
+	err error
+}
+
+func (p *passage) Write(b []byte) (int, error) {
+	if !p.in.watch(b) {
+		return 0, p.in.err
+	}
+	var n int
+	n, p.err = p.to.Write(b)
+	return n, p.err
 }
 
 // finish looks at the whole and writes its lines.

@@ -20,7 +20,7 @@ func (q *Queue) load(f *Feed, s slot) *Task {
 		q.release(e)
 		return nil
 	}
-	t.Open = q.opener(s.mid, func(err error) {
+	t.Open = q.opener(s.mid, t.Item.Size, func(err error) {
 		e.mu.Lock()
 		t.damaged = err
 		e.mu.Unlock()

@@ -99,9 +99,9 @@ func (e *entry) setAside(q *Queue, cause error) {
 }
 
 // opener gives the content and reports damage to note.
-func (q *Queue) opener(mid mail.MID, note func(error)) Opener {
+func (q *Queue) opener(mid mail.MID, size int64, note func(error)) Opener {
 	return func() (io.ReadCloser, error) {
-		r, err := q.opt.Store.Open(q.ctx, mid)
+		r, err := q.open(mid, size)
 		if err != nil {
 			if errs.Is(err, errs.Damaged) {
 				note(err)
@@ -110,6 +110,14 @@ func (q *Queue) opener(mid mail.MID, note func(error)) Opener {
 		}
 		return &watched{r: r, note: note}, nil
 	}
+}
+
+// open asks a store that can for the content alone: the record is here.
+func (q *Queue) open(mid mail.MID, size int64) (io.ReadCloser, error) {
+	if q.sized != nil {
+		return q.sized.OpenSized(q.ctx, mid, size)
+	}
+	return q.opt.Store.Open(q.ctx, mid)
 }
 
 // watched passes a content through and notes damage.

@@ -21,7 +21,7 @@ func (q *Queue) judge(e *entry, j job) {
 	e.judging = true
 	e.mu.Unlock()
 	var damaged error
-	r, panicked, err := q.process(it, q.opener(e.mid, func(err error) { damaged = err }))
+	r, panicked, err := q.process(it, q.opener(e.mid, it.Size, func(err error) { damaged = err }))
 	if damaged != nil {
 		err = damaged
 	}

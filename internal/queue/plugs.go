@@ -25,6 +25,12 @@ type Store interface {
 	SetAside(ctx context.Context, mid mail.MID, cause error) error
 }
 
+// SizedStore is a Store that gives a content without reading its record again.
+// The size is that of the record, and a content of another size is damaged.
+type SizedStore interface {
+	OpenSized(ctx context.Context, mid mail.MID, size int64) (io.ReadCloser, error)
+}
+
 // Update is one change of the store.
 type Update struct {
 	Save     []*Item

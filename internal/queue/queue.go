@@ -65,6 +65,7 @@ type Queue struct {
 	wg     sync.WaitGroup // runs, judges, helpers
 
 	later deferredWrites
+	sized SizedStore // Options.Store, if it is one
 }
 
 // New makes a queue; nothing runs yet.
@@ -94,6 +95,7 @@ func New(opt Options) (*Queue, error) {
 		suspended: make(map[string]bool),
 	}
 	q.wake = sync.NewCond(&q.mu)
+	q.sized, _ = opt.Store.(SizedStore)
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	q.later.signal = make(chan struct{}, 1)
 	for _, n := range opt.Suspended {

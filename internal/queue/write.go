@@ -14,10 +14,11 @@ type deferredWrites struct {
 	failed []Update // of messages that left: tried again until they are in
 }
 
-// Completions are synced at once after a pause, so that a kill on an idle
-// machine repeats nothing. Under load they share: between two syncs lies at
-// least syncGap, and on a slow disk syncShare times what the last one took, so
-// that they never take more than a fifth of its time.
+// Completions are synced at once on an idle machine, so that a kill repeats
+// nothing. Under load they wait a little, and mostly for nothing: the next
+// message that is accepted takes them to the disk with its own flush. On a slow
+// disk the wait is syncShare times what the last flush took, so that completions
+// never take more than a fifth of its time.
 const (
 	syncGap   = time.Millisecond
 	syncShare = 4
@@ -59,31 +60,38 @@ func (q *Queue) postpone(u Update) {
 func (q *Queue) writeLoop() {
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	for {
+	var last time.Time
+	for gap := syncGap; ; last = time.Now() {
 		select {
 		case <-q.later.signal:
 		case <-q.ctx.Done():
 			return
 		}
-		began := time.Now()
-		gap := syncGap
-		if q.repeatFailed(q.ctx) > 0 {
-			q.later.poke()
-			gap = retryGap
-		} else if err := q.opt.Store.Apply(q.ctx, Update{Durable: true}); err != nil && q.ctx.Err() == nil {
-			q.log.Fault("queue", "syncing the queue: "+err.Error())
-			q.later.poke()
-			gap = retryGap
-		} else {
-			gap = max(syncGap, syncShare*time.Since(began))
+		if time.Since(last) < gap+10*syncGap {
+			pause.Reset(gap)
+			select {
+			case <-pause.C:
+			case <-q.ctx.Done():
+				return
+			}
 		}
-		pause.Reset(gap)
-		select {
-		case <-pause.C:
-		case <-q.ctx.Done():
-			return
-		}
+		gap = q.syncCompletions()
 	}
+}
+
+// syncCompletions makes one round and gives the time to the next at least.
+func (q *Queue) syncCompletions() time.Duration {
+	if q.repeatFailed(q.ctx) > 0 {
+		q.later.poke()
+		return retryGap
+	}
+	began := time.Now()
+	if err := q.opt.Store.Apply(q.ctx, Update{Durable: true}); err != nil && q.ctx.Err() == nil {
+		q.log.Fault("queue", "syncing the queue: "+err.Error())
+		q.later.poke()
+		return retryGap
+	}
+	return max(syncGap, syncShare*time.Since(began))
 }
 
 // repeatFailed tries the failed writes again, in order, and gives how many are left.

@@ -97,7 +97,8 @@ func (r *Reply) add(line []byte, first bool) (last bool, err error) {
 	}
 	text := ""
 	if len(line) > 4 {
-		text = string(appendPrintable(nil, line[4:], maxReplyText))
+		var buf [maxReplyText]byte
+		text = string(appendPrintable(buf[:0], line[4:], maxReplyText))
 	}
 	r.Text = append(r.Text, text)
 	return last, nil
@@ -126,15 +127,25 @@ func (r *Reply) findStatus() {
 // statusOf gives the status at the start of text: class "." subject "." detail,
 // RFC 3463 section 2.
 func statusOf(text string) string {
-	word, _, _ := strings.Cut(text, " ")
-	parts := strings.Split(word, ".")
-	if len(word) > 9 || len(parts) != 3 || len(parts[0]) != 1 || !strings.Contains("245", parts[0]) {
-		return ""
-	}
-	for _, p := range parts {
-		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
+	i := 0
+	for part := range 3 {
+		start := i
+		for i < len(text) && digit(text[i]) {
+			i++
+		}
+		n := i - start
+		if n == 0 || n > 3 || part == 0 && (n > 1 || text[0] != '2' && text[0] != '4' && text[0] != '5') {
 			return ""
 		}
+		if part < 2 {
+			if i == len(text) || text[i] != '.' {
+				return ""
+			}
+			i++
+		}
 	}
-	return word
+	if i < len(text) && text[i] != ' ' {
+		return ""
+	}
+	return text[:i]
 }

@@ -17,7 +17,12 @@ func (s *Spool) Open(ctx context.Context, mid mail.MID) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &content{s: s, mid: mid, left: it.Size}, nil
+	return s.OpenSized(ctx, mid, it.Size)
+}
+
+// OpenSized implements queue.SizedStore.
+func (s *Spool) OpenSized(_ context.Context, mid mail.MID, size int64) (io.ReadCloser, error) {
+	return &content{s: s, mid: mid, left: size}, nil
 }
 
 // content reads chunk by chunk.

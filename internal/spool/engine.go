@@ -78,10 +78,23 @@ func (s *Spool) commit(b *pebble.Batch, sync bool) (err error) {
 	if sync {
 		o = pebble.Sync
 	}
+	before := s.unsynced.Load()
 	if err := s.db.Apply(b, o); err != nil {
 		return s.die(err)
 	}
+	if !sync {
+		s.unsynced.Add(1)
+		return nil
+	}
+	// The log is one: what was in it before this batch is on stable storage too.
+	for old := s.synced.Load(); old < before && !s.synced.CompareAndSwap(old, before); old = s.synced.Load() {
+	}
 	return nil
+}
+
+// covered reports whether everything committed so far is on stable storage.
+func (s *Spool) covered() bool {
+	return s.dead.Load() == nil && s.synced.Load() == s.unsynced.Load()
 }
 
 // die notes that the engine cannot be believed any more and gives the error

@@ -84,6 +84,9 @@ type Spool struct {
 
 	bufs sync.Pool // *[]byte for chunks
 
+	unsynced atomic.Uint64 // commits made without a sync
+	synced   atomic.Uint64 // of these, how many a later sync has covered
+
 	dead    atomic.Pointer[error] // the engine failed
 	fatal   sync.Once
 	closing chan struct{}

@@ -12,7 +12,10 @@ import (
 	"lazaret/internal/queue"
 )
 
-var _ queue.Store = (*Spool)(nil)
+var _ interface {
+	queue.Store
+	queue.SizedStore
+} = (*Spool)(nil)
 
 // Scan gives each live message, oldest first. Where a table of the engine is
 // damaged it goes on behind the damage: some messages may not be found, and
@@ -168,7 +171,7 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 		}
 	}
 	if b.Empty() {
-		if !u.Durable {
+		if !u.Durable || s.covered() {
 			return nil
 		}
 		if err := b.LogData(nil, nil); err != nil { // an entry of the log alone, to sync what is before it
