@@ -27,12 +27,9 @@ type listener struct {
 
 	clients atomic.Int64
 	full    atomic.Bool // the limit was hit and said so
-	conns   struct {
-		sync.Mutex
-		open map[net.Conn]struct{}
-	}
-	ipLock sync.Mutex
-	perIP  map[netip.Addr]int
+	places  places
+	ipLock  sync.Mutex
+	perIP   map[netip.Addr]int
 }
 
 // open opens the socket and starts the accept loop.
@@ -125,43 +122,6 @@ func (l *listener) accept(socket net.Listener, ctx context.Context) {
 		case <-ctx.Done():
 		}
 		t.Stop()
-	}
-}
-
-// enter counts a connection in; false: there are too many already.
-func (l *listener) enter(conn net.Conn, most int) bool {
-	l.conns.Lock()
-	defer l.conns.Unlock()
-	if len(l.conns.open) >= most {
-		return false
-	}
-	if l.conns.open == nil {
-		l.conns.open = map[net.Conn]struct{}{}
-	}
-	l.conns.open[conn] = struct{}{}
-	l.clients.Add(1)
-	l.group.clients.Add(1)
-	return true
-}
-
-func (l *listener) leave(conn net.Conn) {
-	l.conns.Lock()
-	defer l.conns.Unlock()
-	if _, in := l.conns.open[conn]; !in {
-		return
-	}
-	delete(l.conns.open, conn)
-	l.full.Store(false)
-	l.clients.Add(-1)
-	l.group.clients.Add(-1)
-}
-
-// hangUpAll cuts the connections that are left.
-func (l *listener) hangUpAll() {
-	l.conns.Lock()
-	defer l.conns.Unlock()
-	for c := range l.conns.open {
-		c.Close() // the session reports its end
 	}
 }
 

@@ -19,14 +19,15 @@ import (
 func (l *listener) handle(ctx context.Context, conn net.Conn) {
 	defer l.group.wg.Done()
 	r := l.rules.Load()
-	if !l.enter(conn, r.MaxClients) {
+	place := l.enter(conn, r.MaxClients, r.stressPatience())
+	if place == nil {
 		if !l.full.Swap(true) { // once, not for each of a flood
 			l.group.opts.Log.ReceivingFailed(0, "Connection limit exceeded")
 		}
 		farewell(conn, "421 4.3.2 too many connections, try again later\r\n")
 		return
 	}
-	defer l.leave(conn)
+	defer l.leave(place)
 	l.group.opts.Stats.Add(stats.ConnectionsIn, 1)
 	remote, local := address(conn.RemoteAddr()), address(conn.LocalAddr())
 	client := l.lookUp(ctx, remote, r.HAT)
@@ -38,7 +39,7 @@ func (l *listener) handle(ctx context.Context, conn net.Conn) {
 	}
 	s := &session{
 		listener: l, rules: r, log: l.group.opts.Log, policy: d.Policy, relay: d.Action == access.Relay,
-		icid: l.group.opts.NextICID(),
+		icid: l.group.opts.NextICID(), place: place,
 	}
 	s.origin = mail.Origin{
 		ICID: s.icid, Listener: l.name, Interface: r.Interface, RemoteIP: remote, RemoteHost: hostOf(client),
@@ -64,16 +65,17 @@ func (l *listener) handle(ctx context.Context, conn net.Conn) {
 
 // run speaks until the end and writes how it ended.
 func (s *session) run(ctx context.Context, conn net.Conn) {
-	pair := s.rules.servers[s.policy.Name]
-	server := pair.calm
-	if s.listener.clients.Load()*4 > int64(s.rules.MaxClients)*3 {
-		server = pair.stressed
-	}
+	server := s.rules.servers[s.policy.Name]
 	var sess smtp.Session = s
 	if s.rules.Protocol == CPQ {
 		sess = &cpqSession{session: s}
 	}
 	end, err := server.Serve(ctx, conn, sess)
+	if s.place.gone.Load() {
+		s.log.ICIDTooLong(s.icid, s.origin.RemoteIP)
+		s.log.ICIDClose(s.icid)
+		return
+	}
 	switch end {
 	case smtp.EndLost:
 		s.log.ICIDLost(s.icid)

@@ -149,6 +149,7 @@ type Timeouts struct {
 	Command time.Duration
 	Data    time.Duration
 	Close   time.Duration // for a transaction in hand at shutdown
+	Stress  time.Duration // for one whole command when the places run out; twice that for content. 0: 10 s
 }
 
 // Limits and defaults.

@@ -477,27 +477,6 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
-// Near the limit of connections the newcomers get less patience (register B9).
-func TestStress(t *testing.T) {
-	s := settings("Incoming", acceptAll)
-	s.MaxClients = 4
-	r := newRig(t, s)
-	var all []*talk
-	for range 4 {
-		d := r.dial("Incoming")
-		d.say("", "220")
-		all = append(all, d)
-	}
-	for range 4 {
-		all[0].say("NONSENSE", "500")
-	}
-	all[3].all("NONSENSE", "500", "NONSENSE", "500", "NONSENSE", "500", "", "421 4.7.0 too many errors", "", "END")
-	r.stop()
-	if !strings.Contains(r.log.lines(), "ICID 4 Receiving Failed: Too Many Errors\nICID 4 close\n") {
-		t.Error(r.log.lines())
-	}
-}
-
 // A slow resolver holds a client up for so long and no longer.
 func TestSlowResolver(t *testing.T) {
 	r := newRigWith(t, func(o *Options) { o.Resolver, o.LookupTimeout = &stuck{}, time.Millisecond },

@@ -1,8 +1,6 @@
 package listener
 
 import (
-	"time"
-
 	"lazaret/internal/access"
 	"lazaret/internal/errs"
 	"lazaret/internal/smtp"
@@ -11,13 +9,7 @@ import (
 // rules are the settings in the form that sessions use: they never change.
 type rules struct {
 	Settings
-	servers map[string]speakers // by name of the mail flow policy
-}
-
-// speakers are the servers of one policy.
-type speakers struct {
-	calm     *smtp.Server
-	stressed *smtp.Server // near the limit of connections: short patience (register B9)
+	servers map[string]*smtp.Server // by name of the mail flow policy
 }
 
 // rulesOf checks the settings and makes the servers of all policies.
@@ -28,22 +20,18 @@ func (g *Group) rulesOf(s Settings) (*rules, error) {
 	if s.Protocol == SMTP && g.opts.Sink == nil || s.Protocol == CPQ && g.opts.CPQSink == nil {
 		return nil, errs.New(errs.Internal, "listener %q: nobody takes its messages", s.Name)
 	}
-	r := &rules{Settings: s, servers: map[string]speakers{}}
+	r := &rules{Settings: s, servers: map[string]*smtp.Server{}}
 	for _, p := range s.HAT.Policies() {
-		var pair speakers
-		var err error
-		if pair.calm, err = smtp.NewServer(g.serverConfig(s, &p, false)); err == nil {
-			pair.stressed, err = smtp.NewServer(g.serverConfig(s, &p, true))
-		}
+		server, err := smtp.NewServer(g.serverConfig(s, &p))
 		if err != nil {
 			return nil, errs.Context(err, "listener %q, policy $%s", s.Name, p.Name)
 		}
-		r.servers[p.Name] = pair
+		r.servers[p.Name] = server
 	}
 	return r, nil
 }
 
-func (g *Group) serverConfig(s Settings, p *access.Policy, stressed bool) smtp.ServerConfig {
+func (g *Group) serverConfig(s Settings, p *access.Policy) smtp.ServerConfig {
 	cfg := smtp.ServerConfig{
 		Hostname:      g.opts.Hostname,
 		Greeting:      p.Params.Banner,
@@ -51,6 +39,7 @@ func (g *Group) serverConfig(s Settings, p *access.Policy, stressed bool) smtp.S
 		MaxSize:       p.MessageSize(),
 		MaxRecipients: p.Recipients(),
 		Timeouts:      smtp.Timeouts{Command: s.Timeouts.Command, Data: s.Timeouts.Data, Shutdown: s.Timeouts.Close},
+		Stress:        smtp.Stress{Command: s.Timeouts.Stress, Data: 2 * s.Timeouts.Stress},
 	}
 	if s.MaxSize > 0 {
 		cfg.MaxSize = min(cfg.MaxSize, s.MaxSize)
@@ -61,11 +50,6 @@ func (g *Group) serverConfig(s Settings, p *access.Policy, stressed bool) smtp.S
 	if p.Action == access.Reject || p.Action == access.TCPRefuse {
 		no := p.Refusal()
 		cfg.Refuse = smtp.NewReply(no.Code, "", g.opts.Hostname+" "+no.Text) // RFC 5321 section 3.1
-	}
-	if stressed {
-		cfg.Timeouts.Command, cfg.Timeouts.Data = 10*time.Second, 20*time.Second
-		// No waiting either: it would keep the connection that others need.
-		cfg.ErrorLimits = smtp.ErrorLimits{Soft: 2, Delay: time.Millisecond, Hard: 3, Junk: 10}
 	}
 	if s.Protocol == CPQ {
 		// What a gateway accepted has to get through whatever the defaults are:

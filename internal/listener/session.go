@@ -27,6 +27,7 @@ type session struct {
 	policy   *access.Policy
 	relay    bool
 	origin   mail.Origin
+	place    *place
 
 	secure   bool
 	messages int // transactions that came to their content
@@ -44,6 +45,7 @@ var _ interface {
 	smtp.Session
 	smtp.DataStarter
 	smtp.Observer
+	smtp.Hurried
 } = (*session)(nil)
 
 // Hello notes how the client calls itself. Any name is taken: RFC 5321 section 4.1.4.
@@ -195,6 +197,8 @@ func (s *session) take(ctx context.Context, in *intake, give func(*Message) (mai
 	s.messages++
 	tx := s.tx
 	s.tx = transaction{}
+	s.place.busy.Store(true)
+	defer s.place.busy.Store(false)
 	in.mid, in.sender, in.header = tx.mid, tx.env.From, message.NewHeaderScanner()
 	mid, err := give(&Message{
 		MID: tx.mid, Envelope: tx.env, Origin: s.origin, Size: tx.size,
@@ -210,6 +214,7 @@ func (s *session) take(ctx context.Context, in *intake, give func(*Message) (mai
 	if err != nil {
 		return s.notTaken(tx.mid, err)
 	}
+	s.listener.delivered(s.place)
 	if mid != tx.mid {
 		s.log.Aborted(tx.mid, "already taken as MID "+mid.String())
 	} else {

@@ -80,6 +80,12 @@ type Observer interface {
 	BadSyntax(line string)
 }
 
+// Hurried is a Session that knows when its place is wanted by others: then the
+// limits of ServerConfig.Stress hold, also for a wait that began before.
+type Hurried interface {
+	Stressed() bool
+}
+
 // RefusedError is given by the content reader when the content itself is
 // refused: too big, a bare line end, a line too long.
 type RefusedError struct{ Reply Reply }
@@ -126,6 +132,14 @@ type ErrorLimits struct {
 	Junk  int           // commands without any mail: each further one counts as an error: 100
 }
 
+// Stress is how much patience is left when the places run out (register B9).
+// Zero fields get the defaults.
+type Stress struct {
+	Command time.Duration // for one whole command line: 10 seconds
+	Data    time.Duration // without any content arriving: 20 seconds
+	Hard    int           // errors: 1
+}
+
 // ServerConfig says how a server speaks. The zero value of each field is safe;
 // Hostname is required.
 type ServerConfig struct {
@@ -150,6 +164,7 @@ type ServerConfig struct {
 	Timeouts    Timeouts
 	MinRate     int // octets a second of content, averaged from DATA on: 500
 	ErrorLimits ErrorLimits
+	Stress      Stress
 	Extensions  []Extension
 }
 
@@ -224,6 +239,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	orDuration(&l.Delay, time.Second)
 	orInt(&l.Hard, 20)
 	orInt(&l.Junk, 100)
+	orDuration(&cfg.Stress.Command, 10*time.Second)
+	orDuration(&cfg.Stress.Data, 20*time.Second)
+	orInt(&cfg.Stress.Hard, 1)
 	orInt(&cfg.MaxRecipients, 1000)
 	orInt(&cfg.MaxLine, 64<<10)
 	orInt(&cfg.MinRate, 500)

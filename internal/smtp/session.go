@@ -29,6 +29,7 @@ type conn struct {
 	server *Server
 	sess   Session
 	obs    Observer
+	hurry  Hurried         // nil: there is always time
 	ctx    context.Context // of the Session's calls
 	stop   *stopper
 
@@ -55,7 +56,7 @@ type conn struct {
 		got    int64
 		waited time.Duration
 	}
-	deadline time.Time // of the command or block that is being read
+	begun time.Time // when the wait for the present command or block began
 }
 
 // nobody is the Observer of a Session that is none.
@@ -76,6 +77,7 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, sess Session) (End, err
 	if o, ok := sess.(Observer); ok {
 		c.obs = o
 	}
+	c.hurry, _ = sess.(Hurried)
 	c.in = input{buf: make([]byte, smallBuffer), fill: c.fill}
 	var cancel context.CancelFunc
 	c.ctx, cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -154,7 +156,7 @@ func (c *conn) greet() bool {
 func (c *conn) loop() {
 	for !c.ended {
 		c.in.shrink()
-		c.deadline = time.Time{}
+		c.begun = time.Time{}
 		line, err := c.again, error(nil)
 		if line == nil {
 			line, err = c.in.line(c.server.cfg.BareLFCommands)
@@ -175,10 +177,14 @@ func (c *conn) loop() {
 // answer counts errors and sends r.
 func (c *conn) answer(r Reply) {
 	l := &c.server.cfg.ErrorLimits
+	hard, hurried := l.Hard, c.stressed()
+	if hurried {
+		hard = min(hard, c.server.cfg.Stress.Hard)
+	}
 	// 452 for one recipient too many is no error, RFC 5321 section 4.5.3.1.10.
 	if r.Code >= 400 && r.Code != 452 || c.wasted {
 		c.errors++
-		if c.errors >= l.Soft && !c.ended {
+		if c.errors >= l.Soft && !c.ended && !hurried { // waiting would keep the place that others need
 			c.flush()
 			c.tarpit(l.Delay)
 		}
@@ -188,7 +194,7 @@ func (c *conn) answer(r Reply) {
 	if r.Code == 421 {
 		c.end(EndClosed)
 	}
-	if c.errors >= l.Hard && !c.ended {
+	if c.errors >= hard && !c.ended {
 		c.send(replyErrors)
 		c.end(EndErrors)
 	}
@@ -232,18 +238,22 @@ func (c *conn) fill(in *input) error {
 		}
 		return c.failure
 	}
+	began := time.Now()
 	for {
-		began := time.Now()
-		seen, err := c.stop.readBy(c.patience(began), c.phase > greeted)
+		until, last := c.patience(began)
+		seen, err := c.stop.readBy(until, c.phase > greeted)
 		if err != nil {
 			return err
 		}
-		n, err := c.rw.Read(in.buf[in.w:])
-		if c.content.active {
-			c.content.waited += time.Since(began)
-			c.content.got += int64(n)
+		if seen && !last {
+			continue // stopped in this moment: patience knows it now
 		}
+		n, err := c.rw.Read(in.buf[in.w:])
 		if n > 0 {
+			if c.content.active {
+				c.content.waited += time.Since(began)
+				c.content.got += int64(n)
+			}
 			in.w += n
 			return nil
 		}
@@ -253,7 +263,7 @@ func (c *conn) fill(in *input) error {
 		if !isTimeout(err) {
 			return cutOff(err)
 		}
-		if !c.stop.stoppedSince(seen) {
+		if last && !c.stop.stoppedSince(seen) {
 			return c.tooSlow(seen)
 		}
 	}
@@ -267,22 +277,6 @@ func (c *conn) tooSlow(stopping bool) error {
 		return errTooSlow
 	}
 	return errTimeout
-}
-
-// patience says until when the next octet has to be here. A command and a
-// block have one deadline for the whole (register B9), not one for each octet.
-// Content has to come at the minimum rate on average; only the time that we
-// wait for the peer counts, not the time we take ourselves.
-func (c *conn) patience(now time.Time) time.Time {
-	t := &c.server.cfg.Timeouts
-	if !c.content.active {
-		if c.deadline.IsZero() {
-			c.deadline = now.Add(t.Command)
-		}
-		return c.deadline
-	}
-	due := time.Duration(c.content.got/int64(c.server.cfg.MinRate)) * time.Second
-	return now.Add(min(t.Data, t.Data+due-c.content.waited))
 }
 
 // hangUp closes. When input is unread, close would make the kernel send a

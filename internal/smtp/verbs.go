@@ -216,9 +216,13 @@ func (c *conn) startTLS(args string) Reply {
 		return Reply{}
 	}
 	t := tls.Server(c.raw, c.server.cfg.TLS)
-	ctx, cancel := context.WithTimeout(c.ctx, c.server.cfg.Timeouts.TLS)
+	patience := c.server.cfg.Timeouts.TLS
+	if c.stressed() {
+		patience = min(patience, c.server.cfg.Stress.Command)
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, patience)
 	defer cancel()
-	c.stop.handshakeBy(c.server.cfg.Timeouts.TLS)
+	c.stop.handshakeBy(patience)
 	if err := t.HandshakeContext(ctx); err != nil {
 		c.failure = err
 		c.end(EndTLSFailed)
@@ -257,7 +261,7 @@ func (c *conn) extension(cmd *command, args string) Reply {
 	c.in.grow()
 	b := &blockReader{in: &c.in, left: int64(n)}
 	r := c.takeBlock(x, b, int64(n), rest)
-	c.deadline = time.Now().Add(c.server.cfg.Timeouts.Command)
+	c.begun = time.Now()
 	if _, err := io.Copy(io.Discard, b); err != nil {
 		return c.fail(err)
 	}
@@ -275,7 +279,7 @@ func (c *conn) takeBlock(x *Extension, b *blockReader, n int64, args string) Rep
 	case len(args) > x.MaxArgs:
 		return NewReply(501, "5.5.4", "arguments are too long")
 	}
-	c.deadline = time.Now().Add(c.server.cfg.Timeouts.Command)
+	c.begun = time.Now()
 	return x.Handle(c.ctx, c.sess, args, b)
 }
 
