@@ -14,7 +14,7 @@ import (
 // is there already changes nothing. It is how pairing admits a peer.
 func (h *HAT) With(group, entry, comment string) (*HAT, error) {
 	if _, err := parseCondition(entry); err != nil {
-		return nil, errs.Context(err, "sender group %s", clip(group))
+		return nil, errs.New(errs.Invalid, "sender group %s: %s", clip(group), errs.Public(err))
 	}
 	if strings.IndexFunc(comment, unprintable) >= 0 {
 		return nil, errs.New(errs.Invalid, "the comment has a control character")
@@ -176,7 +176,7 @@ func checkNotes(g Group) error {
 	notes := []string{g.Comment}
 	for _, e := range g.Entries {
 		if _, err := parseCondition(e.Text); err != nil {
-			return errs.Context(err, "sender group %s", clip(g.Name))
+			return errs.New(errs.Invalid, "sender group %s: %s", clip(g.Name), errs.Public(err))
 		}
 		notes = append(notes, e.Comment)
 	}

@@ -162,6 +162,17 @@ func or[T int | int64](v, otherwise T) T {
 	return v
 }
 
+// String gives the parameters as they stand between the braces, on one line.
+func (p *Params) String() string {
+	var pairs []string
+	for _, e := range paramTable() {
+		if v := e.get(p); v != "" {
+			pairs = append(pairs, e.name+" = "+v)
+		}
+	}
+	return strings.Join(pairs, ", ")
+}
+
 // appendTo writes the definition as it stands in a HAT.
 func (p *Policy) appendTo(b *strings.Builder) {
 	b.WriteString("$" + p.Name + "\n  " + p.Action.String() + " {")

@@ -31,7 +31,7 @@ func (f Configuration) Commands() []Command {
 	if f.Clock == nil {
 		f.Clock = time.Now
 	}
-	return append(append(f.filterCommands(), f.certCommands()...), []Command{
+	return slices.Concat(f.filterCommands(), f.certCommands(), f.listenerCommands(), []Command{
 		{Name: "passwd", Summary: "Change a password", Usage: "passwd\npasswd USER   (the passwords are read from the input: the old one for your own, then the new one twice)",
 			Right: auth.Login, MaxArgs: 1, Input: true, Run: f.passwd},
 		{Name: "cpqconfig", Summary: "Show and change where CPQ connections are taken, and renew the CPQ certificate",
@@ -43,7 +43,7 @@ func (f Configuration) Commands() []Command {
 		{Name: "clearchanges", Summary: "Drop changes that were not committed", Usage: "clearchanges [Y]", Right: auth.ConfigChange, MaxArgs: 1, Run: f.clear},
 		{Name: "interfaceconfig", Summary: "Name the local addresses", Usage: "interfaceconfig\ninterfaceconfig new NAME IP HOSTNAME\ninterfaceconfig edit NAME IP HOSTNAME\ninterfaceconfig delete NAME",
 			Right: auth.ConfigChange, MaxArgs: 4, Run: f.interfaces},
-	}...)
+	})
 }
 
 // show asks what clients know how to answer (clients 2.3): on a gateway 1 to 3,

@@ -149,11 +149,16 @@ func (f Configuration) replace(c *Call, what, text string) error {
 	})
 }
 
-// readText reads lines to a lone dot or the end of the input.
+// readText reads a filter script.
 func readText(c *Call) (string, error) {
+	return readLines(c, "Enter filter script.  Enter '.' on its own line to end.\n", filter.MaxScript)
+}
+
+// readLines reads lines to a lone dot or the end of the input.
+func readLines(c *Call, prompt string, most int) (string, error) {
 	var b strings.Builder
 	if !c.Batch {
-		c.Printf("Enter filter script.  Enter '.' on its own line to end.\n")
+		c.Printf("%s", prompt)
 	}
 	for {
 		line, err := c.Line("")
@@ -163,8 +168,8 @@ func readText(c *Call) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if b.Len()+len(line) >= filter.MaxScript {
-			return "", errs.New(errs.Invalid, "The script is longer than %d bytes", filter.MaxScript)
+		if b.Len()+len(line) >= most {
+			return "", errs.New(errs.Invalid, "The text is longer than %d bytes", most)
 		}
 		b.WriteString(line + "\n")
 	}

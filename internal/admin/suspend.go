@@ -26,6 +26,7 @@ func (s System) suspendCommands() []Command {
 		cmd("suspenddel", "Stop delivery, to all or some domains", "suspenddel DOMAIN,...\nsuspenddel ALL", 1, s.suspendDelivery),
 		cmd("resumedel", "Deliver again", "resumedel DOMAIN,...\nresumedel ALL", 1, s.resumeDelivery),
 		cmd("suspend", "Stop receiving and delivery", "suspend [SECONDS]", 1, s.suspend),
+		cmd("offline", "Stop receiving and delivery for maintenance", "offline [SECONDS]", 1, s.suspend),
 		cmd("resume", "Receive and deliver again", "resume", 0, s.resume),
 	}
 }
