@@ -115,10 +115,12 @@ func TestSEC_B9_FullTable(t *testing.T) {
 	c := newClock()
 	r := newRigWith(t, func(o *Options) { o.Clock = c.Now }, s)
 	worker := r.from("127.0.0.1", "Incoming").upTo("RCPT") // came first: the next to go, if it were idle
-	f := newFlood(r, 49, 20)
+	f := &flood{}
 	defer f.close()
-	for _, d := range f.conns {
+	for i := range 49 { // one after the other: their order is what is tested
+		d := r.from(fmt.Sprintf("127.3.0.%d", i+1), "Incoming")
 		d.say("", "220")
+		f.conns = append(f.conns, d)
 	}
 	worker.all("DATA", "354")
 	r.from("127.0.0.2", "Incoming").all("", "421 4.3.2 too many connections", "", "END") // nobody has been idle for long
