@@ -16,6 +16,7 @@ want ssh openssh-client
 want sshpass sshpass
 want openssl openssl
 want swaks swaks
+perl -MNet::SSLeay -e1 2>/dev/null || need="$need libnet-ssleay-perl" # swaks speaks TLS with it
 want telnet telnet
 want smtp-source postfix
 want unbound unbound

@@ -38,6 +38,8 @@ func (f Configuration) Commands() []Command {
 			Usage: "cpqconfig\ncpqconfig port NUMBER\ncpqconfig interface NAME\ncpqconfig rotate\ncpqconfig retire" + f.cpqUsage(),
 			Right: auth.ConfigChange, MaxArgs: 2, Run: f.cpq},
 		f.sslCommand(),
+		{Name: "smtpauthconfig", Summary: "Keep the users who may send mail after SMTP AUTH", Usage: smtpAuthUsage,
+			Right: auth.UserConfig, MaxArgs: 2, Input: true, Run: f.smtpAuth},
 		{Name: "showconfig", Summary: "Show the configuration that is in force", Usage: "showconfig", Right: auth.ConfigView, MaxArgs: 1, Run: f.show},
 		{Name: "commit", Summary: "Put changes in force", Usage: "commit [-y | \"COMMENT\" [Y]]", Right: auth.ConfigChange, MaxArgs: 2, Run: f.commit},
 		{Name: "clearchanges", Summary: "Drop changes that were not committed", Usage: "clearchanges [Y]", Right: auth.ConfigChange, MaxArgs: 1, Run: f.clear},

@@ -58,6 +58,7 @@ type Appliance struct {
 	Stats    *stats.Set
 	State    *State
 	Users    *auth.Users
+	Senders  *auth.Senders // of SMTP AUTH
 	Resolver dns.Resolver
 	CPQ      *certs.Own     // the hidden certificate, and its successor or predecessor
 	Keys     *certs.Keyring // for STARTTLS of SMTP
@@ -189,7 +190,10 @@ func (a *Appliance) loadKeys(c *config.Config) (err error) {
 }
 
 func (a *Appliance) openUsers(c *config.Config) (err error) {
-	a.Users, err = auth.NewUsers(c.AuthUsers(), auth.Options{Clock: a.Now})
+	if a.Users, err = auth.NewUsers(c.AuthUsers(), auth.Options{Clock: a.Now}); err != nil {
+		return err
+	}
+	a.Senders, err = auth.NewSenders(c.AuthSenders(), a.Now)
 	return err
 }
 

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ func (a *Appliance) Listen(s Sinks) error {
 	}
 	a.reputation.Use(source)
 	g, err := listener.New(listener.Options{
-		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: a.State.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Clock: a.Now, Reputation: a.reputation,
+		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: a.State.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Logins: a.Senders, Clock: a.Now, Reputation: a.reputation,
 	})
 	if err != nil {
 		return err
@@ -137,7 +138,7 @@ func (a *Appliance) Apply(next *config.Config) {
 	} else {
 		a.reputation.Use(source)
 	}
-	if err := a.Users.Set(next.AuthUsers()); err != nil {
+	if err := errors.Join(a.Users.Set(next.AuthUsers()), a.Senders.Set(next.AuthSenders())); err != nil {
 		a.Log.Fault("configuration", err.Error())
 	}
 	a.moveSSH(next)

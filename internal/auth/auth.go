@@ -1,5 +1,5 @@
 // Package auth knows the administrators: who they are, how they prove it, and
-// what their role may do.
+// what their role may do; and beside them the users who may send mail after SMTP AUTH.
 //
 // It is not a session store and knows no transport: the SSH server, the local
 // socket and the web pages ask it and keep the principal it gives. It promises

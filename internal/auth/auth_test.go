@@ -79,7 +79,7 @@ func TestPassword(t *testing.T) {
 		if !errs.Is(err, errs.Denied) || p != (mail.Principal{}) {
 			t.Errorf("%q: %v %v", c, p, err)
 		}
-		u.delays.succeeded(c[0])
+		u.verify.delays.succeeded(c[0])
 	}
 }
 
@@ -151,16 +151,16 @@ func TestDelays(t *testing.T) {
 	}
 	for range 40 { // each waits its turn, as a patient guesser does
 		c.t = c.t.Add(maxAddress)
-		u.delays.failed("admin", "192.0.2.1")
+		u.verify.delays.failed("admin", "192.0.2.1")
 	}
-	if w := u.delays.wait("admin", "203.0.113.1"); w != maxAccount {
+	if w := u.verify.delays.wait("admin", "203.0.113.1"); w != maxAccount {
 		t.Errorf("a stranger locks the account out for %v", w)
 	}
-	if w := u.delays.wait("other", "192.0.2.1"); w != maxAddress {
+	if w := u.verify.delays.wait("other", "192.0.2.1"); w != maxAddress {
 		t.Errorf("the guesser waits only %v", w)
 	}
 	c.t = c.t.Add(-240 * time.Hour) // the clock was wrong and is set right
-	if w := u.delays.wait("admin", "192.0.2.1"); w > maxAddress {
+	if w := u.verify.delays.wait("admin", "192.0.2.1"); w > maxAddress {
 		t.Errorf("a clock set back locks out for %v", w)
 	}
 }
@@ -168,7 +168,7 @@ func TestDelays(t *testing.T) {
 // A flood of names cannot fill the memory.
 func TestDelaysAreBounded(t *testing.T) {
 	c := &clock{time.Unix(1e9, 0)}
-	d := newDelays(c.now)
+	d := newDelays(c.now, maxName)
 	for i := range maxRemember + 500 {
 		d.failed(fmt.Sprint("u", i), fmt.Sprintf("2001:db8:%x::1", i))
 	}

@@ -19,7 +19,8 @@ const (
 )
 
 type delays struct {
-	clock func() time.Time
+	clock   func() time.Time
+	maxName int // no longer name is remembered
 
 	mu       sync.Mutex
 	accounts map[string]failure
@@ -31,8 +32,8 @@ type failure struct {
 	last  time.Time
 }
 
-func newDelays(clock func() time.Time) *delays {
-	return &delays{clock: clock, accounts: map[string]failure{}, sources: map[string]failure{}}
+func newDelays(clock func() time.Time, longest int) *delays {
+	return &delays{clock: clock, maxName: longest, accounts: map[string]failure{}, sources: map[string]failure{}}
 }
 
 // wait gives how long an attempt must still be refused unseen.
@@ -59,7 +60,7 @@ func (d *delays) failed(name, from string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.clock()
-	if len(name) <= maxName {
+	if len(name) <= d.maxName {
 		note(d.accounts, name, now)
 	}
 	note(d.sources, network(from), now)

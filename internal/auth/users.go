@@ -9,10 +9,6 @@ import (
 	"lazaret/internal/mail"
 )
 
-// maxDerivations is how many passwords are computed at a time: a flood of
-// logins waits in line and cannot take the memory of the mail.
-const maxDerivations = 2
-
 // Options of the list of users.
 type Options struct {
 	Clock func() time.Time // nil: time.Now
@@ -20,9 +16,7 @@ type Options struct {
 
 // Users checks who somebody is. Safe for concurrent use.
 type Users struct {
-	delays *delays
-	slots  chan struct{}
-	decoy  hash
+	verify *verifier
 
 	mu   sync.RWMutex
 	list map[string]account
@@ -36,16 +30,7 @@ type account struct {
 
 // NewUsers makes the list from settings.
 func NewUsers(list []User, o Options) (*Users, error) {
-	if o.Clock == nil {
-		o.Clock = time.Now
-	}
-	u := &Users{
-		delays: newDelays(o.Clock),
-		slots:  make(chan struct{}, maxDerivations),
-		// What an unknown name is compared with: same cost, no password fits,
-		// since the key is not the outcome of any derivation that was made.
-		decoy: hash{memory: memoryKiB, passes: passes, lanes: lanes, salt: make([]byte, saltLen), key: make([]byte, keyLen)},
-	}
+	u := &Users{verify: newVerifier(o.Clock, maxName)}
 	return u, u.Set(list)
 }
 
@@ -84,27 +69,10 @@ func (u *Users) Set(list []User) error {
 // transport; both go into the principal. The error is Denied, or Temporary when
 // too many attempts failed and this one was not even looked at.
 func (u *Users) Password(name, password, from, via string) (mail.Principal, error) {
-	denied := errs.New(errs.Denied, "user name or password is wrong")
-	if password == "" || len(password) > MaxPassword || len(name) > maxName {
-		u.delays.failed(name, from)
-		return mail.Principal{}, denied
+	a, _ := u.lookup(name)
+	if err := u.verify.check(name, password, from, a.hash); err != nil {
+		return mail.Principal{}, err
 	}
-	if wait := u.delays.wait(name, from); wait > 0 {
-		return mail.Principal{}, errs.New(errs.Temporary, "too many failed logins, try again in %s", wait.Round(time.Second))
-	}
-	a, known := u.lookup(name)
-	h := &u.decoy
-	if known && a.hash != nil {
-		h = a.hash
-	}
-	u.slots <- struct{}{}
-	ok := h.matches(password)
-	<-u.slots
-	if !ok || h == &u.decoy {
-		u.delays.failed(name, from)
-		return mail.Principal{}, denied
-	}
-	u.delays.succeeded(name)
 	return mail.Principal{Name: name, Role: a.role, From: from, Via: via}, nil
 }
 

@@ -25,7 +25,7 @@ func (c *Config) check(n *node) error {
 	}
 	k := checker{c: c, root: n}
 	for _, f := range []func() error{
-		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.users, k.logs,
+		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.senders, k.users, k.logs,
 		k.certificates, k.ssl, k.linkLimits,
 	} {
 		if err := f(); err != nil {
@@ -246,8 +246,14 @@ func (k checker) listener(path string, i int, l Listener) error {
 	if err != nil {
 		return k.at(path, i, "type", "%s", errs.Public(err))
 	}
-	if _, err := access.ParseHAT(l.HAT); err != nil {
+	hat, err := access.ParseHAT(l.HAT)
+	if err != nil {
 		return k.at(path, i, "hat", "%s", errs.Public(err))
+	}
+	for _, p := range hat.Policies() {
+		if p.Params.Auth != access.AuthOff && p.Params.TLS == access.TLSOff {
+			return k.at(path, i, "hat", "policy $%s: smtp_auth is taken inside TLS only, and tls is off", p.Name)
+		}
 	}
 	if _, err := access.NewRAT(l.RAT); err != nil {
 		return k.at(path, i, "rat", "%s", errs.Public(err))

@@ -47,6 +47,8 @@ type Config struct {
 	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"on a manager, for all quarantines: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all, empty is the default"`
 	Appliances      []Appliance     `xml:"appliances>appliance" doc:"on a manager: the gateways it works for, as pairing wrote them"`
 
+	Senders []Sender `xml:"smtp_auth_users>smtp_auth_user" doc:"who may send mail after SMTP AUTH, where a mail flow policy has smtp_auth = preferred or required; they are no administrators"`
+
 	Users []User `xml:"users>user" doc:"administrators; enc_password is an argon2id hash, group a role"`
 	Log   Log    `xml:"log_subscriptions" doc:"mail_logs: a file is closed at rolloversize bytes, rollover_max_files closed ones are kept"`
 
@@ -176,6 +178,12 @@ type User struct {
 	Keys     []string `xml:"ssh_key"`
 }
 
+// Sender is a user of SMTP AUTH.
+type Sender struct {
+	Name     string `xml:"username"`
+	Password string `xml:"enc_password" secret:"1"`
+}
+
 // Log holds the log subscriptions.
 type Log struct {
 	Mail LogText `xml:"log_text"`
@@ -213,6 +221,16 @@ func (c *Config) User(name string) *User {
 	for i := range c.Users {
 		if c.Users[i].Name == name {
 			return &c.Users[i]
+		}
+	}
+	return nil
+}
+
+// Sender gives the SMTP AUTH user of that name, or nil.
+func (c *Config) Sender(name string) *Sender {
+	for i := range c.Senders {
+		if c.Senders[i].Name == name {
+			return &c.Senders[i]
 		}
 	}
 	return nil

@@ -103,6 +103,7 @@ type Options struct {
 	NextICID func() mail.ICID
 	Sink     Sink    // for SMTP; nil where there is no SMTP listener
 	CPQSink  CPQSink // for CPQ; nil where there is no CPQ listener
+	Logins   Logins  // for AUTH; nil: no policy offers it
 	Clock    func() time.Time
 
 	// Reputation is asked about clients where the HAT needs it. nil: nobody is.

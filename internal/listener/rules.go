@@ -68,6 +68,7 @@ func (g *Group) serverConfig(s Settings, p *access.Policy) smtp.ServerConfig {
 		cfg.Extensions = []smtp.Extension{cpqExtension()}
 		return cfg
 	}
+	cfg.Auth = g.offersAuth(s, p)
 	cfg.BareLFCommands, cfg.LoosePaths = true, !s.StrictPaths // clients 2.4; never in content
 	if p.Params.TLS == access.TLSOff {
 		cfg.TLS = nil

@@ -30,7 +30,8 @@ type session struct {
 	place    *place
 
 	secure   bool
-	messages int // transactions that came to their content
+	extended bool // said EHLO
+	messages int  // transactions that came to their content
 	tx       transaction
 }
 
@@ -51,14 +52,8 @@ var _ interface {
 // Hello notes how the client calls itself. Any name is taken: RFC 5321 section 4.1.4.
 func (s *session) Hello(_ context.Context, c smtp.HelloCommand) smtp.Reply {
 	s.origin.Helo = c.Domain
-	switch { // RFC 3848
-	case c.TLS != nil:
-		s.origin.Protocol = "ESMTPS"
-	case c.Extended:
-		s.origin.Protocol = "ESMTP"
-	default:
-		s.origin.Protocol = "SMTP"
-	}
+	s.extended = c.Extended
+	s.setProtocol()
 	return smtp.NewReply(250, "", s.listener.group.opts.Hostname)
 }
 
@@ -67,6 +62,9 @@ func (s *session) Mail(ctx context.Context, c smtp.MailCommand) smtp.Reply {
 	if s.policy.Params.TLS == access.TLSRequired && !s.secure {
 		s.log.ICIDTLSRequired(s.icid)
 		return smtp.NewReply(530, "5.7.0", "must issue STARTTLS first") // RFC 3207 section 4
+	}
+	if s.unproven() {
+		return smtp.NewReply(530, "5.7.0", "authentication required") // RFC 4954 section 6
 	}
 	if r := s.verifySender(ctx, c.From); !r.IsZero() {
 		return r
@@ -92,6 +90,9 @@ func (s *session) begin(c smtp.MailCommand, sink space) smtp.Reply {
 		}
 	}
 	s.tx = transaction{mid: sink.NextMID(), env: mail.Envelope{From: c.From, Params: c.Params}, size: c.Size}
+	if s.rules.Protocol == SMTP {
+		s.setProtocol()
+	}
 	s.log.Start(s.tx.mid, s.icid)
 	s.log.From(s.tx.mid, s.icid, c.From)
 	return smtp.NewReply(250, "2.1.0", "sender "+c.From.Path()+" ok")

@@ -34,6 +34,17 @@ func (m *Mail) ICIDTLSRequired(icid mail.ICID) {
 	m.begin(info).icid(icid).s(" TLS was required but remote host did not initiate it").put()
 }
 
+// SMTPAuth: a client logged in, or failed to; the mechanism and the list of users
+// it was looked for in. The password is not among what is given here.
+func (m *Mail) SMTPAuth(icid mail.ICID, ok bool, user, mechanism, profile string) {
+	how := "failed"
+	if ok {
+		how = "succeeded"
+	}
+	m.begin(info).s("SMTP Auth: (").icid(icid).s(") ").s(how).s(" for user: ").t(clip(user)).s(" using AUTH mechanism: ").
+		t(mechanism).s(" with profile: ").t(profile).put()
+}
+
 // ICIDLost: the connection broke.
 func (m *Mail) ICIDLost(icid mail.ICID) { m.begin(info).icid(icid).s(" lost").put() }
 

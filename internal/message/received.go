@@ -39,7 +39,8 @@ func Received(o mail.Origin, by string, mid mail.MID, to []mail.Address, at time
 // protocol gives the registered "with" word.
 func protocol(p string) string {
 	switch p {
-	case "SMTP", "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA":
+	case "SMTP", "ESMTP", "ESMTPS", "ESMTPA", "ESMTPSA", // RFC 3848
+		"UTF8SMTP", "UTF8SMTPA", "UTF8SMTPS", "UTF8SMTPSA": // RFC 6531 section 4.3
 		return p
 	}
 	return "ESMTP"

@@ -61,6 +61,10 @@ func (s *Server) prepare() error {
 	if s.cfg.TLS != nil {
 		rows = append(rows, command{verb: "STARTTLS", event: evTLS, limit: baseLimit, plain: true, run: (*conn).startTLS})
 	}
+	if s.cfg.Auth {
+		// The initial response is part of the line: as long as any is read.
+		rows = append(rows, command{verb: "AUTH", event: evAuth, limit: maxCommand, last: true, run: (*conn).auth})
+	}
 	s.commands = make(map[string]*command, len(rows)+len(s.cfg.Extensions))
 	for i := range rows {
 		s.commands[rows[i].verb] = &rows[i]
@@ -91,6 +95,9 @@ func (s *Server) extend(x *Extension) error {
 func (s *Server) keywords() {
 	base := []string{"PIPELINING", "SIZE " + strconv.FormatInt(s.cfg.MaxSize, 10), "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING", "BINARYMIME", "SMTPUTF8", "DSN"}
 	s.secure = append(base[:len(base):len(base)], "REQUIRETLS") // RFC 8689 section 2: inside TLS only
+	if s.cfg.Auth {
+		s.secure = append(s.secure, "AUTH PLAIN LOGIN")
+	}
 	if s.cfg.TLSOnly {
 		s.plain = []string{"ENHANCEDSTATUSCODES"}
 	} else {
@@ -164,17 +171,19 @@ func (c *conn) dispatch(line []byte) Reply {
 	var buf [maxVerb]byte
 	name, args := parseCommand(line, &buf)
 	cmd := c.server.commands[string(name)]
+	secret := c.secret
+	c.secret = false
 	switch {
 	case c.refused && (cmd == nil || cmd.verb != "QUIT"):
 		return NewReply(503, "5.5.1", "no service here: say QUIT") // RFC 5321 section 3.1
 	case !cmd.sound(line):
-		c.obs.BadSyntax(string(line))
+		c.obs.BadSyntax(shown(line, secret))
 		return c.mangled(cmd, replyNotText)
 	case cmd == nil:
-		c.obs.UnknownCommand(string(line))
+		c.obs.UnknownCommand(shown(line, secret))
 		return replyUnknown
 	case len(line)+2 > cmd.limit:
-		c.obs.BadSyntax(string(line))
+		c.obs.BadSyntax(shown(line, secret))
 		return c.mangled(cmd, replyTooLong)
 	}
 	if cmd.ext != nil {
@@ -198,8 +207,8 @@ func (c *conn) dispatch(line []byte) Reply {
 		c.wasted = c.junk > c.server.cfg.ErrorLimits.Junk
 	}
 	r := cmd.run(c, args)
-	if r.Code == 501 {
-		c.obs.BadSyntax(string(line))
+	if r.Code == 501 { // line is gone by now: run may have read more
+		c.obs.BadSyntax(shown([]byte(cmd.verb+" "+args), secret))
 	}
 	return r
 }
@@ -224,6 +233,8 @@ func (c *conn) outOfOrder(cmd *command) Reply {
 		return NewReply(503, "5.5.1", "STARTTLS is not allowed inside a transaction")
 	case c.phase == connected:
 		return NewReply(503, "5.5.1", "say EHLO first")
+	case cmd.event == evAuth:
+		return NewReply(503, "5.5.1", "AUTH is not allowed inside a transaction") // RFC 4954 section 4
 	case cmd.event == evMail:
 		return NewReply(503, "5.5.1", "sender was given already")
 	case (cmd.event == evData || cmd.block) && c.phase == inMail:

@@ -88,7 +88,10 @@ func (in *input) release() {
 // line gives the next line without its end; it is valid until the next read.
 // A line ends in CR LF, or in a bare LF if that is allowed. errLineTooLong
 // leaves the input behind the line's end.
-func (in *input) line(bareLF bool) ([]byte, error) {
+func (in *input) line(bareLF bool) ([]byte, error) { return in.lineOf(maxCommand, bareLF) }
+
+// lineOf is line with another limit, which the buffer must have room for.
+func (in *input) lineOf(limit int, bareLF bool) ([]byte, error) {
 	from := 0 // what of the buffer was searched already
 	for {
 		b := in.buffered()
@@ -101,12 +104,12 @@ func (in *input) line(bareLF bool) ([]byte, error) {
 			} else if !bareLF {
 				return nil, errBareLF
 			}
-			if i+1 > maxCommand {
+			if i+1 > limit {
 				return nil, errLineTooLong
 			}
 			return line, nil
 		}
-		if len(b) > maxCommand {
+		if len(b) > limit {
 			return nil, in.discardLine()
 		}
 		from = len(b)

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -54,14 +55,18 @@ func parseMail(args string, p peer) (MailCommand, Reply) {
 
 // eachParameter calls f with each parameter, once; given tells NAME from NAME=.
 func eachParameter(s string, extended bool, f func(name, value string, given bool) Reply) Reply {
-	seen := make(map[string]bool, 4)
+	if s == "" {
+		return Reply{}
+	}
+	var room [8]string
+	seen := room[:0]
 	for _, p := range strings.Fields(s) {
 		name, value, given := strings.Cut(p, "=")
 		name = strings.ToUpper(name)
-		if !extended || seen[name] {
+		if !extended || slices.Contains(seen, name) {
 			return replyNoParameters // RFC 5321 section 4.1.1.11
 		}
-		seen[name] = true
+		seen = append(seen, name)
 		if r := f(name, value, given); !r.IsZero() {
 			return r
 		}

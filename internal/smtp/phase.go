@@ -26,6 +26,7 @@ const (
 	evNone  event = iota // NOOP and its like: legal while commands are read, moves nothing
 	evHello              // HELO or EHLO accepted
 	evTLS                // STARTTLS done: all is forgotten, RFC 3207 section 4.2
+	evAuth               // AUTH, RFC 4954: outside a transaction only
 	evMail
 	evRcpt
 	evData  // content is coming
@@ -41,14 +42,14 @@ const never = numPhases
 
 // transitions is the whole state machine: where each event leads.
 var transitions = [numPhases][numEvents]phase{
-	//          none       hello    tls        mail    rcpt    data    chunk     done     reset      close
-	connected: {connected, greeted, never, never, never, never, never, never, connected, closing},
-	greeted:   {greeted, greeted, connected, inMail, never, never, never, never, greeted, closing},
-	inMail:    {inMail, greeted, never, never, inRcpt, never, never, never, greeted, closing},
-	inRcpt:    {inRcpt, greeted, never, never, inRcpt, inData, inChunks, never, greeted, closing},
-	inData:    {never, never, never, never, never, never, never, greeted, never, closing},
-	inChunks:  {inChunks, greeted, never, never, never, never, inChunks, greeted, greeted, closing},
-	closing:   {never, never, never, never, never, never, never, never, never, never},
+	//          none       hello    tls        auth     mail    rcpt    data    chunk     done     reset      close
+	connected: {connected, greeted, never, never, never, never, never, never, never, connected, closing},
+	greeted:   {greeted, greeted, connected, greeted, inMail, never, never, never, never, greeted, closing},
+	inMail:    {inMail, greeted, never, never, never, inRcpt, never, never, never, greeted, closing},
+	inRcpt:    {inRcpt, greeted, never, never, never, inRcpt, inData, inChunks, never, greeted, closing},
+	inData:    {never, never, never, never, never, never, never, never, greeted, never, closing},
+	inChunks:  {inChunks, greeted, never, never, never, never, never, inChunks, greeted, greeted, closing},
+	closing:   {never, never, never, never, never, never, never, never, never, never, never},
 }
 
 // transition gives the next phase, and whether the event is legal at all.

@@ -3,11 +3,11 @@ package smtp
 import "testing"
 
 // Every pair of phase and event, written down a second time from RFC 5321
-// section 4.1.4, RFC 3207 and RFC 3030: so that a slip in the table is seen.
+// section 4.1.4, RFC 3207, RFC 4954 and RFC 3030: so that a slip in the table is seen.
 func TestTransitionsOfEveryPair(t *testing.T) {
 	legal := map[phase]map[event]phase{
 		connected: {evNone: connected, evHello: greeted, evReset: connected, evClose: closing},
-		greeted:   {evNone: greeted, evHello: greeted, evTLS: connected, evMail: inMail, evReset: greeted, evClose: closing},
+		greeted:   {evNone: greeted, evHello: greeted, evTLS: connected, evAuth: greeted, evMail: inMail, evReset: greeted, evClose: closing},
 		inMail:    {evNone: inMail, evHello: greeted, evRcpt: inRcpt, evReset: greeted, evClose: closing},
 		inRcpt:    {evNone: inRcpt, evHello: greeted, evRcpt: inRcpt, evData: inData, evChunk: inChunks, evReset: greeted, evClose: closing},
 		inData:    {evDone: greeted, evClose: closing},

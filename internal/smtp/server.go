@@ -1,8 +1,8 @@
 // Package smtp is the wire: replies, the command parser, the transfer of
 // message content, the server loop and the client. RFC 5321 with PIPELINING
 // (2920), SIZE (1870), 8BITMIME (6152), ENHANCEDSTATUSCODES (2034), STARTTLS
-// (3207), CHUNKING and BINARYMIME (3030), SMTPUTF8 (6531), DSN (3461) and
-// REQUIRETLS (8689).
+// (3207), CHUNKING and BINARYMIME (3030), SMTPUTF8 (6531), DSN (3461) REQUIRETLS
+// (8689) and AUTH (4954).
 //
 // It is not a listener and not a courier: it opens no socket, knows no policy
 // and writes no log. A Session decides, the loop speaks.
@@ -153,6 +153,8 @@ type ServerConfig struct {
 	TLS     *tls.Config // nil: STARTTLS is not offered
 	TLSOnly bool        // before TLS nothing but EHLO, NOOP, QUIT, STARTTLS (RFC 3207 section 4)
 
+	Auth bool // AUTH PLAIN and LOGIN inside TLS; the Session is an Authenticator
+
 	MaxSize       int64 // octets of content, 0: no limit, SIZE is announced as 0
 	MaxRecipients int   // of one message: 1000
 	MaxLine       int   // octets of one line of content with CR LF: 64 KiB; RFC 5321 asks for 1000 at least
@@ -221,6 +223,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	if cfg.TLSOnly && cfg.TLS == nil {
 		return nil, errs.New(errs.Invalid, "smtp server: TLS only, but no TLS configuration")
+	}
+	if cfg.Auth && cfg.TLS == nil {
+		return nil, errs.New(errs.Invalid, "smtp server: AUTH needs TLS")
 	}
 	if cfg.MaxSize < 0 {
 		return nil, errs.New(errs.Invalid, "smtp server: maximum message size is negative")

@@ -41,6 +41,8 @@ type conn struct {
 
 	phase    phase
 	extended bool // EHLO
+	authed   bool // AUTH succeeded
+	secret   bool // the next line may be a password
 	refused  bool // greeted with ServerConfig.Refuse
 	tx       transaction
 	again    []byte // a line to be taken before the input's

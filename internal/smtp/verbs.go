@@ -67,7 +67,7 @@ func (c *conn) hello(args string, extended bool) Reply {
 }
 
 func (c *conn) peer() peer {
-	return peer{loose: c.server.cfg.LoosePaths, extended: c.extended, tls: c.tls != nil, utf8: c.tx.utf8}
+	return peer{loose: c.server.cfg.LoosePaths, extended: c.extended, tls: c.tls != nil, auth: c.server.cfg.Auth && c.tls != nil, utf8: c.tx.utf8}
 }
 
 func (c *conn) mail(args string) Reply {
