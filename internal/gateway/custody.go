@@ -6,7 +6,10 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"time"
 
+	"lazaret/internal/appliance"
+	"lazaret/internal/config"
 	"lazaret/internal/cpq"
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
@@ -37,8 +40,55 @@ func (c custody) Accept(_ context.Context, peer string, m cpq.Metadata) error {
 	if err := c.g.StillPeer(peer); err != nil {
 		return err
 	}
-	_, err := c.sent(peer, m.Release)
+	if !c.g.releases.Take(peer, c.g.releaseLimits().PerMinute, time.Minute, c.g.Now()) {
+		return c.flood(peer)
+	}
+	sent, err := c.sent(peer, m.Release)
+	if err != nil {
+		return err
+	}
+	return c.again(peer, sent.Key, m.Release.Action)
+}
+
+// flood makes a manager wait that gives back more in a minute than it may.
+func (c custody) flood(peer string) error {
+	err := errs.New(errs.Temporary, "manager %s has released %d messages in this minute, which is its limit", peer, c.g.releaseLimits().PerMinute)
+	c.alarm(peer, "CPQ: "+err.Error()+"; the rest waits there")
 	return err
+}
+
+// alarm tells the administrators once an hour, and the log each time.
+func (c custody) alarm(peer, text string) {
+	if c.g.alarms.Take(peer, 1, time.Hour, c.g.Now()) {
+		c.g.Alert(appliance.AlertCPQ, text)
+		return
+	}
+	c.g.Log.Warning(text)
+}
+
+// again refuses one more release of a message that came back often enough. The
+// manager has no reason for it: it releases a message once to each recipient,
+// and repeats a decision under the same action key, which is in the ledger.
+func (c custody) again(peer string, key mail.Key, action mail.ActionKey) error {
+	if _, taken, err := c.g.spool.Action(action); taken || err != nil {
+		return err
+	}
+	limit := c.g.releaseLimits().PerMessage
+	// Those under way first: what ends between the two looks is in the ledger
+	// by then, and counted twice rather than not at all.
+	n := c.g.returning.count(key, action)
+	inLedger, err := c.g.spool.Actions(key, limit)
+	if err != nil {
+		return err
+	}
+	if n += inLedger; n >= limit {
+		return c.refuse(peer, "message %s was released %d times already, which is the limit", key, n)
+	}
+	return nil
+}
+
+func (g *Gateway) releaseLimits() config.ReleaseLimits {
+	return g.Config.Committed().ReleaseLimits.Effective()
 }
 
 // sent looks a release up in the ledger.
@@ -71,7 +121,7 @@ func (c custody) sent(peer string, r *cpq.Release) (spool.Sent, error) {
 // refuse says no and raises the alarm: a manager in its right mind does not do this.
 func (c custody) refuse(peer, format string, args ...any) error {
 	err := errs.New(errs.Denied, format, args...)
-	c.g.Log.Warning("CPQ: release by manager " + peer + " refused: " + err.Error())
+	c.alarm(peer, "CPQ: release by manager "+peer+" refused: "+err.Error())
 	return err
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"lazaret/internal/access"
 	"lazaret/internal/admin"
 	"lazaret/internal/appliance"
 	"lazaret/internal/config"
@@ -42,9 +43,16 @@ type Gateway struct {
 	routes   atomic.Pointer[delivery.Routes]
 	language *admin.Language
 
+	releases  *access.Rates[string] // what each manager gives back
+	alarms    *access.Rates[string] // so that no manager floods the administrators
+	returning returning
+
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
+
+// maxManagers is how many managers are counted apart.
+const maxManagers = 100
 
 // New builds a gateway from its directory; no port is open yet.
 func New(opt Options) (g *Gateway, err error) {
@@ -52,7 +60,7 @@ func New(opt Options) (g *Gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g = &Gateway{Appliance: base, cancel: func() {}}
+	g = &Gateway{Appliance: base, cancel: func() {}, releases: access.NewRates[string](maxManagers), alarms: access.NewRates[string](maxManagers)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.Close())

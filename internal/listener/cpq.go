@@ -19,6 +19,8 @@ type cpqSession struct {
 	*session
 	peer   string
 	denied error         // why the peer may do nothing
+	over   error         // it has too many connections
+	gate   PeerGate      // to be left at the end
 	meta   *cpq.Metadata // of the next message
 }
 
@@ -51,12 +53,30 @@ func (s *cpqSession) TLSDone(state tls.ConnectionState) {
 		return
 	}
 	s.session.TLSDone(state)
+	gate, ok := s.listener.group.opts.CPQSink.(PeerGate)
+	if !ok || s.gate != nil {
+		return
+	}
+	if s.over = gate.Enter(s.peer); s.over == nil {
+		s.gate = gate
+	}
+}
+
+// leave gives back what the peer's gate counted.
+func (s *cpqSession) leave() {
+	if s.gate != nil {
+		s.gate.Leave(s.peer)
+	}
 }
 
 // Hello refuses a peer that nobody knows.
 func (s *cpqSession) Hello(ctx context.Context, c smtp.HelloCommand) smtp.Reply {
 	if c.TLS != nil && s.peer == "" {
 		return smtp.NewReply(421, "4.7.0", "certificate is not one of a known peer")
+	}
+	if c.TLS != nil && s.over != nil {
+		s.log.ReceivingFailed(s.icid, errs.Public(s.over))
+		return smtp.NewReply(421, "4.7.0", errs.Public(s.over))
 	}
 	r := s.session.Hello(ctx, c)
 	s.origin.Protocol = "CPQ"
@@ -65,7 +85,9 @@ func (s *cpqSession) Hello(ctx context.Context, c smtp.HelloCommand) smtp.Reply 
 
 // identified guards every verb that moves mail; it is the last line, behind
 // the wire's own and Hello's.
-func (s *cpqSession) identified() bool { return s.secure && s.peer != "" && s.denied == nil }
+func (s *cpqSession) identified() bool {
+	return s.secure && s.peer != "" && s.denied == nil && s.over == nil
+}
 
 var replyUnidentified = smtp.NewReply(530, "5.7.0", "must issue STARTTLS first")
 

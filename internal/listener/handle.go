@@ -68,7 +68,9 @@ func (s *session) run(ctx context.Context, conn net.Conn) {
 	server := s.rules.servers[s.policy.Name]
 	var sess smtp.Session = s
 	if s.rules.Protocol == CPQ {
-		sess = &cpqSession{session: s}
+		link := &cpqSession{session: s}
+		defer link.leave()
+		sess = link
 	}
 	end, err := server.Serve(ctx, conn, sess)
 	if s.place.gone.Load() {

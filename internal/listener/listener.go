@@ -94,6 +94,13 @@ type CPQSink interface {
 	Take(ctx context.Context, m *Message) (mail.MID, error)
 }
 
+// PeerGate is what a CPQSink may have as well: it bounds the connections of
+// one peer at a time. Leave follows each Enter that gave no error.
+type PeerGate interface {
+	Enter(peer string) error
+	Leave(peer string)
+}
+
 // Options are what the listeners of one appliance share.
 type Options struct {
 	Hostname string

@@ -3,7 +3,10 @@ package manager
 import (
 	"context"
 	"crypto/tls"
+	"time"
 
+	"lazaret/internal/access"
+	"lazaret/internal/appliance"
 	"lazaret/internal/cpq"
 	"lazaret/internal/listener"
 	"lazaret/internal/mail"
@@ -29,7 +32,32 @@ func (d deposits) Accept(_ context.Context, peer string, m cpq.Metadata) error {
 	if m.Deposit == nil {
 		return cpq.ReplyNoReleases().Err()
 	}
-	return d.m.StillPeer(peer)
+	if err := d.m.StillPeer(peer); err != nil {
+		return err
+	}
+	return d.over(peer, d.m.quota.Take(peer, m.Deposit.Size, d.m.quotaLimits(), d.m.Now()))
+}
+
+// Enter implements listener.PeerGate.
+func (d deposits) Enter(peer string) error {
+	return d.over(peer, d.m.quota.Enter(peer, d.m.quotaLimits()))
+}
+
+// Leave implements listener.PeerGate.
+func (d deposits) Leave(peer string) { d.m.quota.Leave(peer) }
+
+// over raises the alarm about a gateway that brings more than its quota, once
+// an hour. Its mail waits there.
+func (d deposits) over(peer string, err error) error {
+	if err != nil && d.m.alarms.Take(peer, 1, time.Hour, d.m.Now()) {
+		d.m.Alert(appliance.AlertCPQ, "gateway "+err.Error()+"; the rest waits there")
+	}
+	return err
+}
+
+func (m *Manager) quotaLimits() access.QuotaLimits {
+	q := m.Config.Committed().GatewayQuota.Effective()
+	return access.QuotaLimits{Messages: q.Messages, Bytes: q.Bytes, Open: q.Open}
 }
 
 // Take implements listener.CPQSink: durable when there is no error.

@@ -17,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/crypto/ssh"
 
+	"lazaret/internal/access"
 	"lazaret/internal/admin"
 	"lazaret/internal/adminssh"
 	"lazaret/internal/appliance"
@@ -45,10 +46,15 @@ type Manager struct {
 	clientKey  ssh.Signer
 	language   *admin.Language
 	link       *link
+	quota      *access.Quota         // what each gateway brings
+	alarms     *access.Rates[string] // so that no gateway floods the administrators
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
+
+// maxAlarms is how many gateways have an alarm of their own.
+const maxAlarms = 10_000
 
 // New builds a manager from its directory; no port is open yet.
 func New(opt Options) (m *Manager, err error) {
@@ -56,7 +62,7 @@ func New(opt Options) (m *Manager, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m = &Manager{Appliance: base, cancel: func() {}}
+	m = &Manager{Appliance: base, cancel: func() {}, quota: access.NewQuota(), alarms: access.NewRates[string](maxAlarms)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.Close())

@@ -70,6 +70,22 @@ func (s *Spool) Action(a mail.ActionKey) (mail.MID, bool, error) {
 	return mid, err == nil, errs.Context(err, "ledger entry %s", a)
 }
 
+// Actions gives how many actions about a message the ledger has, counting to
+// limit at most. Each is one: whether it can be read does not matter.
+func (s *Spool) Actions(k mail.Key, limit int) (n int, err error) {
+	prefix := nameKey(keyAction, string(k)+"-")
+	end := append(prefix[:len(prefix)-1:len(prefix)-1], '-'+1)
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: end})
+	if err != nil {
+		return 0, engineError(err, "reading the ledger")
+	}
+	defer it.Close()
+	for ok := it.First(); ok && n < limit; ok = it.Next() {
+		n++
+	}
+	return n, engineError(it.Error(), "reading the ledger")
+}
+
 func decodeAction(key, v []byte) (mid mail.MID, at time.Time, err error) {
 	d, err := opened(key, v)
 	if err != nil {
