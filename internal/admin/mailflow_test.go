@@ -103,7 +103,7 @@ func (sink) Receive(context.Context, *listener.Message) error { return nil }
 type post struct {
 	*house
 	keptListeners, keptDelivery []string
-	notes                       []string
+	notes, troubles             []string
 	listeners                   *listener.Group
 	store                       *memStore
 	clock                       time.Time
@@ -151,6 +151,7 @@ func newPost(t *testing.T) *post {
 	sys := System{Queue: q, Listeners: g, Stats: st, Started: p.clock.Add(-26*time.Hour - 3*time.Minute), Clock: func() time.Time { return p.clock },
 		IDs:           func() (mail.MID, mail.ICID, mail.DCID) { return 9977, 7120, 6004 },
 		Space:         func() (int64, int64) { return 120 << 10, 8388488 << 10 },
+		Troubles:      func() []string { return p.troubles },
 		Held:          func(context.Context) (Holding, error) { return Holding{57, 4210 << 10}, nil },
 		Note:          func(text string) { p.notes = append(p.notes, text) },
 		KeepListeners: func(n []string) error { p.keptListeners = n; return nil },
@@ -212,6 +213,9 @@ func TestViews(t *testing.T) {
 		"    Delivery Conn. ID (DCID)                               6,004\n",
 		"Gauges:                          Current\n", "    Active Recipients                  3\n", "    Kilobytes Free             8,388,488\n",
 		"      Policy, Virus and Outbreak      57\n", "      Policy, Virus and Outbreak   4,210\n")
+	p.troubles = []string{"spool: the disk is full for 7s (write of 000007.log); mail is refused until there is room"}
+	wants(t, "status on a full disk", p.exec(t, "status"),
+		"System status:         Online\nStorage degraded:      spool: the disk is full for 7s (write of 000007.log); mail is refused until there is room\nOldest")
 	wants(t, "status detail", p.exec(t, "status detail"), "        DNS Hard Bounces               0           0           0\n")
 	top := p.exec(t, "tophosts")
 	wants(t, "tophosts", top,

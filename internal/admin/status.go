@@ -62,6 +62,11 @@ func (s System) status(ctx context.Context, c *Call) error {
 	if all, stopped := s.Listeners.Status(), s.Listeners.Suspended(); len(stopped) > 0 && len(stopped) < len(all) {
 		c.Printf("Listeners suspended:   %s\n", strings.Join(stopped, ", "))
 	}
+	if s.Troubles != nil {
+		for _, trouble := range s.Troubles() {
+			c.Printf("Storage degraded:      %s\n", trouble)
+		}
+	}
 	if s.Attention != nil {
 		for _, line := range s.Attention() {
 			c.Printf("Attention:             %s\n", Plain(line))

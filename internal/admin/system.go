@@ -21,6 +21,7 @@ type System struct {
 	Clock     func() time.Time                           // nil: time.Now
 	IDs       func() (mail.MID, mail.ICID, mail.DCID)    // the last ones given
 	Space     func() (used, free int64)                  // bytes of the queue's disk; nil: unknown
+	Troubles  func() []string                            // what is wrong with the storage; nil: unknown
 	Held      func(ctx context.Context) (Holding, error) // nil: no quarantines here
 	Note      func(text string)                          // a line of mail_logs about receiving; nil: none
 	Attention func() []string                            // what needs an administrator soon, such as certificates; nil: nothing

@@ -23,6 +23,7 @@ import (
 	"lazaret/internal/auth"
 	"lazaret/internal/certs"
 	"lazaret/internal/config"
+	"lazaret/internal/disk"
 	"lazaret/internal/dns"
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
@@ -80,6 +81,7 @@ type Appliance struct {
 	audit   *logs.File
 	ssh     *adminssh.Server
 	sockets sockets
+	disks   []*disk.Watch // all made before Start
 	fatal   chan error
 	broken  chan struct{} // closed by Fatal
 	grace   time.Duration // for an end after Fatal

@@ -17,7 +17,7 @@ import (
 // MID given, held how much the quarantines hold (nil: there are none).
 func (a *Appliance) CommonCommands(q *queue.Queue, last func() mail.MID, held func(context.Context) (admin.Holding, error)) []admin.Command {
 	system := admin.System{
-		Queue: q, Listeners: a.Listeners, Stats: a.Stats, Started: a.Started, Clock: a.Now, Space: a.space, Held: held, Note: a.Log.Info,
+		Queue: q, Listeners: a.Listeners, Stats: a.Stats, Started: a.Started, Clock: a.Now, Space: a.space, Troubles: a.troubles, Held: held, Note: a.Log.Info,
 		IDs: func() (mail.MID, mail.ICID, mail.DCID) {
 			icid, dcid := a.State.Given()
 			return last(), icid, dcid

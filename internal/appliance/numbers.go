@@ -12,10 +12,10 @@ type numbers struct{ icid, dcid uint64 }
 // NextICID gives a number for an incoming connection. When no block can be
 // reserved on disk the number is given all the same: after a crash a number in
 // the log could then come twice, which is better than a closed port.
-func (s *State) NextICID() mail.ICID { return mail.ICID(s.next(&s.given.icid, &s.disk.ICID)) }
+func (s *State) NextICID() mail.ICID { return mail.ICID(s.next(&s.given.icid, &s.file.ICID)) }
 
 // NextDCID gives a number for a delivery connection.
-func (s *State) NextDCID() mail.DCID { return mail.DCID(s.next(&s.given.dcid, &s.disk.DCID)) }
+func (s *State) NextDCID() mail.DCID { return mail.DCID(s.next(&s.given.dcid, &s.file.DCID)) }
 
 func (s *State) next(given, reserved *uint64) uint64 {
 	s.mu.Lock()
@@ -41,5 +41,5 @@ func (s *State) Given() (mail.ICID, mail.DCID) {
 func (s *State) settle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disk.ICID, s.disk.DCID = s.given.icid, s.given.dcid
+	s.file.ICID, s.file.DCID = s.given.icid, s.given.dcid
 }

@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -42,6 +43,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/klauspost/compress/zstd"
 
+	"lazaret/internal/disk"
 	"lazaret/internal/errs"
 	"lazaret/internal/quarantine"
 )
@@ -57,6 +59,7 @@ type Options struct {
 	MinFree uint64      // bytes that must stay free on the disk; 0: 256 MiB
 	OnFatal func(error) // the engine cannot go on: end the process; called at most once
 	OnFault func(error) // something to be logged
+	Disk    *disk.Watch // nil: one that tells nobody
 }
 
 const (
@@ -76,6 +79,8 @@ type Store struct {
 	old   *pebble.Snapshot
 	oldMu sync.Mutex // guards old
 	free  freeSpace
+	dead  atomic.Pointer[error] // the engine failed
+	once  sync.Once
 }
 
 // Open opens the store in a directory and makes it when it is not there.
@@ -85,6 +90,9 @@ func Open(opt Options) (*Store, error) {
 	}
 	if opt.FS == nil {
 		opt.FS = vfs.Default
+	}
+	if opt.Disk == nil {
+		opt.Disk = disk.NewWatch("content", nil)
 	}
 	if opt.MinFree == 0 {
 		opt.MinFree = defaultMinFree
@@ -118,6 +126,7 @@ func (s *Store) prepare() (err error) {
 		return err
 	}
 	s.old = s.db.NewSnapshot()
+	s.opt.Disk.Patient()
 	return nil
 }
 
@@ -125,7 +134,7 @@ func (s *Store) prepare() (err error) {
 // compression would only cost.
 func (s *Store) engine() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          s.opt.FS,
+		FS:                          disk.Engine(s.opt.FS, s.opt.Disk, s.fatal),
 		Cache:                       s.cache,
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                memTable,
@@ -153,12 +162,20 @@ func (logger) Infof(string, ...any) {}
 func (l logger) Errorf(format string, args ...any) { l.s.fault(fmt.Errorf(format, args...)) }
 
 func (l logger) Fatalf(format string, args ...any) {
-	err := errs.New(errs.Internal, "content store: "+format, args...)
-	if l.s.opt.OnFatal == nil {
-		panic(err)
-	}
-	l.s.opt.OnFatal(err)
+	l.s.fatal(fmt.Errorf(format, args...))
 	select {}
+}
+
+// fatal tells the owner, once, that nothing more can be written.
+func (s *Store) fatal(cause error) {
+	s.once.Do(func() {
+		err := errs.Wrap(errs.Temporary, cause, "the content store cannot be written")
+		s.dead.Store(&err)
+		if s.opt.OnFatal == nil {
+			panic(err)
+		}
+		go s.opt.OnFatal(err)
+	})
 }
 
 func (s *Store) fault(err error) {
@@ -189,9 +206,13 @@ func (s *Store) checkKey() error {
 
 // Close ends the store. Nobody may use it any more.
 func (s *Store) Close() error {
+	s.opt.Disk.Stop() // nobody waits for room any more
 	s.endSweep()
 	if s.dec != nil {
 		s.dec.Close()
+	}
+	if e := s.dead.Load(); e != nil {
+		return *e // the engine may hang: leave it to the end of the process
 	}
 	err := s.db.Close()
 	s.cache.Unref()

@@ -97,6 +97,12 @@ const freeSpaceAge = time.Second
 // Ready says whether content of a size can be taken: errs.Full below the floor
 // (register G4).
 func (s *Store) Ready(size int64) error {
+	if e := s.dead.Load(); e != nil {
+		return *e
+	}
+	if err := s.opt.Disk.Ready(); err != nil {
+		return err
+	}
 	f := &s.free
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,6 +113,7 @@ func (s *Store) Ready(size int64) error {
 	if f.err != nil {
 		return errs.Wrap(errs.Temporary, f.err, "asking for the free space of the content store")
 	}
+	s.opt.Disk.Floor(f.avail < s.opt.MinFree)
 	if f.avail < s.opt.MinFree || f.avail-s.opt.MinFree < uint64(max(size, 0)) {
 		return errs.New(errs.Full, "not enough free space for content")
 	}

@@ -2,11 +2,9 @@ package config
 
 import (
 	"os"
-	"path/filepath"
 	"reflect"
 
-	"errors"
-
+	"lazaret/internal/disk"
 	"lazaret/internal/errs"
 )
 
@@ -85,33 +83,10 @@ func copyValue(to, from reflect.Value) {
 	}
 }
 
-// WriteFile puts data in place of the file at path: temp, sync, rename,
-// directory sync, each error checked (rule Q-1, idiom C).
+// WriteFile puts data in place of the file at path, durably (disk.Replace).
 func WriteFile(path string, data []byte, mode os.FileMode) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode)
-	if err != nil {
-		return errs.Wrap(errs.Internal, err, "writing %s", path)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err == nil {
-		err = SyncDir(filepath.Dir(path))
-	}
-	return errs.Wrap(errs.Internal, err, "writing %s", path)
+	return disk.Replace(disk.OS{}, path, data, mode)
 }
 
 // SyncDir makes the names in a directory durable.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
+func SyncDir(dir string) error { return disk.OS{}.SyncDir(dir) }

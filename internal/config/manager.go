@@ -2,9 +2,11 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 	"time"
 
+	"lazaret/internal/disk"
 	"lazaret/internal/errs"
 	"lazaret/internal/logs"
 	"lazaret/internal/mail"
@@ -23,6 +25,7 @@ type Subscriber interface {
 // another sees, commits or clears; the audit log says who did what.
 type Store struct {
 	path  string
+	disk  disk.FS
 	audit *logs.Audit
 	now   func() time.Time
 
@@ -38,7 +41,7 @@ func NewStore(path string, c *Config, audit *logs.Audit, clock func() time.Time)
 	if clock == nil {
 		clock = time.Now
 	}
-	return &Store{path: path, audit: audit, now: clock, current: c}
+	return &Store{path: path, disk: disk.OS{}, audit: audit, now: clock, current: c}
 }
 
 // Subscribe adds one that takes part in commits; to be called before the first.
@@ -115,7 +118,7 @@ func (s *Store) Commit(p mail.Principal, comment string) (time.Time, error) {
 	defer s.commit.Unlock()
 	next, subs, err := s.prepare()
 	if err == nil {
-		err = WriteFile(s.path, next.Text(false), 0o600)
+		err = s.save(next)
 	}
 	if err != nil {
 		s.audit.Record(p, "commit changes: "+comment, "refused: "+errs.Public(err))
@@ -129,6 +132,18 @@ func (s *Store) Commit(p mail.Principal, comment string) (time.Time, error) {
 	}
 	s.audit.Record(p, "commit changes: "+comment, "ok")
 	return s.now(), nil
+}
+
+// save puts the text of next on stable storage. After an error the file has
+// what is in force, as far as the disk lets us see to it.
+func (s *Store) save(next *Config) error {
+	err := disk.Replace(s.disk, s.path, next.Text(false), 0o600)
+	if disk.Unsure(err) { // the next start must not find what was refused
+		if e := disk.Replace(s.disk, s.path, s.Committed().Text(false), 0o600); e != nil {
+			return errs.Wrap(errs.Internal, errors.Join(err, e), "the changes are not in force, but %s may have them already", s.path)
+		}
+	}
+	return err
 }
 
 func (s *Store) prepare() (*Config, []Subscriber, error) {
@@ -166,7 +181,7 @@ func (s *Store) Update(p mail.Principal, what string, f func(*Config) error) err
 		}
 	}
 	if err == nil {
-		err = WriteFile(s.path, next.Text(false), 0o600)
+		err = s.save(next)
 	}
 	if err != nil {
 		s.audit.Record(p, what, "refused: "+errs.Public(err))

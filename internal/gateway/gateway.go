@@ -75,7 +75,7 @@ func New(opt Options) (g *Gateway, err error) {
 }
 
 func (g *Gateway) openSpool(opt Options) (err error) {
-	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal}
+	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool")}
 	if opt.Check {
 		o.FS = vfs.NewMem()
 	}

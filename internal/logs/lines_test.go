@@ -180,6 +180,14 @@ var catalogue = []golden{
 
 	// Ours.
 	{"Info", "words for people", "Info: Listener IncomingMail resumed", func(m *Mail) { m.Info("Listener IncomingMail resumed") }},
+	{"DiskSlow", "what, where, how long", "Warning: Disk is slow: spool: sync of 000007.log takes longer than 2s",
+		func(m *Mail) { m.DiskSlow("spool", "sync of 000007.log", 2*time.Second) }},
+	{"DiskWell", "rounded", "Info: Disk is no longer slow: spool: it took 1m3.1s", func(m *Mail) { m.DiskWell("spool", 63120*time.Millisecond) }},
+	{"DiskFull", "an operation waits", "Warning: Disk is full: spool: no room for write of 000007.log; mail is refused until there is room",
+		func(m *Mail) { m.DiskFull("spool", "write of 000007.log") }},
+	{"DiskFull", "below the floor", "Warning: Disk is full: spool: too little free space; mail is refused until there is room",
+		func(m *Mail) { m.DiskFull("spool", "") }},
+	{"DiskRoom", "rounded", "Info: Disk has room again: spool: after 2.5s", func(m *Mail) { m.DiskRoom("spool", 2510*time.Millisecond) }},
 	{"Warning", "the level", "Warning: disk is nearly full", func(m *Mail) { m.Warning("disk is nearly full") }},
 	{"Fault", "the seed's application fault, with its cause", "Critical: An application fault occurred: command client: gw1: no answer within 15s",
 		func(m *Mail) { m.Fault("command client", "gw1: no answer within 15s") }},

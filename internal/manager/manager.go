@@ -79,7 +79,7 @@ func New(opt Options) (m *Manager, err error) {
 func (m *Manager) fault(err error) { m.Log.Fault("storage", err.Error()) }
 
 func (m *Manager) openContents(opt Options) (err error) {
-	o := blob.Options{Dir: m.Path("content"), OnFatal: m.Fatal, OnFault: m.fault}
+	o := blob.Options{Dir: m.Path("content"), OnFatal: m.Fatal, OnFault: m.fault, Disk: m.Watch("content")}
 	if opt.Check {
 		o.FS, o.Key = vfs.NewMem(), make([]byte, blob.KeySize)
 	} else if o.Key, err = blob.LoadKey(m.Path("keys", "content.key")); err != nil {
@@ -96,7 +96,7 @@ func (m *Manager) openStore(opt Options) (err error) {
 			return err
 		}
 	}
-	m.store, err = store.Open(context.Background(), store.Options{Path: path, Contents: m.contents, OnFatal: m.Fatal, OnFault: m.fault, Clock: m.Now})
+	m.store, err = store.Open(context.Background(), store.Options{Path: path, Contents: m.contents, OnFatal: m.Fatal, OnFault: m.fault, Clock: m.Now, Disk: m.Watch("database")})
 	return err
 }
 

@@ -31,6 +31,7 @@ type Draft struct {
 	summed bool
 	err    error
 	ended  bool
+	left   bool // to the goroutine that waits for a slow commit: it cleans up
 }
 
 // Receive begins a message under a number that NextMID gave.
@@ -77,11 +78,30 @@ func (d *Draft) spill() error {
 		return err
 	}
 	b := d.s.db.NewBatch()
-	defer b.Close()
 	if err := d.chunk(b); err != nil {
+		b.Close()
 		return err
 	}
-	return d.s.commit(b, false)
+	return d.bounded(b, false)
+}
+
+// bounded commits a batch of the draft and undoes the draft when it is too late.
+func (d *Draft) bounded(b *pebble.Batch, sync bool) (err error) {
+	s, mid, chunks := d.s, d.mid, int(d.chunks)
+	err, d.left = s.bounded(b, sync, func() error {
+		b := s.db.NewBatch()
+		defer b.Close()
+		if err := s.dropContent(b, mid, chunks); err != nil {
+			return err
+		}
+		if sync {
+			if err := b.Delete(midKey(keyRecord, mid), nil); err != nil {
+				return err
+			}
+		}
+		return s.commit(b, false)
+	})
+	return err
 }
 
 // chunk adds what is in the buffer to a batch and empties the buffer.
@@ -166,7 +186,19 @@ func (d *Draft) Commit(ctx context.Context, it *queue.Item, opts ...CommitOption
 // commit writes the last chunk, the record and the ledger in one synced batch.
 func (d *Draft) commit(it *queue.Item, action mail.ActionKey) error {
 	b := d.s.db.NewBatchWithSize(len(*d.buf) + 1024)
+	if err := d.fill(b, it, action); err != nil {
+		b.Close()
+		return err
+	}
+	if action == "" {
+		return d.bounded(b, true)
+	}
+	// A decision waits: the ledger has it or not when the manager asks again.
 	defer b.Close()
+	return d.s.commit(b, true)
+}
+
+func (d *Draft) fill(b *pebble.Batch, it *queue.Item, action mail.ActionKey) error {
 	if len(*d.buf) > 0 {
 		if err := d.chunk(b); err != nil {
 			return err
@@ -178,11 +210,9 @@ func (d *Draft) commit(it *queue.Item, action mail.ActionKey) error {
 		return errs.Wrap(errs.Internal, err, "storing the record")
 	}
 	if action != "" {
-		if err := d.s.addAction(b, action, d.mid); err != nil {
-			return err
-		}
+		return d.s.addAction(b, action, d.mid)
 	}
-	return d.s.commit(b, true)
+	return nil
 }
 
 // Abort drops the message. What is in the engine already goes without a sync:
@@ -192,7 +222,7 @@ func (d *Draft) Abort() {
 		return
 	}
 	d.end()
-	if d.chunks == 0 || d.s.dead.Load() != nil {
+	if d.left || d.chunks == 0 || d.s.dead.Load() != nil {
 		return
 	}
 	b := d.s.db.NewBatch()

@@ -3,10 +3,13 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
 
+	"lazaret/internal/disk"
 	"lazaret/internal/errs"
 )
 
@@ -20,7 +23,7 @@ func (s *Spool) openEngine() (err error) {
 	}
 	s.cache = pebble.NewCache(16 << 20)
 	o := &pebble.Options{
-		FS:                          guardFS{s.opt.FS, s},
+		FS:                          disk.Engine(s.opt.FS, s.opt.Disk, func(err error) { _ = s.die(err) }),
 		Cache:                       s.cache,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      engineLog{s},
@@ -56,8 +59,58 @@ func (s *Spool) openEngine() (err error) {
 }
 
 // commit applies a batch. With sync it returns after the flush that covers it.
-// It is the only way in for anything that matters.
-func (s *Spool) commit(b *pebble.Batch, sync bool) (err error) {
+// On a disk that is full or does not answer it waits.
+func (s *Spool) commit(b *pebble.Batch, sync bool) error { return s.apply(b, sync) }
+
+// patience is how long a client waits for the answer to its message; then it
+// hears 4xx (rule Q-3 and its cap). It would wait ten minutes (RFC 5321 section
+// 4.5.3.2.6), but a session that does nothing costs others their place.
+const patience = 30 * time.Second
+
+// bounded is commit for those whom somebody waits for. It owns the batch. When
+// the disk takes longer than patience the answer is an error, and what came
+// of the batch after all is undone as soon as the disk goes on: who heard 4xx
+// sends again. A crash in between may keep it: then it is there twice, as SMTP
+// allows.
+func (s *Spool) bounded(b *pebble.Batch, sync bool, undo func() error) (err error, abandoned bool) {
+	var answered atomic.Bool
+	done := make(chan error, 1)
+	go func() {
+		err := s.apply(b, sync)
+		b.Close()
+		if answered.CompareAndSwap(false, true) {
+			done <- err
+			return
+		}
+		if err == nil {
+			err = undo()
+		}
+		if err != nil && s.dead.Load() == nil {
+			s.opt.Log.Fault("spool", "a message that was refused late: "+err.Error())
+		}
+	}()
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return err, false
+	case <-s.died:
+	case <-t.C:
+	}
+	if !answered.CompareAndSwap(false, true) {
+		return <-done, false // just in time
+	}
+	if e := s.dead.Load(); e != nil {
+		return *e, true
+	}
+	if err := s.opt.Disk.Ready(); err != nil {
+		return err, true
+	}
+	return errs.New(errs.Temporary, "the storage does not answer"), true
+}
+
+// apply is the only way into the engine for anything that matters.
+func (s *Spool) apply(b *pebble.Batch, sync bool) (err error) {
 	if e := s.dead.Load(); e != nil {
 		return *e
 	}
@@ -103,6 +156,7 @@ func (s *Spool) die(cause error) error {
 	s.fatal.Do(func() {
 		err := errs.Wrap(errs.Temporary, cause, "the spool cannot be written")
 		s.dead.Store(&err)
+		close(s.died)
 		s.opt.Log.Fault("spool", err.Error())
 		if s.opt.OnFatal != nil {
 			go s.opt.OnFatal(err)
@@ -119,7 +173,7 @@ func (s *Spool) Err() error {
 	return nil
 }
 
-// failure carries a fatal error from the engine's logger back to commit.
+// failure carries a fatal error from the engine's logger back to apply.
 type failure struct{ err error }
 
 // engineLog is the engine's logger. The engine calls Fatalf when a write
@@ -134,7 +188,7 @@ func (l engineLog) Errorf(format string, args ...any) {
 
 func (l engineLog) Fatalf(format string, args ...any) {
 	err := l.s.die(fmt.Errorf(format, args...))
-	if below("spool.(*Spool).commit") {
+	if disk.Below("spool.(*Spool).apply") {
 		panic(failure{err}) // a session waits for this commit: it gets the error
 	}
 	select {} // a goroutine of the engine, with locks held; the process is about to end

@@ -3,6 +3,7 @@ package spool
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
@@ -19,7 +20,8 @@ const block = 1000
 type number struct {
 	mu    sync.Mutex
 	next  uint64
-	limit uint64 // reserved: all below
+	limit uint64        // reserved: all below
+	last  atomic.Uint64 // next - 1, for those who only look: NextMID may wait for the disk
 }
 
 func (n *number) load(s *Spool) error {
@@ -37,6 +39,7 @@ func (n *number) load(s *Spool) error {
 		n.next = binary.BigEndian.Uint64(v)
 	}
 	n.limit = n.next
+	n.last.Store(n.next - 1)
 	return nil
 }
 
@@ -47,31 +50,31 @@ func (s *Spool) NextMID() mail.MID {
 	defer n.mu.Unlock()
 	if n.next >= n.limit {
 		// When this fails the engine is dead and nothing can be stored under
-		// the number any more.
+		// the number any more; or the disk takes long, and then the bound stands
+		// in the log before whatever is stored under the number.
 		if s.reserve(n.next+block) == nil {
 			n.limit = n.next + block
 		}
 	}
+	n.last.Store(n.next)
 	n.next++
 	return mail.MID(n.next - 1)
 }
 
 // LastMID gives the last number given, in this life or an earlier one.
-func (s *Spool) LastMID() mail.MID {
-	n := &s.number
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return mail.MID(n.next - 1)
-}
+func (s *Spool) LastMID() mail.MID { return mail.MID(s.number.last.Load()) }
 
+// reserve makes a bound durable. The answer is an error, too, when the disk
+// takes too long: a higher bound that is written later does no harm.
 func (s *Spool) reserve(limit uint64) error {
 	b := s.db.NewBatch()
-	defer b.Close()
 	key := nameKey(keyNumber, midName)
 	if err := b.Set(key, seal(key, binary.BigEndian.AppendUint64(nil, limit)), nil); err != nil {
+		b.Close()
 		return s.die(err)
 	}
-	return s.commit(b, true)
+	err, _ := s.bounded(b, true, func() error { return nil })
+	return err
 }
 
 // closeNumber gives back what was reserved and not used.

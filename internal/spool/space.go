@@ -44,13 +44,14 @@ func (s *Spool) Ready(size int64) error {
 	if e := s.dead.Load(); e != nil {
 		return *e
 	}
-	if s.opt.Space == nil {
-		return nil
+	if err := s.opt.Disk.Ready(); err != nil || s.opt.Space == nil {
+		return err
 	}
 	bytes, inodes, err := s.Free()
 	if err != nil {
 		return errs.Wrap(errs.Temporary, err, "asking for free space")
 	}
+	s.opt.Disk.Floor(bytes < s.opt.MinBytes || inodes < s.opt.MinInodes)
 	if bytes < s.opt.MinBytes+uint64(max(size, 0)) {
 		return errs.New(errs.Full, "insufficient system storage")
 	}

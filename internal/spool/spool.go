@@ -36,6 +36,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"lazaret/internal/disk"
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 )
@@ -65,6 +66,10 @@ type Options struct {
 	// Space gives what is free. Nil: the file system of Dir; none with another FS.
 	Space func() (bytes, inodes uint64, err error)
 
+	// Disk watches the disk, and hears of it when mail is refused for want of
+	// space. Nil: one that tells nobody.
+	Disk *disk.Watch
+
 	MemTable uint64 // bytes of the engine's write buffer; 0: 64 MiB
 }
 
@@ -88,6 +93,7 @@ type Spool struct {
 	synced   atomic.Uint64 // of these, how many a later sync has covered
 
 	dead    atomic.Pointer[error] // the engine failed
+	died    chan struct{}         // closed when it did
 	fatal   sync.Once
 	closing chan struct{}
 	once    sync.Once
@@ -105,6 +111,9 @@ func Open(opt Options) (*Spool, error) {
 	if opt.Clock == nil {
 		opt.Clock = time.Now
 	}
+	if opt.Disk == nil {
+		opt.Disk = disk.NewWatch("spool", nil)
+	}
 	if opt.FS == nil {
 		opt.FS = vfs.Default
 		if opt.Space == nil {
@@ -117,7 +126,7 @@ func Open(opt Options) (*Spool, error) {
 	if opt.MinInodes == 0 {
 		opt.MinInodes = 2000
 	}
-	s := &Spool{opt: opt, now: opt.Clock, inFlight: make(map[mail.ActionKey]chan struct{}), closing: make(chan struct{})}
+	s := &Spool{opt: opt, now: opt.Clock, inFlight: make(map[mail.ActionKey]chan struct{}), closing: make(chan struct{}), died: make(chan struct{})}
 	s.bufs.New = func() any { b := make([]byte, 0, 8<<10); return &b }
 	if err := opt.FS.MkdirAll(opt.Dir, 0o700); err != nil {
 		return nil, errs.Wrap(errs.Internal, err, "making the spool directory %s", opt.Dir)
@@ -130,6 +139,7 @@ func Open(opt Options) (*Spool, error) {
 		s.cache.Unref()
 		return nil, errs.Context(err, "opening the spool in %s", opt.Dir)
 	}
+	opt.Disk.Patient()
 	s.wg.Go(s.sweep)
 	return s, nil
 }
@@ -158,12 +168,15 @@ func (s *Spool) begin() error {
 func (s *Spool) Close() (err error) {
 	s.once.Do(func() {
 		close(s.closing)
+		s.opt.Disk.Stop() // nobody waits for room any more
 		s.wg.Wait()
 		if e := s.dead.Load(); e != nil {
 			err = *e // the engine may hang: leave it to the end of the process
 			return
 		}
-		err = s.closeNumber()
+		if err = s.closeNumber(); s.dead.Load() != nil {
+			return
+		}
 		if e := s.db.Close(); err == nil {
 			err = e
 		}

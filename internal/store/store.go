@@ -23,6 +23,7 @@ import (
 
 	"modernc.org/sqlite"
 
+	"lazaret/internal/disk"
 	"lazaret/internal/errs"
 	"lazaret/internal/quarantine"
 	"lazaret/internal/queue"
@@ -41,7 +42,8 @@ type Options struct {
 	OnFatal  func(error)         // nothing more can be written: end the process; called at most once
 	OnFault  func(error)         // something to be logged
 	Clock    func() time.Time
-	Readers  int // read connections; 0: 4
+	Disk     *disk.Watch // nil: one that tells nobody
+	Readers  int         // read connections; 0: 4
 }
 
 // Store is one open database. Safe for concurrent use.
@@ -66,6 +68,9 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	}
 	if opt.Clock == nil {
 		opt.Clock = time.Now
+	}
+	if opt.Disk == nil {
+		opt.Disk = disk.NewWatch("database", nil)
 	}
 	if opt.Readers <= 0 {
 		opt.Readers = 4

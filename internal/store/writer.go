@@ -151,7 +151,9 @@ func (s *Store) commit(batch []*job) (err error) {
 		err = t.saveTally()
 	}
 	if err == nil {
+		o := s.opt.Disk.Begin("commit", "database")
 		err = s.exec("COMMIT")
+		o.End()
 		s.check(err)
 	}
 	if err == nil {
