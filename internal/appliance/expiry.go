@@ -137,7 +137,7 @@ func (a *Appliance) Attention() (lines []string) {
 func (s *State) alarmed(key string, days int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last, ok := s.disk.Alarms[key]
+	last, ok := s.file.Alarms[key]
 	return ok && last.Days <= days
 }
 
@@ -148,7 +148,7 @@ const maxAlarms = 1000
 func (s *State) keepAlarm(key string, al alarm, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := maps.Clone(s.disk.Alarms)
+	next := maps.Clone(s.file.Alarms)
 	if next == nil {
 		next = map[string]alarm{}
 	}
@@ -156,6 +156,6 @@ func (s *State) keepAlarm(key string, al alarm, now time.Time) error {
 		maps.DeleteFunc(next, func(_ string, o alarm) bool { return now.Sub(o.End) > 366*24*time.Hour })
 	}
 	next[key] = al
-	s.disk.Alarms = next
+	s.file.Alarms = next
 	return s.write()
 }

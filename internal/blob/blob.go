@@ -80,6 +80,7 @@ type Store struct {
 	oldMu sync.Mutex // guards old
 	free  freeSpace
 	dead  atomic.Pointer[error] // the engine failed
+	died  chan struct{}         // closed when it did
 	once  sync.Once
 }
 
@@ -97,17 +98,36 @@ func Open(opt Options) (*Store, error) {
 	if opt.MinFree == 0 {
 		opt.MinFree = defaultMinFree
 	}
-	s := &Store{opt: opt, cache: pebble.NewCache(blockCache)}
+	s := &Store{opt: opt, cache: pebble.NewCache(blockCache), died: make(chan struct{})}
 	s.bufs.New = func() any { b := make([]byte, chunkSize); return &b }
-	var err error
-	if s.db, err = pebble.Open(opt.Dir, s.engine()); err != nil {
-		s.cache.Unref()
-		return nil, errs.Wrap(errs.Internal, err, "opening the content store %s", opt.Dir)
-	}
-	if err = s.prepare(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := s.orDead(s.start); err != nil {
+		return nil, errs.Context(err, "opening the content store %s", opt.Dir)
 	}
 	return s, nil
+}
+
+// orDead runs f, and does not wait for it when the engine fails meanwhile: it
+// may hang then, until the process ends.
+func (s *Store) orDead(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-s.died:
+		return *s.dead.Load()
+	}
+}
+
+func (s *Store) start() (err error) {
+	if s.db, err = pebble.Open(s.opt.Dir, s.engine()); err != nil {
+		s.cache.Unref()
+		return errs.Wrap(errs.Internal, err, "opening the engine")
+	}
+	if err = s.prepare(); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return nil
 }
 
 // prepare makes what is needed besides the engine and checks the key.
@@ -171,6 +191,7 @@ func (s *Store) fatal(cause error) {
 	s.once.Do(func() {
 		err := errs.Wrap(errs.Temporary, cause, "the content store cannot be written")
 		s.dead.Store(&err)
+		close(s.died)
 		if s.opt.OnFatal == nil {
 			panic(err)
 		}
@@ -214,8 +235,10 @@ func (s *Store) Close() error {
 	if e := s.dead.Load(); e != nil {
 		return *e // the engine may hang: leave it to the end of the process
 	}
-	err := s.db.Close()
-	s.cache.Unref()
+	err := s.orDead(s.db.Close)
+	if s.dead.Load() == nil {
+		s.cache.Unref()
+	}
 	return err
 }
 

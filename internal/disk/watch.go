@@ -167,6 +167,12 @@ func (w *Watch) Patient() {
 	w.patient = true
 }
 
+func (w *Watch) isPatient() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.patient
+}
+
 // Stop ends all waiting: what waits for room fails now.
 func (w *Watch) Stop() {
 	w.mu.Lock()

@@ -3,7 +3,9 @@ package disk
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -105,6 +107,7 @@ func TestFull(t *testing.T) {
 		w := NewWatch("spool", &l)
 		full := true
 		var mu sync.Mutex
+		var fatal atomic.Int32
 		inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -114,10 +117,7 @@ func TestFull(t *testing.T) {
 			return nil
 		})
 		set := func(v bool) { mu.Lock(); full = v; mu.Unlock() }
-		fs := Engine(errorfs.Wrap(vfs.NewMem(), inject), w, func(error) { t.Error("fatal") })
-		if _, err := fs.Create("x", vfs.WriteCategoryUnspecified); !IsFull(err) {
-			t.Errorf("before it is open: %v", err)
-		}
+		fs := Engine(errorfs.Wrap(vfs.NewMem(), inject), w, func(error) { fatal.Add(1); runtime.Goexit() })
 		w.Patient()
 		set(false)
 		f, err := fs.Create("x", vfs.WriteCategoryUnspecified)
@@ -137,9 +137,6 @@ func TestFull(t *testing.T) {
 		if s := w.State(); s != "spool: the disk is full for 1h0m0s (write of x); mail is refused until there is room" {
 			t.Error(s)
 		}
-		if err := f.Sync(); !IsFull(err) {
-			t.Errorf("a sync is not repeated (Q-2): %v", err)
-		}
 		set(false)
 		began := time.Now()
 		if err := <-done; err != nil || time.Since(began) > time.Second {
@@ -149,12 +146,23 @@ func TestFull(t *testing.T) {
 		if st, err := f.Stat(); err != nil || st.Size() != 5 {
 			t.Errorf("%v %v", st, err)
 		}
+		if fatal.Load() != 0 {
+			t.Error("fatal")
+		}
 		set(true)
-		go func() { done <- fs.Rename("x", "y") }()
-		time.Sleep(time.Second)
-		w.Stop()
-		if err := <-done; !IsFull(err) {
-			t.Errorf("after the end: %v", err)
+		for _, f := range []func() error{f.Sync, func() error { return fs.Rename("x", "y") }} {
+			go func() { done <- f() }()
+			time.Sleep(time.Second)
+			w.Stop() // nothing waits for room any more
+			synctest.Wait()
+			select {
+			case err := <-done:
+				t.Errorf("the engine went on after %v", err)
+			default:
+			}
+		}
+		if n := fatal.Load(); n != 2 {
+			t.Errorf("fatal was called %d times", n)
 		}
 	})
 }
@@ -164,7 +172,7 @@ func TestPartialWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := NewWatch("spool", nil)
 		w.Patient()
-		f := &engineFile{File: &drip{}, g: &engineFS{w: w}, name: "x"}
+		f := engineFile{File: &drip{}, g: &engineFS{w: w}, name: "x"}
 		if n, err := f.Write([]byte("hello world")); n != 11 || err != nil {
 			t.Errorf("%d %v", n, err)
 		}

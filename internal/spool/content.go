@@ -84,8 +84,8 @@ func (c *content) fetch() error {
 	}
 	c.closer = closer
 	body, err := unseal(key, v)
-	if err == nil && int64(len(body)) != min(c.left, chunkSize) {
-		err = errs.New(errs.Damaged, "a chunk has %d bytes instead of %d", len(body), min(c.left, chunkSize))
+	if err == nil && int64(len(body)) != min(c.left, int64(c.s.opt.chunk)) {
+		err = errs.New(errs.Damaged, "a chunk has %d bytes instead of %d", len(body), min(c.left, int64(c.s.opt.chunk)))
 	}
 	if err != nil {
 		c.release()
@@ -123,14 +123,14 @@ func (s *Spool) dropContent(b *pebble.Batch, mid mail.MID, chunks int) error {
 	return nil
 }
 
-func chunksOf(size int64) int { return int((size + chunkSize - 1) / chunkSize) }
+func (s *Spool) chunksOf(size int64) int { n := int64(s.opt.chunk); return int((size + n - 1) / n) }
 
 // copyContent stores the content of one message again under another. Long
 // ones go ahead of the batch, like those of a draft.
 func (s *Spool) copyContent(b *pebble.Batch, from, to mail.MID, size int64) error {
 	c := &content{s: s, mid: from, left: size}
 	defer c.Close()
-	long := size > chunkSize
+	long := size > int64(s.opt.chunk)
 	for n := uint32(0); ; n++ {
 		err := c.fetch()
 		if err == io.EOF {

@@ -61,7 +61,7 @@ func (d *Draft) Write(p []byte) (int, error) {
 	d.hash.Write(p)
 	d.size += int64(len(p))
 	for rest := p; ; {
-		n := min(len(rest), chunkSize-len(*d.buf))
+		n := min(len(rest), d.s.opt.chunk-len(*d.buf))
 		*d.buf = append(*d.buf, rest[:n]...)
 		if rest = rest[n:]; len(rest) == 0 {
 			return len(p), nil

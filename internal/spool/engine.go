@@ -21,7 +21,11 @@ func (s *Spool) openEngine() (err error) {
 	if size == 0 {
 		size = 64 << 20
 	}
-	s.cache = pebble.NewCache(16 << 20)
+	if s.cache = s.opt.cache; s.cache == nil {
+		s.cache = pebble.NewCache(16 << 20)
+	} else {
+		s.cache.Ref()
+	}
 	o := &pebble.Options{
 		FS:                          disk.Engine(s.opt.FS, s.opt.Disk, func(err error) { _ = s.die(err) }),
 		Cache:                       s.cache,

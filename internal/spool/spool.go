@@ -29,6 +29,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +70,9 @@ type Options struct {
 	// Disk watches the disk, and hears of it when mail is refused for want of
 	// space. Nil: one that tells nobody.
 	Disk *disk.Watch
+
+	chunk int           // bytes of content in one key, for tests; 0: chunkSize
+	cache *pebble.Cache // for tests that open many spools; nil: one of its own
 
 	MemTable uint64 // bytes of the engine's write buffer; 0: 64 MiB
 }
@@ -120,6 +124,9 @@ func Open(opt Options) (*Spool, error) {
 			opt.Space = func() (uint64, uint64, error) { return free(opt.Dir) }
 		}
 	}
+	if opt.chunk == 0 {
+		opt.chunk = chunkSize
+	}
 	if opt.MinBytes == 0 {
 		opt.MinBytes = 256 << 20
 	}
@@ -131,17 +138,40 @@ func Open(opt Options) (*Spool, error) {
 	if err := opt.FS.MkdirAll(opt.Dir, 0o700); err != nil {
 		return nil, errs.Wrap(errs.Internal, err, "making the spool directory %s", opt.Dir)
 	}
-	if err := s.openEngine(); err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "opening the spool in %s", opt.Dir)
-	}
-	if err := s.begin(); err != nil {
-		s.db.Close()
-		s.cache.Unref()
+	if err := s.orDead(s.start); err != nil {
 		return nil, errs.Context(err, "opening the spool in %s", opt.Dir)
 	}
 	opt.Disk.Patient()
 	s.wg.Go(s.sweep)
 	return s, nil
+}
+
+// orDead runs f, and does not wait for it when the engine fails meanwhile: it
+// may hang then, until the process ends.
+func (s *Spool) orDead(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-s.died:
+		return *s.dead.Load()
+	}
+}
+
+// start opens the engine and looks at what is in it.
+func (s *Spool) start() error {
+	if err := s.openEngine(); err != nil {
+		return errs.Wrap(errs.Internal, err, "opening the engine")
+	}
+	if err := s.begin(); err != nil {
+		if s.dead.Load() == nil {
+			err = errors.Join(err, s.db.Close())
+			s.cache.Unref()
+		}
+		return err
+	}
+	return nil
 }
 
 // begin checks the format and loads the number.
@@ -177,8 +207,11 @@ func (s *Spool) Close() (err error) {
 		if err = s.closeNumber(); s.dead.Load() != nil {
 			return
 		}
-		if e := s.db.Close(); err == nil {
+		if e := s.orDead(s.db.Close); err == nil {
 			err = e
+		}
+		if s.dead.Load() != nil {
+			return
 		}
 		s.cache.Unref()
 		err = errs.Wrap(errs.Internal, err, "closing the spool")

@@ -199,7 +199,7 @@ func (s *Spool) remove(ctx context.Context, b *pebble.Batch, mid mail.MID, it *q
 			return err
 		}
 	}
-	if err := s.dropContent(b, mid, chunksOf(it.Size)); err != nil {
+	if err := s.dropContent(b, mid, s.chunksOf(it.Size)); err != nil {
 		return err
 	}
 	return errs.Wrap(errs.Internal, b.Delete(midKey(keyRecord, mid), nil), "removing MID %d", mid)

@@ -1,0 +1,62 @@
+#!/bin/sh
+# Runs the long tiers of the proofs and makes the table of their trials
+# (docs/reliability.md). Each proof prints a line
+#
+#   proof: NAME trials=N violations=M
+#
+# and this script collects them in proofs.txt, newest last.
+#
+#   ./prove.sh crash          crash images, failing operations, damage (an hour on two cores)
+#   ./prove.sh power          power cuts on a real ext4, full disks, failing system calls (root; half an hour)
+#   ./prove.sh table          the table of what was collected
+#
+# LAZARET_CRASH_ROUNDS, LAZARET_POWER_CUTS and the others of docs/testing.md
+# change how long it takes. Run it at nice 19 beside other work.
+set -eu
+cd "$(dirname "$0")"
+out=${LAZARET_PROOFS:-proofs.txt}
+
+# run PACKAGE TESTS: go test, with the proof lines kept. A failure goes on and counts.
+failed=0
+run() {
+	echo "== $1 $2"
+	log=$(mktemp)
+	go test -count=1 -v -timeout 12h -run "$2" "$1" >"$log" 2>&1 || failed=1
+	grep -E '^(proof: |--- FAIL|FAIL|ok|    [a-z_]+_test.go)' "$log" || cat "$log"
+	grep -E '^proof: ' "$log" | sed "s/\$/ at=$(date -u +%Y-%m-%dT%H:%MZ) commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)/" >>"$out" || true
+	rm -f "$log"
+}
+
+table() {
+	echo "| proof | trials | violations |"
+	echo "|---|---|---|"
+	sed -n 's/^proof: \([^ ]*\) trials=\([0-9]*\) violations=\([0-9]*\).*/\1 \2 \3/p' "$out" |
+		awk '{ n[$1] += $2; bad[$1] += $3 } END { for (k in n) printf "| %s | %d | %d |\n", k, n[k], bad[k] }' | sort
+}
+
+case "${1:-}" in
+crash)
+	: "${LAZARET_CRASH_ROUNDS:=60}"
+	export LAZARET_CRASH_ROUNDS
+	run ./internal/disk 'TestReplace|TestFull|TestStall'
+	run ./internal/spool 'TestCrashAtEveryOperation|TestFail|TestDamaged|TestSlow'
+	run ./internal/blob 'TestCrash|TestFail|TestDamage'
+	run ./internal/config 'TestSaveCrash|TestSaveFails|TestDamagedFile'
+	run ./internal/appliance 'TestStateCrash|TestStateFails|TestStateDamaged'
+	run ./internal/store 'TestKill|TestFail'
+	;;
+power)
+	: "${LAZARET_POWER_CUTS:=100}"
+	export LAZARET_POWER_CUTS
+	run ./e2e 'TestPowerCut|TestDiskFull|TestFailingSystemCall'
+	;;
+table)
+	table
+	;;
+*)
+	sed -n '2,16p' "$0" | sed 's/^# \{0,1\}//'
+	exit 2
+	;;
+esac
+[ "$1" = table ] || table
+exit $failed
