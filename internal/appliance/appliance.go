@@ -201,8 +201,9 @@ func (a *Appliance) openUsers(c *config.Config) (err error) {
 
 func (a *Appliance) openResolver() {
 	if a.Resolver = a.opt.Resolver; a.Resolver == nil {
-		stub := dns.New(dns.Options{Clock: a.opt.Clock})
+		stub := dns.New(dns.Options{Clock: a.opt.Clock, Servers: a.dnsServers})
 		a.Resolver = stub
+		a.Config.Subscribe(&flusher{stub: stub, last: a.dnsServers()})
 		a.closers = append(a.closers, func() error { stub.Close(); return nil })
 	}
 }

@@ -25,7 +25,7 @@ func (c *Config) check(n *node) error {
 	}
 	k := checker{c: c, root: n}
 	for _, f := range []func() error{
-		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.senders, k.users, k.logs,
+		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.delivery, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.senders, k.users, k.logs,
 		k.certificates, k.ssl, k.linkLimits,
 	} {
 		if err := f(); err != nil {
@@ -165,11 +165,6 @@ func (k checker) interfaces() error {
 	if err := k.iface("ssh", 0, k.c.SSH.Interface); err != nil {
 		return err
 	}
-	if d := k.c.Delivery.Interface; d != "" && d != "Auto" {
-		if k.c.InterfaceIP(d) == "" {
-			return k.at("deliveryconfig", 0, "default_interface", "interface %q does not exist; there are %s", clip(d), k.names())
-		}
-	}
 	return k.port("ssh", 0, k.c.SSH.Port)
 }
 
@@ -291,33 +286,6 @@ func (k checker) routes() error {
 			if h == "" || strings.ContainsAny(h, "\r\n") {
 				return k.at("smtproutes/smtproute", i, "host", "%q is not a host", clip(h))
 			}
-		}
-	}
-	return nil
-}
-
-func (k checker) destinations() error {
-	seen := map[string]bool{}
-	for i, d := range k.c.Destinations {
-		const path = "destination_controls/destination_control"
-		name := d.Domain
-		if name != "DEFAULT" {
-			var err error
-			if name, err = mail.ParseDomain(d.Domain); err != nil {
-				return k.at(path, i, "domain", "%q is neither a domain nor DEFAULT", clip(d.Domain))
-			}
-		}
-		if seen[name] {
-			return k.at(path, i, "domain", "%q stands here twice", d.Domain)
-		}
-		seen[name] = true
-		switch d.TLS {
-		case "none", "preferred", "required", "preferred-verify", "required-verify":
-		default:
-			return k.at(path, i, "tls", "%q is not one of none, preferred, required, preferred-verify, required-verify", clip(d.TLS))
-		}
-		if d.Concurrency < 0 || d.Concurrency > 500 || d.Messages < 0 || d.Messages > 100_000 {
-			return k.at(path, i, "", "concurrency is 0 (default) to 500, messages_per_connection 0 to 100000")
 		}
 	}
 	return nil

@@ -27,18 +27,20 @@ const (
 
 // Config is the whole configuration. Its order is the order in the file.
 type Config struct {
-	Role       string      `xml:"role" doc:"gateway or manager; fixed at init"`
-	Hostname   string      `xml:"hostname" doc:"the appliance's own name, three labels or more: it is said in banners, Received lines and the prompt"`
-	Serial     string      `xml:"serial_number" doc:"names this appliance for ever in message keys; fixed at init"`
-	Interfaces []Interface `xml:"interfaces>interface" doc:"named local addresses; listeners and deliveries refer to them by name"`
-	SSH        SSH         `xml:"ssh" doc:"the command line: ssh -p PORT USER@ADDRESS"`
-	Listeners  []Listener  `xml:"listeners>listener" doc:"SMTP listeners, public or private, and the hidden cpq_listener; <hat> is the host access table in its own text form, <rat> the recipient access table (docs/hat.md)"`
-	Limits     Limits      `xml:"limits" doc:"limits of all SMTP listeners; mail flow policies in the HAT may set lower ones, and one that sets none has 50 MiB and 1000 recipients"`
-	Reputation Reputation  `xml:"reputation" doc:"where the scores come from that sbrs[...] in a HAT asks for: source is none, file (file: its path, relative to the appliance's directory if not absolute) or dns (zone: one that answers 127.0.4.0 to 127.0.4.100)"`
-	Delivery   Delivery    `xml:"deliveryconfig" doc:"default_interface: interface that deliveries leave from, or Auto"`
+	Role        string       `xml:"role" doc:"gateway or manager; fixed at init"`
+	Hostname    string       `xml:"hostname" doc:"the appliance's own name, three labels or more: it is said in banners, Received lines and the prompt"`
+	Serial      string       `xml:"serial_number" doc:"names this appliance for ever in message keys; fixed at init"`
+	Interfaces  []Interface  `xml:"interfaces>interface" doc:"named local addresses; listeners and deliveries refer to them by name"`
+	SSH         SSH          `xml:"ssh" doc:"the command line: ssh -p PORT USER@ADDRESS"`
+	Listeners   []Listener   `xml:"listeners>listener" doc:"SMTP listeners, public or private, and the hidden cpq_listener; <hat> is the host access table in its own text form, <rat> the recipient access table (docs/hat.md)"`
+	Limits      Limits       `xml:"limits" doc:"limits of all SMTP listeners; mail flow policies in the HAT may set lower ones, and one that sets none has 50 MiB and 1000 recipients"`
+	Reputation  Reputation   `xml:"reputation" doc:"where the scores come from that sbrs[...] in a HAT asks for: source is none, file (file: its path, relative to the appliance's directory if not absolute) or dns (zone: one that answers 127.0.4.0 to 127.0.4.100)"`
+	Delivery    Delivery     `xml:"deliveryconfig" doc:"default_interface: interface that deliveries leave from, or Auto: one in the same network, else as the system chooses; possible_delivery: off tries mail again soon that was perhaps delivered; max_concurrency: connections to all destinations, 0 is 1000"`
+	AltSrcHosts []AltSrcHost `xml:"altsrchosts>altsrchost" doc:"mail that leaves from an interface of its own: match is user@domain, domain, .domain of the envelope sender, or the client's address or network"`
+	DNSServers  []DNSServer  `xml:"dns>server" doc:"recursive resolvers, three at most, instead of those of the system: IP or IP:port; validates: 1 believes this one about DNSSEC, as one on the machine itself always is"`
 
 	SMTPRoutes   []SMTPRoute   `xml:"smtproutes>smtproute" doc:"where mail for a domain goes instead of its MX: domain, .domain or ALL, and hosts such as mail.example.com, [192.0.2.1]:2525, USEDNS, /dev/null"`
-	Destinations []Destination `xml:"destination_controls>destination_control" doc:"per domain, or DEFAULT: tls is none, preferred, required, preferred-verify or required-verify; concurrency and messages_per_connection are limits, 0 is the default"`
+	Destinations []Destination `xml:"destination_controls>destination_control" doc:"per domain, or DEFAULT: tls is none, preferred, required, preferred-verify or required-verify; concurrency and messages_per_connection are limits, 0 is the default; recipient_limit in recipient_minutes (1 to 60), 0 is none; ip_preference is prefer-ipv4, prefer-ipv6, ipv4-only or ipv6-only; dane and mta_sts are on or off"`
 	Bounce       Bounce        `xml:"bounce_profile" doc:"how often and how long delivery is tried, in seconds; never applied to the.cpq.host and the.cpq.release.host, which neither expire nor bounce"`
 	Filters      string        `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
 
@@ -103,7 +105,21 @@ type Reputation struct {
 
 // Delivery is what all deliveries share.
 type Delivery struct {
-	Interface string `xml:"default_interface"`
+	Interface   string `xml:"default_interface"`
+	Possible    string `xml:"possible_delivery"`
+	Concurrency int    `xml:"max_concurrency"`
+}
+
+// AltSrcHost is one row of altsrchost: mail that leaves by an interface of its own.
+type AltSrcHost struct {
+	Match     string `xml:"match"`
+	Interface string `xml:"interface_name"`
+}
+
+// DNSServer is a recursive resolver.
+type DNSServer struct {
+	Addr      string `xml:"address"`
+	Validates bool   `xml:"validates"`
 }
 
 // SMTPRoute is one row of the SMTP routes.
@@ -114,10 +130,16 @@ type SMTPRoute struct {
 
 // Destination is one row of the destination controls.
 type Destination struct {
-	Domain      string `xml:"domain"`
-	TLS         string `xml:"tls"`
-	Concurrency int    `xml:"concurrency"`
-	Messages    int    `xml:"messages_per_connection"`
+	Domain        string `xml:"domain"`
+	TLS           string `xml:"tls"`
+	Concurrency   int    `xml:"concurrency"`
+	Messages      int    `xml:"messages_per_connection"`
+	IP            string `xml:"ip_preference"`
+	RateLimit     int    `xml:"recipient_limit"`
+	RateMinutes   int    `xml:"recipient_minutes"`
+	DANE          string `xml:"dane"`
+	MTASTS        string `xml:"mta_sts"`
+	BounceProfile string `xml:"bounce_profile"`
 }
 
 // Bounce is the bounce profile, reference 8.4; times in seconds.

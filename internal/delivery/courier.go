@@ -11,6 +11,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/logs"
 	"lazaret/internal/mail"
+	"lazaret/internal/mtasts"
 	"lazaret/internal/queue"
 	"lazaret/internal/smtp"
 	"lazaret/internal/stats"
@@ -35,6 +36,23 @@ type Locator interface {
 // Dial opens a connection; local is the zero value or the address to dial from.
 type Dial func(ctx context.Context, network, addr string, local netip.Addr) (net.Conn, error)
 
+// Source is where a connection leaves from.
+type Source struct {
+	IP       netip.Addr // zero: the system chooses
+	Hostname string     // said in EHLO; empty: the appliance's
+	Only     bool       // hosts that cannot be reached from this address are not
+}
+
+// SourceFunc chooses the interface to a host: the one named by the lane, or by
+// the settings.
+type SourceFunc func(iface string, remote netip.Addr) Source
+
+// Policies knows what domains demand by MTA-STS. *mtasts.Cache is one. False:
+// no policy; an error: it could not be found out, and mail waits.
+type Policies interface {
+	Policy(ctx context.Context, domain string) (mtasts.Policy, bool, error)
+}
+
 // Options is what the couriers of one appliance need. Fields without a remark
 // are required.
 type Options struct {
@@ -48,9 +66,12 @@ type Options struct {
 	Resolver Resolver
 	Routes   func() *Routes                   // nil: everything by DNS
 	Control  func(domain string) Control      // nil: the zero Control
+	Policies Policies                         // of MTA-STS; nil: no domain has one
 	TLS      *tls.Config                      // base for STARTTLS: roots, ciphers; nil: the defaults
 	LiveTLS  func() *tls.Config               // the base by the configuration in force; nil: TLS
-	Source   func() netip.Addr                // address to dial from; nil: the system chooses
+	Source   SourceFunc                       // nil: the system chooses
+	Possible func() bool                      // is mail that was perhaps delivered left alone for longer; nil: it is
+	Clock    func() time.Time                 // for dates of certificates; nil: time.Now
 	Own      func(netip.AddrPort) bool        // is this one of our listeners; nil: none is
 	Shuffle  func(n int, swap func(i, j int)) // nil: at random
 	Timeouts smtp.ClientTimeouts              // zero fields get the defaults
@@ -90,7 +111,13 @@ func New(opt Options) (*Couriers, error) {
 		opt.LiveTLS = func() *tls.Config { return base }
 	}
 	if opt.Source == nil {
-		opt.Source = func() netip.Addr { return netip.Addr{} }
+		opt.Source = func(string, netip.Addr) Source { return Source{} }
+	}
+	if opt.Possible == nil {
+		opt.Possible = func() bool { return true }
+	}
+	if opt.Clock == nil {
+		opt.Clock = time.Now
 	}
 	if opt.Own == nil {
 		opt.Own = func(netip.AddrPort) bool { return false }
@@ -140,6 +167,7 @@ type link struct {
 	ext      smtp.Extensions
 	messages int  // how many it may carry
 	cpq      bool // the log says so
+	strict   bool // fit for mail that demands REQUIRETLS, RFC 8689
 	carried  int  // messages that had their answer
 	stale    bool // closed by the peer while it was kept
 }

@@ -19,15 +19,29 @@ const (
 // Resolver is what the SMTP courier asks of DNS. dns.Resolver is one.
 type Resolver interface {
 	LookupMX(ctx context.Context, domain string) (dns.MXSet, error)
-	LookupAddr(ctx context.Context, host string) ([]netip.Addr, error)
+	LookupHost(ctx context.Context, host string) (dns.AddrSet, error)
+	LookupTLSA(ctx context.Context, name string) (dns.TLSASet, error)
 }
 
 // candidate is one host that may take the mail of a domain.
 type candidate struct {
 	name   string // as MX or route have it; a literal address as text
 	port   uint16
-	addrs  []netip.Addr // known already, else to be looked up
+	found  *dns.AddrSet // known already; nil: to be looked up
 	fromMX bool
+	next   string // the domain whose MX, or only host, this is; empty for a host that a route names
+	secure bool   // the name is proven: the MX was validated by DNSSEC, or a route names the host
+}
+
+// named reports whether the host has a name that could be proven.
+func (c candidate) named() bool {
+	_, err := netip.ParseAddr(c.name)
+	return err != nil
+}
+
+// at makes the address set of a literal address.
+func at(ip netip.Addr) *dns.AddrSet {
+	return &dns.AddrSet{Addrs: []netip.Addr{ip}, Name: ip.String()}
 }
 
 // plan is where the mail of one domain may go, in the order of trying.
@@ -78,16 +92,16 @@ func (p *planner) plan(ctx context.Context, routes *Routes, domain string) (plan
 func (p *planner) hop(ctx context.Context, h Hop, domain string) ([]candidate, error) {
 	switch h.Kind {
 	case HopDirect:
-		c := candidate{name: h.Host, port: h.Port}
+		c := candidate{name: h.Host, port: h.Port, secure: true}
 		if ip, err := netip.ParseAddr(h.Host); err == nil {
-			c.addrs = []netip.Addr{ip}
+			c.found = at(ip)
 		}
 		return []candidate{c}, nil
 	case HopHost:
 		return p.mx(ctx, h.Host, h.Port)
 	case HopDNS:
 		if ip, ok := literal(domain); ok {
-			return []candidate{{name: ip.String(), port: h.Port, addrs: []netip.Addr{ip}}}, nil
+			return []candidate{{name: ip.String(), port: h.Port, found: at(ip)}}, nil
 		}
 		return p.mx(ctx, domain, h.Port)
 	}
@@ -99,7 +113,7 @@ func (p *planner) hop(ctx context.Context, h Hop, domain string) ([]candidate, e
 func (p *planner) mx(ctx context.Context, name string, port uint16) ([]candidate, error) {
 	set, err := p.resolver.LookupMX(ctx, name)
 	if errs.Is(err, errs.NotFound) {
-		return p.implicit(ctx, name, port)
+		return p.implicit(ctx, name, port, set.Secure)
 	}
 	if err != nil {
 		return nil, errs.Context(err, "look up MX of %s", name)
@@ -114,15 +128,16 @@ func (p *planner) mx(ctx context.Context, name string, port uint16) ([]candidate
 		if len(out) == maxCandidates {
 			break
 		}
-		out = append(out, candidate{name: m.Host, port: port, fromMX: true})
+		out = append(out, candidate{name: m.Host, port: port, fromMX: true, next: name, secure: set.Secure})
 	}
 	return out, nil
 }
 
 // implicit takes the name itself as its only host, RFC 5321 section 5.1. A name
-// without MX and without an address is a bad destination for good.
-func (p *planner) implicit(ctx context.Context, name string, port uint16) ([]candidate, error) {
-	addrs, err := p.resolver.LookupAddr(ctx, name)
+// without MX and without an address is a bad destination for good. secure says
+// that it is certain that there is no MX.
+func (p *planner) implicit(ctx context.Context, name string, port uint16, secure bool) ([]candidate, error) {
+	found, err := p.resolver.LookupHost(ctx, name)
 	if errs.Is(err, errs.NotFound) {
 		return nil, &hardError{status: "5.1.2", reason: "Bad destination host",
 			text: "DNS Hard Error looking up " + name + " (MX):  NXDomain"}
@@ -130,7 +145,7 @@ func (p *planner) implicit(ctx context.Context, name string, port uint16) ([]can
 	if err != nil {
 		return nil, errs.Context(err, "look up the address of %s", name)
 	}
-	return []candidate{{name: name, port: port, addrs: addrs}}, nil
+	return []candidate{{name: name, port: port, found: &found, next: name, secure: secure}}, nil
 }
 
 // literal reads the domain of an address literal, [192.0.2.1] or [IPv6:::1].

@@ -28,6 +28,8 @@ type fate struct {
 	texts   []string
 	reply   smtp.Reply // zero when the peer said nothing
 	receipt string     // over CPQ: the message's number at the other side
+
+	possible bool // deferred, and perhaps delivered
 }
 
 // judge turns a reply into a fate. The status of the log line follows the
@@ -85,7 +87,7 @@ func local(err error) fate {
 
 // outcome says to the queue what the log line says to people.
 func (f *fate) outcome() queue.Outcome {
-	o := queue.Outcome{State: f.state, Code: f.code, Status: f.reply.Status, Receipt: f.receipt}
+	o := queue.Outcome{State: f.state, Code: f.code, Status: f.reply.Status, Receipt: f.receipt, Possible: f.possible}
 	if o.Status == "" {
 		o.Status = f.status
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/queue"
 	"lazaret/internal/smtp"
@@ -39,6 +40,9 @@ func (c *courier) deliver(ctx context.Context, l *link, task *queue.Task) bool {
 // transact decides all fates in as many transactions as it takes.
 func (c *courier) transact(ctx context.Context, l *link, task *queue.Task, fates []fate) bool {
 	before, err := c.way.blocks(task.Item)
+	if err == nil && task.Item.RequireTLS && !l.strict && !l.cpq {
+		err = errs.New(errs.Internal, "MID %s demands REQUIRETLS and stands at a link that does not look for it", task.Item.MID)
+	}
 	if err != nil {
 		fill(fates, local(err))
 		return true
@@ -169,6 +173,7 @@ func (a *attempt) decide(res smtp.Result, err error, content *source, fates []fa
 			fates[i] = lost(errNoReply)
 		default:
 			fates[i] = lost(err)
+			fates[i].possible = res.DotSent && !a.l.cpq && a.c.opt.Possible()
 			unknown = unknown || res.DotSent
 		}
 	}

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -35,50 +34,93 @@ func (w *smtpWay) open(ctx context.Context, dest queue.Dest) (*link, error) {
 	if plan.discard {
 		return nil, errDiscard
 	}
-	t := try{w: w, domain: dest.Name, control: w.opt.Control(dest.Name)}
+	t := try{w: w, domain: dest.Name, lane: ParseLane(dest.Lane), control: w.opt.Control(dest.Name)}
 	return t.all(ctx, plan.candidates)
 }
 
 // try is the search for one connection.
 type try struct {
-	w       *smtpWay
-	domain  string
-	control Control
-	dials   int
-	err     error // of the last host that failed
+	w        *smtpWay
+	domain   string
+	lane     Lane
+	control  Control
+	policies map[string]policyAnswer
+
+	dials     int
+	err       error // of the last host that failed
+	tlsFailed bool  // a host was left out for what is demanded of TLS
+	passing   bool  // a failure may pass: REQUIRETLS is not yet refused for good
 }
 
 // all goes through the candidates.
 func (t *try) all(ctx context.Context, candidates []candidate) (*link, error) {
 	for _, c := range candidates {
-		addrs := c.addrs
-		if addrs == nil {
-			var err error
-			if addrs, err = t.w.opt.Resolver.LookupAddr(ctx, c.name); err != nil {
-				t.err = errs.Context(err, "look up the address of %s", c.name)
-				continue
-			}
+		l, err := t.candidate(ctx, c)
+		if l != nil {
+			return l, nil
 		}
-		if c.fromMX && t.own(addrs, c) {
+		var no *unfit
+		switch {
+		case errors.Is(err, errOwn):
 			// RFC 5321 section 5.1: this host and all behind it are left
 			// out, else mail would go in a circle.
 			if t.err == nil {
-				t.err = &hardError{status: "5.4.6", reason: "Routing loop detected",
+				return nil, &hardError{status: "5.4.6", reason: "Routing loop detected",
 					text: "the best MX of " + t.domain + " is this appliance"}
 			}
-			break
-		}
-		if l := t.host(ctx, c, addrs); l != nil {
-			return l, nil
+			return nil, t.failed()
+		case err != nil:
+			t.err = err
+			t.passing = t.passing || !errors.As(err, &no)
 		}
 		if ctx.Err() != nil || t.dials >= maxDials {
 			break
 		}
 	}
+	return nil, t.failed()
+}
+
+// failed gives the error of a search without a connection. Mail that demands
+// REQUIRETLS bounces when each host has shown that it will not have it
+// (RFC 8689 section 4.2.1); everything else waits.
+func (t *try) failed() error {
 	if t.err == nil {
 		t.err = errs.New(errs.Temporary, "no address of %s could be tried", t.domain)
+		return t.err
 	}
-	return nil, t.err
+	if t.tlsFailed {
+		t.w.opt.Log.TLSRequiredFailed(t.domain, t.err.Error())
+	}
+	var no *unfit
+	if errors.As(t.err, &no) && !t.passing {
+		return &hardError{status: "5.7.30", reason: "REQUIRETLS support required", text: no.text}
+	}
+	return t.err
+}
+
+var errOwn = errors.New("the host is this appliance")
+
+// candidate tries one host.
+func (t *try) candidate(ctx context.Context, c candidate) (*link, error) {
+	if c.found == nil {
+		found, err := t.w.opt.Resolver.LookupHost(ctx, c.name)
+		if err != nil {
+			return nil, errs.Context(err, "look up the address of %s", c.name)
+		}
+		c.found = &found
+	}
+	if c.fromMX && t.own(c.found.Addrs, c) {
+		return nil, errOwn
+	}
+	addrs := t.control.IP.sort(c.found.Addrs)
+	if len(addrs) == 0 {
+		return nil, errs.New(errs.Temporary, "%s has no address of the family that is asked for (%s)", c.name, t.control.IP)
+	}
+	d, err := t.demand(ctx, c, *c.found)
+	if err != nil {
+		return nil, err
+	}
+	return t.host(ctx, c, addrs, &d)
 }
 
 func (t *try) own(addrs []netip.Addr, c candidate) bool {
@@ -94,41 +136,55 @@ func (t *try) own(addrs []netip.Addr, c candidate) bool {
 }
 
 // host tries the addresses of one host.
-func (t *try) host(ctx context.Context, c candidate, addrs []netip.Addr) *link {
+func (t *try) host(ctx context.Context, c candidate, addrs []netip.Addr, d *demand) (*link, error) {
+	var last error
 	for _, a := range addrs {
 		if ctx.Err() != nil || t.dials >= maxDials {
-			return nil
+			break
+		}
+		from := t.w.opt.Source(t.lane.Interface, a.Unmap())
+		if from.Only && from.IP.Unmap().Is4() != a.Unmap().Is4() {
+			if last == nil {
+				last = errs.New(errs.Temporary, "%s (%s) cannot be reached from %s, which the interface %s has", c.name, a, from.IP, t.lane.Interface)
+			}
+			continue
 		}
 		t.dials++
-		l, err := t.connect(ctx, c, a, t.control.TLS)
-		if errors.Is(err, errTLS) && !t.control.TLS.Required() {
+		l, err := t.connect(ctx, c, a, from, d)
+		if errors.Is(err, errTLS) && !d.required() {
 			// The connection is spoilt by the attempt; preferred means that
 			// the mail goes all the same, over a new one without TLS.
-			l, err = t.connect(ctx, c, a, TLSNone)
+			l, err = t.connect(ctx, c, a, from, &demand{mode: TLSNone, base: c.name})
 		}
 		if err == nil {
-			return l
+			return l, nil
 		}
-		t.err = err
+		var no *unfit
+		if last = err; !errors.As(err, &no) {
+			t.passing = true
+		}
 	}
-	return nil
+	return nil, last
 }
 
 // errTLS marks a connection that broke over TLS.
 var errTLS = errors.New("TLS failed")
 
 // connect makes one connection to one address, ready for mail or not at all.
-func (t *try) connect(ctx context.Context, c candidate, a netip.Addr, mode TLSMode) (*link, error) {
+func (t *try) connect(ctx context.Context, c candidate, a netip.Addr, from Source, d *demand) (*link, error) {
 	opt := t.w.opt
-	h := hello{opt: opt, dcid: opt.DCIDs(), domain: t.domain, remote: netip.AddrPortFrom(a.Unmap(), c.port), local: opt.Source()}
+	h := hello{opt: opt, dcid: opt.DCIDs(), domain: t.domain, name: from.Hostname, remote: netip.AddrPortFrom(a.Unmap(), c.port), local: from.IP}
 	client, err := h.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{client: client, dcid: h.dcid, messages: t.control.messages()}
+	l := &link{client: client, dcid: h.dcid, messages: t.control.messages(), strict: d.strict}
 	l.ext, err = h.greet(ctx, client)
-	if err == nil && mode != TLSNone {
-		err = t.secure(ctx, &h, l, c, mode)
+	if err == nil && d.wanted() {
+		err = t.secure(ctx, &h, l, c, d)
+	}
+	if err == nil && d.strict {
+		err = t.requireTLS(&h, l, c)
 	}
 	if err != nil {
 		h.giveUp(client)
@@ -137,90 +193,64 @@ func (t *try) connect(ctx context.Context, c candidate, a netip.Addr, mode TLSMo
 	return l, nil
 }
 
-// secure does STARTTLS as the mode demands.
-func (t *try) secure(ctx context.Context, h *hello, l *link, c candidate, mode TLSMode) error {
+// requireTLS looks for the extension inside TLS, RFC 8689 section 4.2.1: said
+// outside, anybody could have said it.
+func (t *try) requireTLS(h *hello, l *link, c candidate) error {
+	if l.ext.RequireTLS {
+		return nil
+	}
+	h.failed("REQUIRETLS is not offered", "the message demands it")
+	return &unfit{c.name + " does not offer REQUIRETLS (RFC 8689)"}
+}
+
+// secure does STARTTLS as is demanded.
+func (t *try) secure(ctx context.Context, h *hello, l *link, c candidate, d *demand) error {
 	opt := t.w.opt
 	if !l.ext.StartTLS {
-		if !mode.Required() {
+		if d.testing {
+			opt.Log.Info("MTA-STS testing: " + c.name + " of " + c.next + " does not offer STARTTLS")
+		}
+		if !d.required() {
 			return nil // preferred, and not to be had: nothing failed
 		}
-		return t.withoutTLS(h, mode, "STARTTLS is not offered")
+		return t.withoutTLS(h, d, "STARTTLS is not offered")
 	}
-	cfg, verified := t.tlsConfig(c, mode)
+	cfg, found := t.tlsConfig(c, d)
 	state, err := l.client.StartTLS(ctx, cfg)
 	var refused *smtp.ReplyError
 	if errors.As(err, &refused) {
-		return t.withoutTLS(h, mode, "STARTTLS unexpected response")
+		return t.withoutTLS(h, d, "STARTTLS unexpected response")
 	}
 	if err != nil {
 		opt.Log.DCIDTLSFailed(h.dcid, certs.Cause(err))
-		if mode.Required() {
+		if d.required() {
+			t.tlsFailed = true
 			opt.Log.DCIDTLSRequired(h.dcid)
 		}
-		return errs.Wrap(errs.Temporary, errors.Join(errTLS, err), "TLS with %s", h.remote)
+		return errs.Wrap(errs.Temporary, errors.Join(errTLS, err), "TLS with %s: %s", h.remote, certs.Cause(err))
 	}
 	opt.Log.DCIDTLSSuccess(h.dcid, tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite), "")
-	if verr := *verified; verr != nil {
-		opt.Log.Warning("DCID " + h.dcid.String() + ": TLS certificate not verified: " + verr.Error())
+	switch {
+	case found.by != "":
+		opt.Log.DCIDTLSVerified(h.dcid, found.by)
+	case found.err != nil && d.testing:
+		opt.Log.Info("MTA-STS testing: DCID " + h.dcid.String() + ": " + found.err.Error())
+	case found.err != nil:
+		opt.Log.Warning("DCID " + h.dcid.String() + ": TLS certificate not verified: " + found.err.Error())
 	}
 	l.ext, err = h.hello(ctx, l.client)
 	return err
 }
 
 // withoutTLS goes on in clear, or not, when the peer will not speak TLS.
-func (t *try) withoutTLS(h *hello, mode TLSMode, why string) error {
+func (t *try) withoutTLS(h *hello, d *demand, why string) error {
 	t.w.opt.Log.DCIDTLSFailed(h.dcid, why)
-	if !mode.Required() {
+	if !d.required() {
 		return nil
 	}
+	t.tlsFailed = true
 	t.w.opt.Log.DCIDTLSRequired(h.dcid)
 	return errs.New(errs.Temporary, "TLS is required for %s: %s", t.domain, why)
-}
-
-// tlsConfig is the base with the name and the check of the mode. With
-// required-verify a failed check ends the handshake; with preferred-verify
-// encryption to somebody unproven is still better than none, and the failure
-// is left in the second value.
-func (t *try) tlsConfig(c candidate, mode TLSMode) (*tls.Config, *error) {
-	cfg := t.w.opt.LiveTLS().Clone()
-	cfg.ServerName = c.name
-	cfg.InsecureSkipVerify = true // VerifyConnection checks, where the mode asks for it
-	verified := new(error)
-	if !mode.Verify() {
-		return cfg, verified
-	}
-	roots := cfg.RootCAs
-	names := []string{c.name, t.domain}
-	cfg.VerifyConnection = func(s tls.ConnectionState) error {
-		*verified = verifyChain(s, roots, names)
-		if mode == TLSRequiredVerify {
-			return *verified
-		}
-		return nil
-	}
-	return cfg, verified
-}
-
-// verifyChain checks the chain, and that the certificate is for one of names:
-// the host that was looked for, or the domain of the recipients.
-func verifyChain(s tls.ConnectionState, roots *x509.CertPool, names []string) error {
-	if len(s.PeerCertificates) == 0 {
-		return errs.New(errs.Denied, "no certificate from server")
-	}
-	opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
-	for _, c := range s.PeerCertificates[1:] {
-		opts.Intermediates.AddCert(c)
-	}
-	if _, err := s.PeerCertificates[0].Verify(opts); err != nil {
-		return errs.Wrap(errs.Denied, err, "verify error")
-	}
-	var err error
-	for _, name := range names {
-		if err = s.PeerCertificates[0].VerifyHostname(name); err == nil {
-			return nil
-		}
-	}
-	return errs.Wrap(errs.Denied, err, "verify error")
 }
 
 // hello is the way from nothing to a greeted connection, the same for SMTP and CPQ.
@@ -228,6 +258,7 @@ type hello struct {
 	opt    *Options
 	dcid   mail.DCID
 	domain string // of the log lines
+	name   string // said in EHLO; empty: the appliance's
 	remote netip.AddrPort
 	local  netip.Addr // to dial from, or what the system chose
 }
@@ -259,7 +290,11 @@ func (h *hello) greet(ctx context.Context, client *smtp.Client) (smtp.Extensions
 }
 
 func (h *hello) hello(ctx context.Context, client *smtp.Client) (smtp.Extensions, error) {
-	ext, reply, err := client.Hello(ctx, h.opt.Hostname)
+	name := h.name
+	if name == "" {
+		name = h.opt.Hostname
+	}
+	ext, reply, err := client.Hello(ctx, name)
 	return ext, h.check(reply, err, "EHLO")
 }
 

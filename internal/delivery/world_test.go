@@ -21,6 +21,7 @@ import (
 	"lazaret/internal/queue"
 	"lazaret/internal/smtp"
 	"lazaret/internal/stats"
+	"lazaret/internal/testlib"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -274,3 +275,8 @@ func (p *fixedPeer) Forget(queue.Dest) {
 		p.answers = p.answers[1:]
 	}
 }
+
+// tick is for what no channel tells.
+func tick() <-chan time.Time { return time.After(5 * time.Millisecond) }
+
+func portOf(s *testlib.Sink) string { return fmt.Sprint(s.Addr.Port()) }

@@ -25,6 +25,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/filter"
 	"lazaret/internal/mail"
+	"lazaret/internal/mtasts"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/queue"
 	"lazaret/internal/spool"
@@ -40,7 +41,9 @@ type Gateway struct {
 	spool    *spool.Spool
 	queue    *queue.Queue
 	pipeline *pipeline.Pipeline
-	routes   atomic.Pointer[delivery.Routes]
+	rules    atomic.Pointer[rules] // of delivery, as committed
+	couriers *delivery.Couriers
+	policies *mtasts.Cache
 	language *admin.Language
 
 	releases  *access.Rates[string] // what each manager gives back
@@ -94,19 +97,22 @@ func (g *Gateway) openPipeline(Options) error {
 	return nil
 }
 
-func (g *Gateway) openQueue(Options) (err error) {
-	couriers, err := delivery.New(delivery.Options{
+func (g *Gateway) openQueue(opt Options) (err error) {
+	g.policies = mtasts.New(mtasts.Options{Resolver: g.Resolver, Store: g.policyStore(opt), Clock: g.Now, Warn: g.Log.Warning})
+	g.couriers, err = delivery.New(delivery.Options{
 		Hostname: g.Config.Committed().Hostname, DCIDs: g.State.NextDCID, Log: g.Log, Stats: g.Stats, Resolver: g.Resolver,
-		Routes: g.routes.Load, Control: g.control, Source: g.source, Own: g.own, Locator: locator{g}, LiveTLS: g.OutboundTLS,
+		Routes: g.smtpRoutes, Control: g.control, Source: g.source, Own: g.own, Locator: locator{g}, LiveTLS: g.OutboundTLS,
+		Policies: g.policies, Possible: g.possible, Clock: g.Now,
 	})
 	if err != nil {
 		return err
 	}
 	g.queue, err = queue.New(queue.Options{
-		Store: g.spool, Processor: processor{g}, Courier: couriers.Courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Now,
+		Store: g.spool, Processor: processor{g}, Courier: g.couriers.Courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Now,
 		Suspended: g.State.SuspendedDelivery(), Notify: g.notify,
 	})
 	if err == nil {
+		g.queue.SetMaxConnections(maxConnections(g.Config.Committed()))
 		g.pin(g.Config.Committed())
 	}
 	return err
@@ -166,6 +172,9 @@ func (g *Gateway) close() error {
 	if g.queue != nil {
 		all = append(all, g.queue.Close())
 	}
+	if g.policies != nil {
+		all = append(all, g.policies.Close())
+	}
 	if g.spool != nil {
 		all = append(all, g.spool.Close())
 	}
@@ -195,7 +204,7 @@ func (g *Gateway) forget(ctx context.Context) {
 
 // Prepare implements config.Subscriber.
 func (g *Gateway) Prepare(next *config.Config) error {
-	if _, err := parseRoutes(next); err != nil {
+	if _, err := newRules(next); err != nil {
 		return err
 	}
 	return badScript(filter.Parse(next.Filters))
@@ -213,7 +222,7 @@ func badScript(_ *filter.Set, err error) error {
 
 // Apply implements config.Subscriber.
 func (g *Gateway) Apply(next *config.Config) {
-	routes, err := parseRoutes(next)
+	rules, err := newRules(next)
 	if err != nil {
 		g.Log.Fault("configuration", err.Error())
 		return
@@ -223,9 +232,10 @@ func (g *Gateway) Apply(next *config.Config) {
 		g.Log.Fault("configuration", err.Error())
 		return
 	}
-	g.routes.Store(routes)
+	g.rules.Store(rules)
 	g.pipeline.SetFilters(set)
 	if g.queue != nil {
+		g.queue.SetMaxConnections(maxConnections(next))
 		g.queue.Reload()
 		g.pin(next)
 		g.queue.DeliverNow(queue.CPQHost) // the manager may have moved

@@ -127,10 +127,10 @@ func TestReleaseRefused(t *testing.T) {
 // A destination control holds however its domain is written.
 func TestDestinationByAnyCase(t *testing.T) {
 	c := &config.Config{Destinations: []config.Destination{{Domain: "DEFAULT", TLS: "none"}, {Domain: "Example.COM", TLS: "required"}}}
-	if d := row(c, "example.com"); d.TLS != "required" {
+	if d := newControls(c).row("example.com"); d.TLS != "required" {
 		t.Errorf("%+v", d)
 	}
-	if d := row(c, "example.org"); d.TLS != "none" {
+	if d := newControls(c).row("example.org"); d.TLS != "none" {
 		t.Errorf("%+v", d)
 	}
 }

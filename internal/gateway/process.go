@@ -21,7 +21,7 @@ func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opene
 		// Released mail was judged before it was held; filters do not run a
 		// second time (reference 2.5).
 		p.g.Log.QueuedForDelivery(it.MID)
-		return queue.Routing{}, nil
+		return queue.Routing{Dest: p.toDomain(it)}, nil
 	}
 	d, err := p.g.pipeline.Judge(ctx, pipeline.Input{
 		MID: it.MID, Env: envelope(it), Origin: it.Origin, Size: it.Size, Subject: it.Subject, Open: open,
@@ -54,9 +54,16 @@ func (p processor) route(it *queue.Item, d mail.Disposition) queue.Routing {
 		r.Placements, r.Dest = d.Quarantine, toQuarantine
 		p.enqueued(it.MID, d.Quarantine)
 	default:
+		r.Dest = p.toDomain(it)
 		p.g.Log.QueuedForDelivery(it.MID)
 	}
 	return r
+}
+
+// toDomain sends each recipient to its domain, by the lane of the message.
+func (p processor) toDomain(it *queue.Item) func(queue.Recipient) queue.Dest {
+	lane := p.g.lane(it)
+	return func(r queue.Recipient) queue.Dest { return queue.Dest{Name: r.Address.Domain, Lane: lane} }
 }
 
 func (p processor) enqueued(mid mail.MID, to []mail.Placement) {

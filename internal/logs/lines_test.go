@@ -70,6 +70,10 @@ var catalogue = []golden{
 	{"DCIDTLSRequired", "the seed",
 		"Info: DCID 123456 TLS was required but could not be successfully negotiated",
 		func(m *Mail) { m.DCIDTLSRequired(123456) }},
+	{"DCIDTLSVerified", "what proved the name", "Info: DCID 5 TLS verified: DANE, TLSA 3 1 1 of mx.example.com",
+		func(m *Mail) { m.DCIDTLSVerified(5, "DANE, TLSA 3 1 1 of mx.example.com") }},
+	{"TLSRequiredFailed", "one warning for a domain, not one for each host", "Warning: TLS to example.com is required and failed: no \\x07 TLSA record matches",
+		func(m *Mail) { m.TLSRequiredFailed("example.com", "no \x07 TLSA record matches") }},
 
 	// Reference 5.2, incoming connections.
 	{"NewICID", "SMTP, with a verified name",

@@ -31,6 +31,17 @@ func (m *Mail) DCIDTLSRequired(dcid mail.DCID) {
 	m.begin(info).dcid(dcid).s(" TLS was required but could not be successfully negotiated").put()
 }
 
+// DCIDTLSVerified: the peer proved who it is, and by what.
+func (m *Mail) DCIDTLSVerified(dcid mail.DCID, by string) {
+	m.begin(info).dcid(dcid).s(" TLS verified: ").t(by).put()
+}
+
+// TLSRequiredFailed: no host of a domain met what is demanded of TLS, by the
+// destination controls or by the domain itself. The mail waits.
+func (m *Mail) TLSRequiredFailed(domain, why string) {
+	m.begin(warning).s("TLS to ").t(domain).s(" is required and failed: ").t(why).put()
+}
+
 // DeliveryStart: a message begins on a connection.
 func (m *Mail) DeliveryStart(dcid mail.DCID, mid mail.MID, rids []mail.RID, cpq bool) {
 	l := m.begin(info).s("Delivery start ").dcid(dcid).s(" ").mid(mid).s(" to RID ").rids(rids)
