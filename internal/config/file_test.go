@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,9 +19,12 @@ import (
 	"lazaret/internal/mail"
 )
 
+// password is one hash for all samples: making one is slow on purpose.
+var password = sync.OnceValues(func() (string, error) { return auth.HashPassword("correct horse battery") })
+
 func sample(t testing.TB, role Role) *Config {
 	t.Helper()
-	hash, err := auth.HashPassword("correct horse battery")
+	hash, err := password()
 	if err != nil {
 		t.Fatal(err)
 	}
