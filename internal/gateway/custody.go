@@ -136,6 +136,12 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	if err != nil {
 		return 0, err
 	}
+	// Others may be on their way with decisions of their own about the message:
+	// all that are are counted before anyone is asked whether there is room.
+	defer c.g.returning.enter(sent.Key, r.Action)()
+	if err := c.again(m.Peer, sent.Key, r.Action); err != nil {
+		return 0, err
+	}
 	d, err := c.g.spool.Receive(ctx, m.MID)
 	if err != nil {
 		return 0, err
