@@ -45,8 +45,8 @@ type Config struct {
 	Filters      string        `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
 
 	CPQ             CPQ             `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager"`
-	Quarantines     []Quarantine    `xml:"quarantines>quarantine" doc:"on a manager: retention_period such as 10d or 12h, default_action Delete or Release"`
-	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"on a manager, for all quarantines: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all, empty is the default"`
+	Quarantines     []Quarantine    `xml:"quarantines>quarantine" doc:"on a manager: retention_period such as 10d or 12h, default_action Delete or Release; overflow_exempt 1 keeps its messages when the pool is full"`
+	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"on a manager, for all quarantines: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all; pool_size is how much content they may hold together, such as 20G, 0 is as much as the disk; empty is the default"`
 	Appliances      []Appliance     `xml:"appliances>appliance" doc:"on a manager: the gateways it works for, as pairing wrote them"`
 
 	Senders []Sender `xml:"smtp_auth_users>smtp_auth_user" doc:"who may send mail after SMTP AUTH, where a mail flow policy has smtp_auth = preferred or required; they are no administrators"`
@@ -171,6 +171,7 @@ type Quarantine struct {
 	Kind      string   `xml:"quarantine_type"`
 	Retention string   `xml:"retention_period"`
 	Action    string   `xml:"default_action"`
+	Exempt    bool     `xml:"overflow_exempt"`
 	Users     []string `xml:"quarantine_user"`
 	Roles     []string `xml:"quarantine_role"`
 }
@@ -179,6 +180,7 @@ type Quarantine struct {
 type QuarantineRules struct {
 	UndoRelease string `xml:"undo_release"`
 	DeleteRest  string `xml:"delete_rest"`
+	Pool        string `xml:"pool_size"`
 }
 
 // Appliance is a gateway that a manager works for.

@@ -45,7 +45,7 @@ func (c *Config) quarantineSettings() (all []quarantine.Settings, at int, err er
 		if err != nil {
 			return nil, i, err
 		}
-		s := quarantine.Settings{Name: q.Name, Kind: quarantine.Kind(q.Kind), Retention: d, DefaultAction: quarantine.Action(q.Action), Users: q.Users}
+		s := quarantine.Settings{Name: q.Name, Kind: quarantine.Kind(q.Kind), Retention: d, DefaultAction: quarantine.Action(q.Action), Exempt: q.Exempt, Users: q.Users}
 		for _, r := range q.Roles {
 			s.Roles = append(s.Roles, mail.Role(r))
 		}
@@ -98,7 +98,40 @@ func (c *Config) Rules() (r quarantine.Rules, err error) {
 			return r, errs.Context(err, "%s", f.name)
 		}
 	}
+	if text := c.QuarantineRules.Pool; text != "" {
+		if r.Pool, err = ParseSize(text); err != nil {
+			return r, errs.Context(err, "pool_size")
+		}
+	}
 	return r, r.Check()
+}
+
+// ParseSize reads bytes such as 512M, 20G or 2T, of 1024; 0 is none.
+func ParseSize(s string) (int64, error) {
+	for i, unit := range []string{"K", "M", "G", "T", ""} {
+		digits, ok := strings.CutSuffix(s, unit)
+		if !ok {
+			continue
+		}
+		shift := 10 * (i + 1)
+		if unit == "" {
+			shift = 0
+		}
+		if n, err := strconv.ParseUint(digits, 10, 63-shift); err == nil {
+			return int64(n) << shift, nil
+		}
+		break
+	}
+	return 0, errs.New(errs.Invalid, "%q is not a size such as 512M or 20G", clip(s))
+}
+
+// FormatSize writes what ParseSize reads.
+func FormatSize(n int64) string {
+	unit := 0
+	for unit < 4 && n > 0 && n%1024 == 0 {
+		n, unit = n/1024, unit+1
+	}
+	return strconv.FormatInt(n, 10) + []string{"", "K", "M", "G", "T"}[unit]
 }
 
 // spans are the units of ParseSpan, the largest first.

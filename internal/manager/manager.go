@@ -138,6 +138,7 @@ func (m *Manager) openQuarantine(Options) error {
 	}
 	m.quarantine, err = quarantine.New(quarantine.Options{
 		Store: m.store, Contents: m.contents, Sender: m.queue, Log: m.Log, Audit: m.Audit, Settings: settings, Rules: rules, Clock: m.Now,
+		Alert: func(text string) { m.Alert("quarantine", text) },
 	})
 	m.Config.Subscribe(m)
 	return err

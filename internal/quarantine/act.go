@@ -197,8 +197,16 @@ func (s *Service) plan(ctx context.Context, mids []mail.MID, who party, op opera
 
 // ExpireDue applies the default action of each quarantine to the memberships
 // whose exit time has come, in that quarantine only, and gives the number of
-// messages changed.
+// messages changed. Behind a jump of the clock it does nothing until the clock
+// can be believed.
 func (s *Service) ExpireDue(ctx context.Context) (int, error) {
+	steady, err := s.look(ctx)
+	if err == nil && steady {
+		steady, err = s.bearable(ctx)
+	}
+	if err != nil || !steady {
+		return 0, err
+	}
 	total := 0
 	for ctx.Err() == nil {
 		now := s.stamp()
@@ -206,13 +214,9 @@ func (s *Service) ExpireDue(ctx context.Context) (int, error) {
 		if err != nil || len(mids) == 0 {
 			return total, err
 		}
-		changed := 0
-		for _, a := range []Action{Delete, Release} {
-			n, err := s.expire(ctx, mids, a, now)
-			changed += n
-			if err != nil {
-				return total + changed, err
-			}
+		changed, err := s.byDefault(ctx, mids, func() *decision { return &decision{due: true, cause: Expired, at: now} }, "expiry")
+		if err != nil {
+			return total + changed, err
 		}
 		total += changed
 		if len(mids) < batch || changed == 0 { // changed == 0: others were first; next time
@@ -222,13 +226,21 @@ func (s *Service) ExpireDue(ctx context.Context) (int, error) {
 	return total, ctx.Err()
 }
 
-// expire does one of the two actions where it is the default.
-func (s *Service) expire(ctx context.Context, mids []mail.MID, a Action, now time.Time) (int, error) {
-	p := mail.System()
-	d := &decision{action: a, due: true, cause: Expired, by: p.Name, at: now,
-		may: func(name string) bool { q, _ := s.setting(name); return q.DefaultAction == a }}
-	out, err := s.act(ctx, mids, party{p: p, may: d.may}, d, func(c *Change) {
-		s.opt.Audit.Record(p, "quarantine expiry ("+string(a)+") MID "+c.After.MID.String(), "ok")
-	})
-	return out.Count, err
+// byDefault lets messages leave each of their quarantines by its default
+// action, as far as the decision that made gives covers it.
+func (s *Service) byDefault(ctx context.Context, mids []mail.MID, made func() *decision, why string) (int, error) {
+	p, total := mail.System(), 0
+	for _, a := range []Action{Delete, Release} {
+		d := made()
+		d.action, d.by = a, p.Name
+		d.may = func(name string) bool { q, _ := s.setting(name); return q.DefaultAction == a }
+		out, err := s.act(ctx, mids, party{p: p, may: d.may}, d, func(c *Change) {
+			s.opt.Audit.Record(p, "quarantine "+why+" ("+string(a)+") MID "+c.After.MID.String(), "ok")
+		})
+		total += out.Count
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
 }

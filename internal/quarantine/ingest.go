@@ -42,6 +42,7 @@ func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid
 	if existing {
 		return mid, true, nil
 	}
+	s.filled()
 	s.opt.Log.Mapped(mid, r.gatewayLabel(), d.GatewayMID)
 	for i := range r.Memberships {
 		s.opt.Log.Quarantined(mid, r.Memberships[i].Quarantine, r.Memberships[i].Reason)

@@ -36,6 +36,10 @@ type Calendar interface {
 	// Ripe gives messages whose decision cannot be taken back any more and is
 	// to be carried out, longest due first. None of them is on hold.
 	Ripe(ctx context.Context, now time.Time, limit int) ([]mail.MID, error)
+	// Seen notes the time that the clock showed; LastSeen gives it again, zero
+	// when it was never noted.
+	Seen(ctx context.Context, at time.Time) error
+	LastSeen(ctx context.Context) (time.Time, error)
 	// DecidedBy gives the messages that a decision changed, as far as nothing
 	// else was decided about them since.
 	DecidedBy(ctx context.Context, id DecisionID) ([]mail.MID, error)
@@ -43,6 +47,28 @@ type Calendar interface {
 	// keeps their keys; keys from before another time are removed too. It
 	// gives the number of records removed, at most limit.
 	Forget(ctx context.Context, records, keys time.Time, limit int) (int, error)
+}
+
+// Pool is the part of the store that knows how full it is.
+type Pool interface {
+	// Usage gives what all quarantines hold together.
+	Usage(ctx context.Context) (Usage, error)
+	// Binned gives messages in the bin, those that rest there longest first.
+	Binned(ctx context.Context, limit int) ([]Weight, error)
+	// Evictable gives held messages that are in none of the quarantines named
+	// and not on hold, by their latest exit time.
+	Evictable(ctx context.Context, exempt []string, limit int) ([]Weight, error)
+}
+
+// Outlook is the part of the store that a forecast is made from.
+type Outlook interface {
+	// Arrivals gives what came in since the hour of a time.
+	Arrivals(ctx context.Context, since time.Time) (Flow, error)
+	// Exits gives what leaves by schedule, by the day of the latest exit.
+	Exits(ctx context.Context) ([]Day, error)
+	// DueBy gives, for each quarantine, what will be due there at a time, in
+	// Last the latest exit time among it.
+	DueBy(ctx context.Context, at time.Time) ([]Count, error)
 }
 
 // Contents keeps content, compressed and encrypted.

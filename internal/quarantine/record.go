@@ -81,6 +81,42 @@ type Decision struct {
 	At         time.Time
 }
 
+// Latest gives the latest exit time of the quarantines that the message is in,
+// by which room is made (reference 1.4); zero when it is in none.
+func (r *Record) Latest() (t time.Time) {
+	for i := range r.Memberships {
+		if m := &r.Memberships[i]; m.State == In && m.Exit.After(t) {
+			t = m.Exit
+		}
+	}
+	return t
+}
+
+// Flow is an amount of mail.
+type Flow struct {
+	Messages int64
+	Bytes    int64 // of content as received; what it takes on disk is less
+}
+
+// Usage is what the pool of all quarantines holds. A message counts once.
+type Usage struct {
+	All   Flow // all that has content
+	Bin   Flow // of these: deleted, and to be removed
+	Going Flow // of these: released, and not yet taken by a gateway
+}
+
+// Weight is what removing a message would free.
+type Weight struct {
+	MID   mail.MID
+	Bytes int64
+}
+
+// Day is what leaves by schedule on one day, UTC.
+type Day struct {
+	Start time.Time
+	Flow
+}
+
 // Hold is a legal hold: while it lasts the message neither expires nor leaves.
 // The zero value is none.
 type Hold struct {

@@ -27,11 +27,27 @@ func (op ripen) on(r *Record) (*Change, string, error) {
 	return c, "", c.leave(cause, by, op.at)
 }
 
+// purge removes what is in the bin before its time, to make room.
+type purge struct{ at time.Time }
+
+// on implements operation.
+func (op purge) on(r *Record) (*Change, string, error) {
+	if r.State != Binned || r.Hold.On() {
+		return nil, "", nil
+	}
+	c := &Change{Before: r, After: r.clone()}
+	c.After.Until = time.Time{}
+	return c, "", c.move(Removed, op.at)
+}
+
 func everything(string) bool { return true }
 
 // Ripen lets go what was released, and removes what was deleted, so long ago
 // that it cannot be taken back any more. It gives the number of messages.
 func (s *Service) Ripen(ctx context.Context) (int, error) {
+	if s.Clock().Doubt {
+		return 0, nil // nothing leaves the bin, or home, because of a clock that jumped
+	}
 	total := 0
 	for ctx.Err() == nil {
 		now := s.stamp()

@@ -11,15 +11,19 @@ import (
 type Rules struct {
 	UndoRelease time.Duration // a release leaves after this; until then it can be taken back
 	DeleteRest  time.Duration // what is deleted rests in the bin for this
+	Pool        int64         // bytes of content that all quarantines may hold; 0: as much as the disk
 }
 
 // DefaultRules are those of a new appliance.
-func DefaultRules() Rules { return Rules{UndoRelease: 30 * time.Second, DeleteRest: 7 * day} }
+func DefaultRules() Rules {
+	return Rules{UndoRelease: 30 * time.Second, DeleteRest: 7 * day, Pool: 20 << 30}
+}
 
 // Limits of rules.
 const (
 	MaxUndoRelease = 24 * time.Hour // longer, and people wait for mail that was let go
 	MaxDeleteRest  = 366 * day
+	MinPool        = 64 << 20 // smaller, and one large message empties it
 )
 
 // Check finds what is wrong with rules.
@@ -29,6 +33,9 @@ func (r Rules) Check() error {
 	}
 	if r.DeleteRest < 0 || r.DeleteRest > MaxDeleteRest || r.DeleteRest%time.Second != 0 {
 		return errs.New(errs.Invalid, "the time in the bin is whole seconds, up to 366 days")
+	}
+	if r.Pool != 0 && r.Pool < MinPool {
+		return errs.New(errs.Invalid, "the pool of all quarantines is smaller than %d MiB", MinPool>>20)
 	}
 	return nil
 }

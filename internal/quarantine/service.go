@@ -28,6 +28,8 @@ type Options struct {
 	Store interface {
 		Store
 		Calendar
+		Pool
+		Outlook
 	}
 	Contents    Contents
 	Sender      Sender
@@ -35,9 +37,11 @@ type Options struct {
 	Audit       Audit
 	Settings    []Settings
 	Rules       Rules
+	Alert       func(text string) // tells the administrators; nil: the log only
 	Clock       func() time.Time
-	ExpireEvery time.Duration // pause between two looks for what is due; 0: 10 s
-	RipenEvery  time.Duration // and for what cannot be taken back any more; 0: 1 s
+	Elapsed     func() time.Duration // since some moment, whatever the clock does; nil: the system's
+	ExpireEvery time.Duration        // pause between two looks for what is due; 0: 10 s
+	RipenEvery  time.Duration        // and for what cannot be taken back any more; 0: 1 s
 }
 
 // Service is the quarantines of one appliance. Safe for concurrent use.
@@ -47,6 +51,8 @@ type Service struct {
 	settings atomic.Pointer[map[string]Settings]
 	order    atomic.Pointer[[]string]
 	ruled    atomic.Pointer[Rules]
+	pool     pool
+	watch    watch
 }
 
 // New makes a service; Run makes it act on time.
@@ -57,13 +63,20 @@ func New(opt Options) (*Service, error) {
 	if opt.Clock == nil {
 		opt.Clock = time.Now
 	}
+	if opt.Elapsed == nil {
+		start := time.Now()
+		opt.Elapsed = func() time.Duration { return time.Since(start) }
+	}
 	if opt.ExpireEvery <= 0 {
 		opt.ExpireEvery = 10 * time.Second
 	}
 	if opt.RipenEvery <= 0 {
 		opt.RipenEvery = time.Second
 	}
-	s := &Service{opt: opt, now: opt.Clock}
+	if opt.Alert == nil {
+		opt.Alert = func(text string) { opt.Log.Fault("quarantine", text) }
+	}
+	s := &Service{opt: opt, now: opt.Clock, pool: pool{wake: make(chan struct{}, 1)}}
 	return s, s.Configure(opt.Settings, opt.Rules)
 }
 
@@ -225,6 +238,9 @@ func (s *Service) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.pool.wake:
+			_, err := s.MakeRoom(ctx)
+			s.trouble("making room", err)
 		case <-ripe.C:
 			_, err := s.Ripen(ctx)
 			s.trouble("carrying out decisions", err)
@@ -232,6 +248,8 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-due.C:
 			_, err := s.ExpireDue(ctx)
 			s.trouble("expiry", err)
+			_, err = s.MakeRoom(ctx) // a changed limit, or an alert that is due
+			s.trouble("making room", err)
 			s.trouble("forgetting old records", s.forget(ctx))
 			due.Reset(s.opt.ExpireEvery)
 		}

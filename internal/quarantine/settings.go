@@ -47,6 +47,7 @@ type Settings struct {
 	Kind          Kind
 	Retention     time.Duration // whole hours; of messages that enter from now on
 	DefaultAction Action
+	Exempt        bool        // makes no room when the pool is full
 	Users         []string    // who may work in it; those with the right to all need not be named
 	Roles         []mail.Role // likewise by role
 }
@@ -139,6 +140,9 @@ func Check(all []Settings) error {
 			return errs.New(errs.Invalid, "quarantine %q is there twice", s.Name)
 		}
 		seen[s.Name] = true
+	}
+	if !slices.ContainsFunc(all, func(s Settings) bool { return !s.Exempt }) && len(all) > 0 {
+		return errs.New(errs.Invalid, "all quarantines are exempt: when the pool is full, one must make room")
 	}
 	for _, d := range Defaults() {
 		if !seen[d.Name] {

@@ -33,9 +33,10 @@ type world struct {
 	lines lines
 	sent  sent
 
-	mu  sync.Mutex
-	now time.Time
-	n   int
+	mu   sync.Mutex
+	now  time.Time
+	mono time.Duration
+	n    int
 }
 
 // lines is mail_logs and the audit log of a test.
@@ -136,7 +137,7 @@ func newWorld(t *testing.T) *world {
 	set := quarantine.Defaults()
 	set[0].Users = []string{"gina"} // Policy
 	w.s, err = quarantine.New(quarantine.Options{Store: w.db, Contents: w.blobs, Sender: &w.sent, Log: &w.lines, Audit: &w.lines,
-		Settings: set, Clock: w.clock})
+		Settings: set, Clock: w.clock, Elapsed: w.elapsed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,19 +158,36 @@ func (w *world) clock() time.Time {
 	return w.now
 }
 
+// pass lets time pass; jump only moves the clock.
 func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now, w.mono = w.now.Add(d), w.mono+d
+}
+
+func (w *world) jump(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(d)
 }
 
+func (w *world) elapsed() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.mono
+}
+
 // deposit makes a deposit whose content is its subject.
 func (w *world) deposit(subject string, quarantines ...string) (quarantine.Deposit, []byte) {
+	return w.depositBody(subject, "body\r\n", quarantines...)
+}
+
+func (w *world) depositBody(subject, text string, quarantines ...string) (quarantine.Deposit, []byte) {
 	w.mu.Lock()
 	w.n++
 	n := w.n
 	w.mu.Unlock()
-	body := []byte("Subject: " + subject + "\r\n\r\nbody\r\n")
+	body := []byte("Subject: " + subject + "\r\n\r\n" + text)
 	hash := mail.Hash(sha256.Sum256(body))
 	d := quarantine.Deposit{MID: w.db.NextMID(), Key: mail.NewKey(serial, mail.MID(1000+n), hash), Gateway: serial, GatewayName: "gw1.example.com",
 		GatewayMID: mail.MID(1000 + n), Accepted: w.clock(), Size: int64(len(body)), Hash: hash, Subject: subject,

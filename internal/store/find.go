@@ -128,12 +128,7 @@ func conditions(w *where, q *quarantine.Query) bool {
 		if len(names) == 0 {
 			return false
 		}
-		marks := strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ")
-		args := make([]any, len(names))
-		for i, n := range names {
-			args[i] = n
-		}
-		w.add("EXISTS (SELECT 1 FROM membership v WHERE v.mid = m.mid AND v.quarantine IN ("+marks+"))", args...)
+		w.add("EXISTS (SELECT 1 FROM membership v WHERE v.mid = m.mid AND v.quarantine IN ("+marks(len(names))+"))", anys(names)...)
 	}
 	if q.MID != 0 {
 		w.add("m.mid = ?", int64(q.MID))
@@ -155,6 +150,17 @@ func conditions(w *where, q *quarantine.Query) bool {
 	w.text("m.folded", q.Subject)
 	w.recipients(q.Recipient)
 	return true
+}
+
+// marks gives n places for arguments.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+
+func anys(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
 }
 
 func stateList(states []quarantine.State) string {

@@ -320,8 +320,9 @@ func (t *tx) finish(mid mail.MID, it *queue.Item, now time.Time) error {
 // end moves a message that was leaving.
 func (t *tx) end(mid mail.MID, to quarantine.State, now time.Time) error {
 	var state int
+	var size int64
 	var hash []byte
-	ok, err := t.row("SELECT state, hash FROM message WHERE mid = $1", []any{int64(mid)}, &state, &hash)
+	ok, err := t.row("SELECT state, hash, size FROM message WHERE mid = $1", []any{int64(mid)}, &state, &hash, &size)
 	if err != nil || !ok {
 		return err
 	}
@@ -330,6 +331,8 @@ func (t *tx) end(mid mail.MID, to quarantine.State, now time.Time) error {
 		t.s.fault(errs.Context(err, "ending the release of MID %s", mid))
 		return nil
 	}
+	t.holds(quarantine.State(state), -1, size)
+	t.holds(next, 1, size)
 	err = t.exec("UPDATE message SET state = $1, changed = $2, version = version + 1 WHERE mid = $3", int(next), now.UnixMilli(), int64(mid))
 	if err != nil || !next.Final() {
 		return err

@@ -183,25 +183,6 @@ func each(ctx context.Context, tx *sql.Tx, query string, fn func(*sql.Rows) erro
 	return sqlError(errors.Join(rows.Err(), rows.Close()), "reading the database")
 }
 
-// Counts implements quarantine.Store.
-func (s *Store) Counts(ctx context.Context) (out []quarantine.Count, err error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT quarantine, messages, bytes, newest FROM tally WHERE messages > 0 OR newest > 0 ORDER BY quarantine")
-	if err != nil {
-		return nil, sqlError(err, "counting messages")
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var c quarantine.Count
-		var newest int64
-		if err := rows.Scan(&c.Quarantine, &c.Messages, &c.Bytes, &newest); err != nil {
-			return nil, sqlError(err, "counting messages")
-		}
-		c.Last = fromMS(newest)
-		out = append(out, c)
-	}
-	return out, sqlError(rows.Err(), "counting messages")
-}
-
 // Due implements quarantine.Calendar.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) ([]mail.MID, error) {
 	return s.mids(ctx, "looking for what is due", `SELECT b.mid FROM membership b CROSS JOIN message m

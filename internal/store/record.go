@@ -81,17 +81,19 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 			return nil
 		}
 		err = t.exec(`INSERT INTO message (mid, key, gateway, gateway_name, gateway_mid, hash, size, sender, recipients,
-			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions, latest)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
 			int64(r.MID), string(r.Key), r.Gateway, r.GatewayName, int64(r.GatewayMID), r.Hash[:], r.Size,
 			r.Envelope.From.String(), recipients, r.Subject, r.Display, folded, r.MessageID, string(d),
-			ms(r.Accepted), ms(r.Received), ms(r.Changed), int(r.State), int64(r.Version), int64(r.Actions))
+			ms(r.Accepted), ms(r.Received), ms(r.Changed), int(r.State), int64(r.Version), int64(r.Actions), ms(r.Latest()))
 		if err != nil {
 			return err
 		}
 		if err := t.link(r); err != nil {
 			return err
 		}
+		t.holds(r.State, 1, r.Size)
+		t.arrived(r.Received, r.Size)
 		return t.enter(r)
 	})
 	if err != nil {
@@ -187,12 +189,14 @@ func (s *Store) Change(ctx context.Context, changes []quarantine.Change) ([]bool
 func (t *tx) change(c *quarantine.Change) (bool, error) {
 	r := c.After
 	n, err := t.execN(`UPDATE message SET state = $1, changed = $2, actions = $3, until = $4, decision = $5,
-		hold_at = $6, hold_by = $7, hold_why = $8, version = version + 1 WHERE mid = $9 AND version = $10`,
+		hold_at = $6, hold_by = $7, hold_why = $8, latest = $9, version = version + 1 WHERE mid = $10 AND version = $11`,
 		int(r.State), ms(r.Changed), int64(r.Actions), ms(r.Until), int64(r.Decision),
-		ms(r.Hold.At), r.Hold.By, r.Hold.Why, int64(r.MID), int64(c.Before.Version))
+		ms(r.Hold.At), r.Hold.By, r.Hold.Why, ms(r.Latest()), int64(r.MID), int64(c.Before.Version))
 	if err != nil || n == 0 {
 		return false, err
 	}
+	t.holds(c.Before.State, -1, r.Size)
+	t.holds(r.State, 1, r.Size)
 	for _, i := range c.Members {
 		m := &r.Memberships[i]
 		if err := t.saveMembership(r.MID, i, m); err != nil {
@@ -277,6 +281,10 @@ func (t *tx) forget(records, keys int64, limit int) (int, error) {
 	}
 	n, err := t.execN("DELETE FROM message WHERE mid IN "+old, records, limit)
 	if err != nil {
+		return 0, err
+	}
+	// A forecast looks back over days, not years.
+	if err := t.exec("DELETE FROM arrival WHERE hour < $1", records/3600000); err != nil {
 		return 0, err
 	}
 	// Numbers are not used again: the newest decision always stays.

@@ -142,11 +142,11 @@ func TestMigrations(t *testing.T) {
 		_, err := Open(ctx, Options{Path: path, Contents: c})
 		return err
 	}
-	if err := spoil("INSERT INTO schema_version VALUES (3, 'next', 'x', 0)"); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "newer program") {
+	if err := spoil("INSERT INTO schema_version VALUES (4, 'next', 'x', 0)"); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "newer program") {
 		t.Errorf("a newer database: %v", err)
 	}
 	db, _ := openDB(path, 1, "")
-	db.Exec("DELETE FROM schema_version WHERE version = 3")
+	db.Exec("DELETE FROM schema_version WHERE version = 4")
 	db.Exec("UPDATE schema_version SET sum = 'y'")
 	db.Close()
 	if _, err := Open(ctx, Options{Path: path, Contents: c}); !errs.Is(err, errs.Damaged) {
@@ -279,6 +279,12 @@ func TestOldDatabase(t *testing.T) {
 	if err != nil || len(all) != 2 || all[1].State != quarantine.Held || len(all[1].Memberships) != 2 || all[0].State != quarantine.Releasing ||
 		!all[0].Until.IsZero() || all[0].Hold.On() {
 		t.Errorf("%v\n%+v", err, all)
+	}
+	if u, err := s.Usage(ctx); err != nil || u.All.Messages != 2 || u.Going.Messages != 1 || u.Bin.Messages != 0 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	if l, err := s.Evictable(ctx, nil, 10); err != nil || len(l) != 1 || l[0].MID != all[1].MID {
+		t.Errorf("%v, %v", l, err)
 	}
 	change(t, s, true, remove(all[1]))
 	if it, err := s.Releases().Load(ctx, all[0].MID); err != nil || it.Release.By != "alice" {

@@ -69,6 +69,8 @@ func (c *memContents) len() int {
 type backend interface {
 	quarantine.Store
 	quarantine.Calendar
+	quarantine.Pool
+	quarantine.Outlook
 	NextMID() mail.MID
 	Close() error
 }

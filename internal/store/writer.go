@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -41,10 +40,7 @@ type tx struct {
 	s     *Store
 	j     *job
 	tally map[string]*tally
-}
-
-type tally struct {
-	messages, bytes, newest int64
+	hours map[int64]*tally // arrivals
 }
 
 // do runs a change in a transaction that it may share with others, waits until
@@ -140,7 +136,7 @@ func (s *Store) commit(batch []*job) (err error) {
 	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	t := &tx{s: s, tally: make(map[string]*tally)}
+	t := &tx{s: s, tally: make(map[string]*tally), hours: make(map[int64]*tally)}
 	for _, j := range batch {
 		j.garbage, t.j = nil, j
 		if err = j.run(t); err != nil {
@@ -255,35 +251,6 @@ func (t *tx) row(query string, args []any, dest ...any) (bool, error) {
 		return false, nil
 	}
 	return err == nil, sqlError(err, "reading the database")
-}
-
-// count notes a change of what a quarantine holds.
-func (t *tx) count(quarantine string, messages, bytes int64, newest time.Time) {
-	c := t.tally[quarantine]
-	if c == nil {
-		c = new(tally)
-		t.tally[quarantine] = c
-	}
-	c.messages += messages
-	c.bytes += bytes
-	if !newest.IsZero() {
-		c.newest = max(c.newest, newest.UnixMilli())
-	}
-}
-
-// saveTally writes the counters once a batch.
-func (t *tx) saveTally() error {
-	for q, c := range t.tally {
-		err := t.exec(`INSERT INTO tally (quarantine, messages, bytes, newest) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (quarantine) DO UPDATE SET messages = tally.messages + excluded.messages,
-			bytes = tally.bytes + excluded.bytes,
-			newest = CASE WHEN excluded.newest > tally.newest THEN excluded.newest ELSE tally.newest END`,
-			q, c.messages, c.bytes, c.newest)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // isCode compares the primary code of an SQLite error.
