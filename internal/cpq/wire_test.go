@@ -288,7 +288,7 @@ func (w *wire) expect(want string) string {
 // content behind metadata, inside TLS. It is held as sent or refused, the
 // connection goes on behind it, and nothing of it is a command. Up to 5 octets
 // always, 8 with LAZARET_EXHAUSTIVE=1.
-func TestEveryStringAsContent(t *testing.T) {
+func TestSEC_B1_CPQ(t *testing.T) {
 	n := 5
 	if os.Getenv("LAZARET_EXHAUSTIVE") != "" {
 		n = 8

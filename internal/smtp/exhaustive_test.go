@@ -130,7 +130,7 @@ func resend(t *testing.T, message string) {
 	}
 }
 
-func TestEveryStringAsContent(t *testing.T) {
+func TestSEC_B1_DATA(t *testing.T) {
 	for _, n := range []Newlines{Reject, Normalise} {
 		s := newServer(t, func(c *ServerConfig) { c.BareNewlines = n })
 		everyString(maxString(), func(str string) {
@@ -142,7 +142,7 @@ func TestEveryStringAsContent(t *testing.T) {
 }
 
 // Short strings cut in two at every octet, and octet by octet.
-func TestEveryStringInPieces(t *testing.T) {
+func TestSEC_B1_DATAInPieces(t *testing.T) {
 	for _, n := range []Newlines{Reject, Normalise} {
 		s := newServer(t, func(c *ServerConfig) { c.BareNewlines = n })
 		everyString(4, func(str string) {
@@ -157,7 +157,7 @@ func TestEveryStringInPieces(t *testing.T) {
 
 // What the sender is given, whole and in two pieces: it leaves as one clean
 // message that says the same, or not at all.
-func TestEveryStringIsSentOrNot(t *testing.T) {
+func TestSEC_B1_Sender(t *testing.T) {
 	everyString(maxString(), func(str string) {
 		text := strings.ReplaceAll(str, "\r\n", "")
 		dirty := strings.ContainsAny(text, "\r\n\x00")
