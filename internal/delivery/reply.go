@@ -52,6 +52,8 @@ func judge(r smtp.Reply, at stage) fate {
 		f.status, f.reason = "4.3.2", "Not accepting messages at this time"
 	case r.Code == 552 || r.Code == 452:
 		f.status, f.reason = class+".3.4", "Message too big, or no space for it"
+	case r.Status == "5.6.3" || r.Status == "5.6.7": // what RFC 3030 and RFC 6531 say of a hop that lacks them
+		f.status, f.reason = r.Status, "Message content not supported"
 	case at == stageEnvelope:
 		f.status, f.reason = class+".1.0", "Unknown address error"
 	default:
