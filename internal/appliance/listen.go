@@ -181,6 +181,7 @@ func (a *Appliance) listenerSetting(c *config.Config, l config.Listener) (s list
 		return s, nil // a gateway accepted it: its limits held there
 	}
 	s.MaxSize, s.MaxRecipients, s.Normalise = c.Limits.MessageSize, c.Limits.Recipients, c.Limits.Newlines == "normalise"
+	s.ASCIIHeaders = c.Limits.EightBit == "reject"
 	s.TLS = &tls.Config{GetCertificate: a.Keys.Server(l.Certificates)}
 	return s, c.SSL.Inbound().Apply(s.TLS)
 }

@@ -270,6 +270,8 @@ func (k checker) limits() error {
 		return k.at("limits", 0, "max_connections", "%d is not a number from 1 to 100000", l.Clients)
 	case l.Newlines != "reject" && l.Newlines != "normalise" && l.Newlines != american:
 		return k.at("limits", 0, "bare_newlines", "%q is neither reject nor normalise", clip(l.Newlines))
+	case l.EightBit != "" && l.EightBit != "accept" && l.EightBit != "reject":
+		return k.at("limits", 0, "eight_bit_headers", "%q is neither accept nor reject", clip(l.EightBit))
 	}
 	return nil
 }

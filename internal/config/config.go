@@ -94,6 +94,7 @@ type Limits struct {
 	Recipients  int    `xml:"max_recipients"`
 	Clients     int    `xml:"max_connections"`
 	Newlines    string `xml:"bare_newlines" doc:"what happens to a message with a bare CR, a bare LF or a NUL: reject or normalise"`
+	EightBit    string `xml:"eight_bit_headers" doc:"what happens to a message whose header is not ASCII and that came without SMTPUTF8: accept or reject"`
 }
 
 // Reputation is where the scores of clients come from (docs/hat.md).

@@ -28,7 +28,7 @@ func Defaults(p Params) *Config {
 		Role: string(p.Role), Hostname: p.Hostname, Serial: p.Serial,
 		Interfaces: []Interface{{Name: "Management", IP: p.IP, Hostname: p.Hostname}},
 		SSH:        SSH{Interface: "Management", Port: p.SSHPort},
-		Limits:     Limits{MessageSize: 100 << 20, Recipients: 5000, Clients: 5000, Newlines: "reject"},
+		Limits:     Limits{MessageSize: 100 << 20, Recipients: 5000, Clients: 5000, Newlines: "reject", EightBit: "accept"},
 		Reputation: Reputation{Source: "none"},
 		Delivery:   Delivery{Interface: "Auto"},
 		SSL:        SSL{InboundMethod: "TLSv1.2", InboundCiphers: certs.DefaultCiphers, OutboundMethod: "TLSv1.2", OutboundCiphers: certs.DefaultCiphers},

@@ -22,6 +22,8 @@ type intake struct {
 	mid     mail.MID
 	sender  mail.Address
 
+	ascii *asciiHeader // where 8-bit headers are refused
+
 	// Only for CPQ.
 	peer     string
 	metadata cpq.Metadata
@@ -30,6 +32,31 @@ type intake struct {
 	size int64
 	done bool  // io.EOF was given
 	err  error // any other end
+}
+
+// errEightBit is a header in UTF-8, or worse, of a message without SMTPUTF8.
+var errEightBit = errs.New(errs.Invalid, "header is not ASCII and the message came without SMTPUTF8")
+
+// asciiHeader looks for octets in a header that RFC 5322 section 2.2 does not allow.
+type asciiHeader struct {
+	inLine, over bool
+}
+
+// write reports whether what of p is header is ASCII.
+func (a *asciiHeader) write(p []byte) bool {
+	for _, c := range p {
+		switch {
+		case a.over:
+			return true
+		case c >= 0x80:
+			return false
+		case c == '\n':
+			a.over, a.inLine = !a.inLine, false
+		case c != '\r':
+			a.inLine = true
+		}
+	}
+	return true
 }
 
 var errLoop = errs.New(errs.Invalid, "message loop: more than %d Received lines", maxReceived-1)
@@ -71,6 +98,9 @@ func (in *intake) watch(p []byte) bool {
 	}
 	if in.header.ReceivedCount() >= maxReceived { // RFC 5321 section 6.3
 		in.err = errLoop
+	}
+	if in.ascii != nil && !in.ascii.write(p) {
+		in.err = errEightBit
 	}
 	return in.err == nil
 }
@@ -137,6 +167,9 @@ func (in *intake) finish() error {
 func (in *intake) reply() smtp.Reply {
 	if in.err == errLoop {
 		return smtp.NewReply(554, "5.4.6", "message loop: too many Received lines")
+	}
+	if in.err == errEightBit {
+		return smtp.NewReply(550, "5.6.9", errs.Public(in.err)) // RFC 6531 section 3.6
 	}
 	if m, ok := in.err.(mismatchError); ok {
 		return smtp.NewReply(554, "5.6.0", errs.Public(m.error))

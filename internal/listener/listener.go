@@ -145,6 +145,10 @@ type Settings struct {
 	MaxRecipients int
 	Normalise     bool // bare CR, LF and NUL, also where a policy says nothing
 
+	// ASCIIHeaders refuses a header in UTF-8 without SMTPUTF8: RFC 5322 section
+	// 2.2 allows none, but much of the world's mail has it.
+	ASCIIHeaders bool
+
 	// StrictPaths refuses MAIL FROM:a@b without angle brackets, as RFC 5321
 	// section 3.3 would have it; probes and old scanners send that (clients 2.4).
 	StrictPaths bool

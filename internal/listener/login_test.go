@@ -105,3 +105,34 @@ func TestAuthGuessing(t *testing.T) {
 		}
 	}
 }
+
+// UTF-8 and DSN parameters reach the sink with the message, and the trace says
+// how it came; where 8-bit headers are refused, one with SMTPUTF8 is not.
+func TestUTF8Message(t *testing.T) {
+	s := settings("In", acceptAll)
+	s.ASCIIHeaders = true
+	r := newRig(t, s)
+	d := r.dial("In")
+	d.all("", "220", "EHLO c", "250",
+		"MAIL FROM:<\u00fc@b\u00fccher.example> SMTPUTF8 RET=HDRS ENVID=x", "250 2.1.0", "RCPT TO:<x@example.com>", "250", "RCPT TO:<\u00fc@EXAMPLE.com> NOTIFY=NEVER ORCPT=utf-8;\u00fc@x", "250",
+		"DATA", "354", "Subject: \u00fc\r\n\r\n\u00fc\r\n.", "250 2.0.0",
+		"MAIL FROM:<a@b.example>", "250", "RCPT TO:<x@example.com>", "250", "DATA", "354", "Subject: \u00fc\r\n\r\nx\r\n.", "550 5.6.9",
+		"MAIL FROM:<a@b.example>", "250", "RCPT TO:<x@example.com>", "250", "BDAT 12 LAST\r\nX: y\r\n\r\n\u00fc", "250 2.0.0", "QUIT", "221")
+	got := r.sink.messages()
+	if len(got) != 2 || got[1].body != "X: y\r\n\r\n\u00fc\r\n" {
+		t.Fatalf("%+v", got)
+	}
+	e := got[0].Envelope
+	if e.From.String() != "\u00fc@xn--bcher-kva.example" || !e.UTF8 || e.Ret != "HDRS" || e.EnvID != "x" || got[0].Origin.Protocol != "UTF8SMTP" || got[1].Origin.Protocol != "ESMTP" {
+		t.Errorf("%+v %s %s", e, got[0].Origin.Protocol, got[1].Origin.Protocol)
+	}
+	if e.RcptParams(0).Notify != 0 || e.RcptParams(1).Notify.String() != "NEVER" || e.RcptParams(1).ORCPT != "utf-8;\u00fc@x" || e.To[1].Domain != "example.com" {
+		t.Errorf("%+v", e)
+	}
+	waitFor(t, func() bool { return strings.Contains(r.log.lines(), "close") })
+	for _, want := range []string{"From: <\u00fc@xn--bcher-kva.example>", "RID 1 To: <\u00fc@example.com>", "Receiving Failed: Header is not ASCII"} {
+		if !strings.Contains(r.log.lines(), want) {
+			t.Errorf("no %q in\n%s", want, r.log.lines())
+		}
+	}
+}

@@ -200,6 +200,9 @@ func (s *session) take(ctx context.Context, in *intake, give func(*Message) (mai
 	s.tx = transaction{}
 	s.place.busy.Store(true)
 	defer s.place.busy.Store(false)
+	if s.rules.ASCIIHeaders && s.rules.Protocol == SMTP && !tx.env.UTF8 {
+		in.ascii = &asciiHeader{}
+	}
 	in.mid, in.sender, in.header = tx.mid, tx.env.From, message.NewHeaderScanner()
 	mid, err := give(&Message{
 		MID: tx.mid, Envelope: tx.env, Origin: s.origin, Size: tx.size,
@@ -246,6 +249,8 @@ func (s *session) contentRefused(mid mail.MID, err error) {
 	switch {
 	case errors.Is(err, errLoop):
 		s.log.ReceivingFailed(s.icid, "Message loop")
+	case errors.Is(err, errEightBit):
+		s.log.ReceivingFailed(s.icid, "Header is not ASCII")
 	case errors.As(err, &mismatch):
 		s.log.ReceivingFailed(s.icid, mismatch.Error())
 	case errors.As(err, &refused) && refused.Reply.Code == 552:
