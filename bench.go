@@ -14,13 +14,17 @@ import (
 
 // benchKinds are the words behind lazaret bench.
 var benchKinds = []struct {
-	name, summary string
-	run           func(context.Context, bench.Options) error
+	name string
+	run  func(context.Context, bench.Options) error
 }{
-	{"relay", "mail through a gateway to a sink", bench.Relay},
+	{"relay", bench.Relay},
+	{"circle", bench.Circle},
+	{"release", bench.Release},
+	{"search", bench.Search},
+	{"fill", bench.Fill},
 }
 
-const benchArgs = "relay|postfix [--messages N] [--sessions N] [--size OCTETS] [--runs N] [--dir DIR] [--json]"
+const benchArgs = "relay|postfix|circle|release|search|fill [--messages N] [--sessions N] [--size OCTETS] [--runs N] [--dir DIR] [--json]"
 
 const benchHelp = `Usage: lazaret bench KIND [OPTIONS]
 Measures this machine. Everything it starts, on loopback, ends with it.
@@ -29,12 +33,18 @@ KIND
   relay      mail through a gateway to a sink: taken in durably, judged, delivered
   postfix    the same with Postfix beside it, in turn, and the ratio; load by
              smtp-source and smtp-sink (relay --peer postfix --tools)
+  circle     mail through a gateway over CPQ into a manager, until it is held and
+             found; --peer postfix: beside Postfix with its hold queue
+  release    a decision about all that is held, and its way home to the sink
+  fill N     N realistic messages into the quarantines of the manager in --dir,
+             which is made when there is none and must not be running
+  search     searches in the manager in --dir; without --dir one is filled first
 
 OPTIONS
-  --messages N     of one run (relay: 15000)
-  --sessions N     connections of the load generator (20)
-  --size OCTETS    of one message (4096)
-  --runs N         median, least and most are given (3)
+  --messages N     of one run (relay 15000, circle and release 5000, search 20000)
+  --sessions N     connections of the load generator (20), depositors of fill (32)
+  --size OCTETS    of one message (4096); for fill and search the mean
+  --runs N         median, least and most are given (3; release 1, search 20)
   --rate N         messages a second, to see the latency below full load
   --peer postfix   or postfix-default: measured in turn with us
   --tools          load by smtp-source and smtp-sink, where Postfix is installed

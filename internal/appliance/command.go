@@ -19,6 +19,9 @@ func Command(ctx context.Context, dir, line, input string) (string, error) {
 		return "", err
 	}
 	if code != 0 {
+		if len(line) > 100 {
+			line = line[:100] + "..."
+		}
 		return "", errs.New(errs.Internal, "%s: %s: %s", dir, line, strings.TrimSpace(out.String()))
 	}
 	return out.String(), nil

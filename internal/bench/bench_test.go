@@ -3,12 +3,15 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -107,6 +110,91 @@ func TestRelayBesidePostfix(t *testing.T) {
 	want(t, r, "lazaret delivered", "postfix delivered", "delivered, lazaret to postfix", "postfix memory")
 	empty(t, dir)
 }
+
+// The whole circle: held and found at a manager; decided and brought home.
+func TestCircleAndRelease(t *testing.T) {
+	for _, c := range []struct {
+		run   func(context.Context, Options) error
+		names []string
+	}{
+		{Circle, []string{"accepted by the gateway", "held and durable", "last message found after", "manager memory"}},
+		{Release, []string{"decided", "decided and delivered"}},
+	} {
+		var out bytes.Buffer
+		o := options(t, &out)
+		o.Messages, o.Sessions, o.Runs = 40, 4, 1
+		if err := c.run(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		want(t, decoded(t, out.Bytes()), c.names...)
+		empty(t, o.Dir)
+	}
+}
+
+// A manager is made and filled, filled further, and searched.
+func TestFillAndSearch(t *testing.T) {
+	var out bytes.Buffer
+	o := options(t, &out)
+	o.Dir = filepath.Join(o.Dir, "m")
+	for range 2 {
+		out.Reset()
+		o.Messages = 60
+		if err := Fill(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		want(t, decoded(t, out.Bytes()), "filled", "disk, with what was there before")
+	}
+	out.Reset()
+	o.Messages, o.Runs = 0, 3
+	if err := Search(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	r := decoded(t, out.Bytes())
+	if r.Parameters["held"] != float64(120) {
+		t.Errorf("held: %v", r.Parameters["held"])
+	}
+	want(t, r, "newest 50, p50", "part of a sender that is nowhere, p99", "counts of all quarantines, p50")
+}
+
+// The same number gives the same message, for ever: what was filled by an older
+// program can be compared. Each is a whole message, and the languages occur.
+func TestWorldIsTheSame(t *testing.T) {
+	w := newWorld(4096)
+	seen, sum := map[string]int{}, 0
+	for n := range uint64(2000) {
+		a, b := w.message(n), w.message(n)
+		if !bytes.Equal(a.content, b.content) || a.from != b.from {
+			t.Fatalf("message %d is not the same twice", n)
+		}
+		if bytes.Count(a.content, []byte("\n")) != bytes.Count(a.content, []byte("\r\n")) || !bytes.HasSuffix(a.content, []byte("\r\n")) {
+			t.Fatalf("message %d has bare line ends", n)
+		}
+		for i, l := range languages {
+			for _, word := range l.words[:3] {
+				if bytes.Contains(a.content, []byte(word)) {
+					seen[strconv.Itoa(i)]++
+				}
+			}
+		}
+		seen[a.from.String()]++
+		sum += len(a.content)
+	}
+	for i := range languages {
+		if seen[strconv.Itoa(i)] == 0 {
+			t.Errorf("language %d never occurs", i)
+		}
+	}
+	if mean := sum / 2000; mean < 2048 || mean > 8192 {
+		t.Errorf("the mean size is %d", mean)
+	}
+	h := sha256.Sum256(w.message(1).content)
+	if got := hex.EncodeToString(h[:8]); got != worldOne {
+		t.Errorf("message 1 is %s", got)
+	}
+}
+
+// worldOne is what message 1 has been since there is a world.
+const worldOne = "a7c1ed68faca1b13"
 
 // A part ends with its input: so nothing outlives a measurement that is killed.
 func TestPartEndsWithItsInput(t *testing.T) {

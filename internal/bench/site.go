@@ -65,6 +65,7 @@ func newGateway(dir, sink, filters string) (*gatewaySite, error) {
 			l.RAT = []access.RATEntry{{Address: "ALL", Access: "ACCEPT"}}
 			c.SMTPRoutes = []config.SMTPRoute{{Domain: "ALL", Hosts: []string{"[127.0.0.1]:" + port}}}
 			c.Filters = filters
+			c.Destinations = []config.Destination{{Domain: "DEFAULT", TLS: "preferred", Messages: 1000}} // a connection is kept while there is mail
 		},
 	})
 	return g, err
@@ -107,3 +108,31 @@ func (o *Options) startSink(ctx context.Context, listen string) (*child, string,
 
 // sub gives a directory of a measurement.
 func sub(dir, name string) string { return filepath.Join(dir, name) }
+
+// managerSite is a manager made for a measurement.
+type managerSite struct {
+	dir      string
+	ssh, cpq int
+}
+
+func newManager(dir string) (*managerSite, error) {
+	p, err := ports(2)
+	if err != nil {
+		return nil, err
+	}
+	m := &managerSite{dir: dir, ssh: p[0], cpq: p[1]}
+	_, err = appliance.Init(dir, config.Manager, appliance.InitOptions{
+		Hostname: "manager.bench.example", SSHPort: m.ssh, CPQPort: m.cpq,
+		Edit: func(c *config.Config) { c.QuarantineRules.UndoRelease = "0" }, // the time for second thoughts is not what is measured
+	})
+	return m, err
+}
+
+// pair adds a running gateway to a running manager.
+func (m *managerSite) pair(ctx context.Context, g *gatewaySite) error {
+	if _, err := appliance.Command(ctx, m.dir, "applianceconfig add "+at(g.ssh)+" admin Y", g.password+"\n"); err != nil {
+		return err
+	}
+	_, err := appliance.Command(ctx, m.dir, `commit "add the gateway of the measurement"`, "")
+	return err
+}

@@ -83,3 +83,13 @@ func origin(here mail.Origin, in *cpq.Deposit) mail.Origin {
 		SenderGroup: in.Origin.SenderGroup, Protocol: here.Protocol, Relay: in.Direction == cpq.Outbound,
 	}
 }
+
+// NextMID gives the number for a message that is put in by hand.
+func (m *Manager) NextMID() mail.MID { return m.store.NextMID() }
+
+// LastMID gives the last number given.
+func (m *Manager) LastMID() mail.MID { return m.store.LastMID() }
+
+// Quarantine is the service behind the commands, for programs that work on a
+// manager which is not running.
+func (m *Manager) Quarantine() *quarantine.Service { return m.quarantine }
