@@ -23,6 +23,7 @@ type Configuration struct {
 	Keys     Certificates                      // nil: no certconfig
 	Dir      string                            // of the appliance: relative names are below it
 	ReadFile func(name string) ([]byte, error) // nil: no import from files
+	FlushDNS func()                            // forgets what DNS servers said; nil: no dnsflush
 }
 
 // Commands gives showconfig, commit, clearchanges, interfaceconfig and filters. The
@@ -31,7 +32,7 @@ func (f Configuration) Commands() []Command {
 	if f.Clock == nil {
 		f.Clock = time.Now
 	}
-	return slices.Concat(f.filterCommands(), f.certCommands(), f.listenerCommands(), []Command{
+	return slices.Concat(f.filterCommands(), f.dnsCommands(), f.certCommands(), f.listenerCommands(), []Command{
 		{Name: "passwd", Summary: "Change a password", Usage: "passwd\npasswd USER   (the passwords are read from the input: the old one for your own, then the new one twice)",
 			Right: auth.Login, MaxArgs: 1, Input: true, Run: f.passwd},
 		{Name: "cpqconfig", Summary: "Show and change where CPQ connections are taken, and renew the CPQ certificate",

@@ -88,6 +88,8 @@ type Appliance struct {
 	opened  bool
 	once    sync.Once
 	closers []func() error
+
+	flushDNS func() // nil with a resolver that was given
 }
 
 // File names below the directory.
@@ -202,7 +204,7 @@ func (a *Appliance) openUsers(c *config.Config) (err error) {
 func (a *Appliance) openResolver() {
 	if a.Resolver = a.opt.Resolver; a.Resolver == nil {
 		stub := dns.New(dns.Options{Clock: a.opt.Clock, Servers: a.dnsServers})
-		a.Resolver = stub
+		a.Resolver, a.flushDNS = stub, stub.Flush
 		a.Config.Subscribe(&flusher{stub: stub, last: a.dnsServers()})
 		a.closers = append(a.closers, func() error { stub.Close(); return nil })
 	}

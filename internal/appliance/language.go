@@ -26,7 +26,7 @@ func (a *Appliance) CommonCommands(q *queue.Queue, last func() mail.MID, held fu
 		KeepListeners: a.State.SetSuspendedListeners, KeepDelivery: a.State.SetSuspendedDelivery,
 	}
 	commands := append(system.Commands(), admin.Configuration{
-		Store: a.Config, Clock: a.Now, CPQState: admin.CPQState(a.Listeners), Link: a, Tell: a.Tell, Keys: a, Dir: a.Dir, ReadFile: certs.ReadPEM,
+		Store: a.Config, Clock: a.Now, CPQState: admin.CPQState(a.Listeners), Link: a, Tell: a.Tell, Keys: a, Dir: a.Dir, ReadFile: certs.ReadPEM, FlushDNS: a.flushDNS,
 	}.Commands()...)
 	return append(commands, admin.Logs{
 		{Name: "mail_logs", Dir: a.Path("log", "mail_logs"), Prefix: "mail", File: a.MailLog},

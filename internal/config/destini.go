@@ -84,6 +84,33 @@ func only(value, why string) func(*Destination, string) error {
 	}
 }
 
+// Parameter is one parameter of a destination control with its value.
+type Parameter struct{ Name, Value string }
+
+// Parameters gives those of a row that can be changed, in a fixed order.
+func (d Destination) Parameters() []Parameter {
+	var all []Parameter
+	for _, f := range iniFields {
+		if f.name != "limit_type" && f.name != "limit_apply" { // they have one value
+			all = append(all, Parameter{f.name, f.get(d)})
+		}
+	}
+	return all
+}
+
+// Set changes one parameter by its name.
+func (d *Destination) Set(name, value string) error {
+	for _, f := range iniFields {
+		if f.name == strings.ToLower(name) {
+			if err := f.set(d, value); err != nil {
+				return errs.New(errs.Invalid, "%s: %s", f.name, errs.Public(err))
+			}
+			return nil
+		}
+	}
+	return errs.New(errs.Invalid, "%q is not a parameter; known are %s", clip(name), iniNames())
+}
+
 // FormatDestinations writes destination controls as ParseDestinations reads them.
 func FormatDestinations(rows []Destination) string {
 	var b strings.Builder

@@ -6,6 +6,8 @@ import "lazaret/internal/admin"
 func (g *Gateway) openLanguage(Options) (err error) {
 	commands := append(g.CommonCommands(g.queue, g.spool.LastMID, nil), admin.MachineCommands(g)...)
 	commands = append(commands, admin.HeldCommands(held{g})...)
+	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.DeliveryCommands()...)
+	commands = append(commands, admin.TLSCommands(g.couriers)...)
 	g.language, err = g.Language("Gateway", commands)
 	return err
 }
