@@ -8,6 +8,7 @@
 #
 #   ./prove.sh crash          crash images, failing operations, damage (an hour on two cores)
 #   ./prove.sh power          power cuts on a real ext4, full disks, failing system calls (root; half an hour)
+#   ./prove.sh hostile        floods, spellings, rates, changes of a listener under load (ulimit -n 20000; a quarter of an hour)
 #   ./prove.sh table          the table of what was collected
 #
 # LAZARET_CRASH_ROUNDS, LAZARET_POWER_CUTS and the others of docs/testing.md
@@ -50,11 +51,17 @@ power)
 	export LAZARET_POWER_CUTS
 	run ./e2e 'TestPowerCut|TestDiskFull|TestFailingSystemCall'
 	;;
+hostile)
+	: "${LAZARET_FLOOD:=9000}" "${LAZARET_RELOAD_ROUNDS:=1000}"
+	export LAZARET_FLOOD LAZARET_RELOAD_ROUNDS
+	run ./internal/listener 'SEC_|F22|Rates|Floors'
+	run ./internal/smtp 'SEC_B9|SEC_B10'
+	;;
 table)
 	table
 	;;
 *)
-	sed -n '2,16p' "$0" | sed 's/^# \{0,1\}//'
+	sed -n '2,17p' "$0" | sed 's/^# \{0,1\}//'
 	exit 2
 	;;
 esac

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"lazaret/internal/testlib/proof"
 )
 
 // number gives a size of a test from the environment, for its longer tiers.
@@ -100,6 +102,7 @@ func TestSEC_B9_SlowConnections(t *testing.T) {
 	if m := r.sink.messages(); len(m) != 1 {
 		t.Errorf("%d messages", len(m))
 	}
+	defer proof.Line(t, "SEC_B9-slow-connections", n)
 	if l := r.log.lines(); strings.Count(l, "no messages injected within timeout period\n") < n*9/10 {
 		t.Errorf("%d lines about idle clients", strings.Count(l, "no messages injected within timeout period\n"))
 	}

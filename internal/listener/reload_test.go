@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lazaret/internal/access"
+	"lazaret/internal/testlib/proof"
 )
 
 // outcome is what a client knows of one message of his.
@@ -133,6 +134,7 @@ func TestF22SuspendResumeReloadUnderLoad(t *testing.T) {
 		t.Errorf("nobody sent %v", count)
 	}
 	t.Logf("%d acknowledged, %d in doubt (%d of them taken), %d not sent", tally[acked], tally[doubt], twice, tally[notSent])
+	defer proof.Line(t, "F22-listener", rounds)
 	if tally[acked] < 100 || tally[notSent] == 0 {
 		t.Error("the load was not what it should be: nothing is shown")
 	}
