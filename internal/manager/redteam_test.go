@@ -89,6 +89,7 @@ func (x *target) dial(t *testing.T) (*testlib.Dialogue, error) {
 
 func (x *target) log(t *testing.T) string {
 	t.Helper()
+	x.MailLog.Sync()
 	b, err := os.ReadFile(x.Path("log", "mail_logs", "mail.current"))
 	if err != nil {
 		t.Fatal(err)
