@@ -21,6 +21,7 @@ import (
 // and do there is decided by the service.
 type Quarantines struct {
 	Service *quarantine.Service
+	Config  *config.Store    // of the settings; nil: no quarantineconfig
 	Clock   func() time.Time // nil: time.Now; its zone is that of dates that are typed
 }
 
@@ -41,7 +42,7 @@ func (q Quarantines) Commands() []Command {
 	cmd := func(name, summary, usage string, max int, run func(context.Context, *Call) error) Command {
 		return Command{Name: "quarantine " + name, Summary: summary, Usage: "quarantine " + name + " " + usage, Right: auth.Quarantine, MaxArgs: max, Run: run}
 	}
-	return []Command{
+	all := []Command{
 		cmd("list", "Show the quarantines", "[--json]", 1, q.list),
 		cmd("search", "Find quarantined messages", conditions, 100, q.search),
 		cmd("show", "Show one message, or its content", "MID [--content | --base64] [--json]", 3, q.show),
@@ -51,7 +52,13 @@ func (q Quarantines) Commands() []Command {
 		cmd("delay", "Let messages leave later than scheduled", "--by TIME "+selection+"\nTIME is 8h, 24h, 48h, 1w or any such time.", maxMIDs+4, q.delay),
 		cmd("move", "Move messages into another policy quarantine", "--from NAME --to NAME MID...\nquarantine move --from NAME --to NAME --all [CONDITION...]", maxMIDs+4, q.move),
 		cmd("hold", "Keep messages from leaving, whoever wants it", "MID... --why TEXT\nquarantine hold MID... --lift", maxMIDs+2, q.hold),
+		cmd("forecast", "Say when the pool is full, and what the clock will do", "[--at DATE] [--json]", 3, q.forecast),
 	}
+	if q.Config != nil {
+		all = append(all, Command{Name: "quarantineconfig", Summary: "Create, change and delete quarantines", Usage: quarantineConfigUsage,
+			Right: auth.ConfigChange, MaxArgs: 12, Run: q.quarantineConfig})
+	}
+	return all
 }
 
 // selection is how messages are named to what changes them.

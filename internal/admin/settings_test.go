@@ -138,6 +138,11 @@ func ward(t *testing.T) *house {
 
 func wardWith(t *testing.T, rules quarantine.Rules) *house {
 	t.Helper()
+	return wardIn(t, nil, rules)
+}
+
+func wardIn(t *testing.T, conf *config.Store, rules quarantine.Rules) *house {
+	t.Helper()
 	dir := t.TempDir()
 	fatal := func(err error) { t.Error(err) }
 	key, err := blob.LoadKey(filepath.Join(dir, "key"))
@@ -166,7 +171,7 @@ func wardWith(t *testing.T, rules quarantine.Rules) *house {
 	for i, subject := range []string{"HOLDME one", "two \x1b[2J=?utf-8?q?=E2=80=AE?=evil"} {
 		deposit(t, s, mail.MID(41+i), subject)
 	}
-	return language(t, Quarantines{Service: s, Clock: clock}.Commands()...)
+	return language(t, Quarantines{Service: s, Config: conf, Clock: clock}.Commands()...)
 }
 
 func deposit(t *testing.T, s *quarantine.Service, mid mail.MID, subject string) {
@@ -268,6 +273,42 @@ func TestQuarantineSecondThoughts(t *testing.T) {
 	}
 	if out, status := run(t, l, admin, "quarantine undo --decision 4711"); status != 1 || !strings.Contains(out, "no decision 4711") {
 		t.Errorf("%d %q", status, out)
+	}
+}
+
+// Quarantines are made, changed and deleted by command, and the clock confirmed.
+func TestQuarantineConfig(t *testing.T) {
+	_, st := settings(t, config.Manager)
+	l := wardIn(t, st, quarantine.DefaultRules())
+	wants(t, "new", first(run(t, l, admin, "quarantineconfig new Legal 20d release")), "Commit to put this in force.\n")
+	wants(t, "edit", first(run(t, l, admin, `quarantineconfig edit Legal retention 12h exempt yes roles Guest,"Help Desk"`)), "Commit")
+	wants(t, "rules", first(run(t, l, admin, "quarantineconfig rules undo_release 1m pool_size 5G")), "Commit")
+	wants(t, "shown", first(run(t, l, admin, "quarantineconfig")), "Legal                retention 12h, then Release, makes no room, for Guest, Help Desk\n", "taken back for 1m, deleted mail rests for 7d, all together may hold 5G.\n")
+	next, pending := st.Pending()
+	if r, err := next.Rules(); !pending || err != nil || r.UndoRelease != time.Minute || r.Pool != 5<<30 {
+		t.Errorf("%v %+v %v", pending, r, err)
+	}
+	wants(t, "delete", first(run(t, l, admin, "quarantineconfig delete Legal Y")), "Commit")
+	if next, _ := st.Pending(); len(next.Quarantines) != 5 {
+		t.Errorf("%+v", next.Quarantines)
+	}
+	wants(t, "retain", first(run(t, l, admin, "quarantineconfig retain Policy")), "0 messages given a new exit time.\n")
+	wants(t, "clock", first(run(t, l, admin, "quarantineconfig confirmclock Y")), "taken for right")
+	wants(t, "forecast", first(run(t, l, admin, "quarantine forecast --at 2026-03-20")), "KB (0%)", "not reached within 365 days", "  Policy               Delete            2 messages")
+	wants(t, "forecast", first(run(t, l, admin, "quarantine forecast --json")), `"due":[]`, `"limit":21474836480`)
+	for _, line := range []string{"quarantineconfig new", "quarantineconfig new Legal soon Delete", "quarantineconfig new Legal 1d Burn", `quarantineconfig new "a'b" 1d Delete`, "quarantineconfig edit Policy", "quarantineconfig edit Policy colour red",
+		"quarantineconfig edit Policy exempt maybe", "quarantineconfig edit Nirvana action Delete", "quarantineconfig rules", "quarantineconfig rules pool_size 1", "quarantineconfig rules undo_release 2d", "quarantine forecast --at soon"} {
+		if out, status := run(t, l, admin, line); status != exitInvalid || !strings.HasPrefix(out, "Invalid arguments: ") {
+			t.Errorf("%s: %d %q", line, status, out)
+		}
+	}
+	for _, line := range []string{"quarantineconfig delete Policy", "quarantineconfig confirmclock"} {
+		if out, status := run(t, l, admin, line); status == 0 {
+			t.Errorf("%s: %q", line, out)
+		}
+	}
+	if out, _ := run(t, l, guest, "quarantineconfig"); !strings.HasPrefix(out, "Unknown command") {
+		t.Errorf("a guest sees %q", out)
 	}
 }
 

@@ -132,6 +132,7 @@ func (x *hostile) give(t *testing.T, d *testlib.Dialogue, r *cpq.Release, from, 
 
 func (x *hostile) log(t *testing.T) string {
 	t.Helper()
+	x.MailLog.Sync()
 	b, err := os.ReadFile(x.Path("log", "mail_logs", "mail.current"))
 	if err != nil {
 		t.Fatal(err)

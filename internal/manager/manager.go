@@ -151,7 +151,7 @@ func (m *Manager) openListeners(Options) error {
 // openLanguage makes the commands of a manager.
 func (m *Manager) openLanguage(Options) (err error) {
 	commands := m.CommonCommands(m.queue, m.store.LastMID, m.holding)
-	commands = append(commands, admin.Quarantines{Service: m.quarantine, Clock: m.Now}.Commands()...)
+	commands = append(commands, admin.Quarantines{Service: m.quarantine, Config: m.Config, Clock: m.Now}.Commands()...)
 	commands = append(commands, admin.Appliances{Store: m.Config, Client: m.client, Request: m.pairRequest, Paired: m.CPQ.Paired, Fault: m.Log.Fault}.Commands()...)
 	m.language, err = m.Language("Manager", commands)
 	return err

@@ -179,3 +179,42 @@ func TestRetain(t *testing.T) {
 		}
 	}
 }
+
+// A quarantine that is deleted lets go what it holds by its default action,
+// exempt or not; what is on hold stays until the hold is lifted.
+func TestDeleteQuarantine(t *testing.T) {
+	w := undoable(t) // has Legal: Release
+	set := append(quarantine.Defaults(), quarantine.Settings{Name: "Legal", Kind: quarantine.KindPolicy, Retention: time.Hour, DefaultAction: quarantine.Release, Exempt: true})
+	if err := w.s.Configure(set, quarantine.Rules{}); err != nil {
+		t.Fatal(err)
+	}
+	alone, both, held := w.put("alone", "Legal"), w.put("both", "Legal", "Policy"), w.put("held", "Legal")
+	if _, err := w.s.SetHold(ctx, admin, []mail.MID{held}, "case"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.s.Configure(quarantine.Defaults(), quarantine.Rules{}); err != nil {
+		t.Fatal(err)
+	}
+	clear := func(want int) {
+		t.Helper()
+		if n, err := w.s.ClearRetired(ctx); err != nil || n != want {
+			t.Errorf("cleared %d, want %d, %v", n, want, err)
+		}
+	}
+	clear(2)
+	if w.state(alone) != "releasing" || w.state(both) != "held" || w.state(held) != "held" {
+		t.Error(w.state(alone), w.state(both), w.state(held))
+	}
+	clear(0)
+	if _, err := w.s.LiftHold(ctx, admin, []mail.MID{held}); err != nil {
+		t.Fatal(err)
+	}
+	clear(1)
+	if l, err := w.db.Retired(ctx); err != nil || len(l) != 0 {
+		t.Errorf("%v, %v", l, err)
+	}
+	late := w.put("late", "Legal") // and what comes in for it now is Unclassified
+	if m, err := w.s.Show(ctx, admin, late); err != nil || m.Quarantines[0].Name != quarantine.Unclassified {
+		t.Errorf("%+v, %v", m, err)
+	}
+}

@@ -40,6 +40,11 @@ type Calendar interface {
 	// when it was never noted.
 	Seen(ctx context.Context, at time.Time) error
 	LastSeen(ctx context.Context) (time.Time, error)
+	// Retire notes a quarantine that was taken away, with the action by which
+	// its messages leave; Unretire that none is left; Retired gives them.
+	Retire(ctx context.Context, name string, a Action) error
+	Unretire(ctx context.Context, name string) error
+	Retired(ctx context.Context) (map[string]Action, error)
 	// DecidedBy gives the messages that a decision changed, as far as nothing
 	// else was decided about them since.
 	DecidedBy(ctx context.Context, id DecisionID) ([]mail.MID, error)

@@ -81,7 +81,9 @@ func New(opt Options) (*Service, error) {
 }
 
 // Configure changes the quarantines. A new retention holds for messages that
-// come in from now on (reference 1.6), new rules for what is decided from now on.
+// come in from now on (reference 1.6), new rules for what is decided from now
+// on. What a quarantine holds that is not among all any more leaves by its
+// default action.
 func (s *Service) Configure(all []Settings, rules Rules) error {
 	if err := Check(all); err != nil {
 		return err
@@ -94,6 +96,11 @@ func (s *Service) Configure(all []Settings, rules Rules) error {
 	for i, q := range all {
 		q.Users, q.Roles = slices.Clone(q.Users), slices.Clone(q.Roles)
 		set[q.Name], names[i] = q, q.Name
+	}
+	if before := s.settings.Load(); before != nil {
+		if err := s.retire(*before, set); err != nil {
+			return err
+		}
 	}
 	s.settings.Store(&set)
 	s.order.Store(&names)
@@ -248,6 +255,8 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-due.C:
 			_, err := s.ExpireDue(ctx)
 			s.trouble("expiry", err)
+			_, err = s.ClearRetired(ctx)
+			s.trouble("clearing quarantines that were deleted", err)
 			_, err = s.MakeRoom(ctx) // a changed limit, or an alert that is due
 			s.trouble("making room", err)
 			s.trouble("forgetting old records", s.forget(ctx))

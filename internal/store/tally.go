@@ -234,3 +234,27 @@ func (s *Store) LastSeen(ctx context.Context) (t time.Time, err error) {
 	})
 	return t, err
 }
+
+// Retire implements quarantine.Calendar.
+func (s *Store) Retire(ctx context.Context, name string, a quarantine.Action) error {
+	return s.do(ctx, true, func(t *tx) error {
+		return t.exec("INSERT INTO retired (quarantine, action) VALUES ($1, $2) ON CONFLICT (quarantine) DO UPDATE SET action = excluded.action", name, string(a))
+	})
+}
+
+// Unretire implements quarantine.Calendar.
+func (s *Store) Unretire(ctx context.Context, name string) error {
+	return s.do(ctx, true, func(t *tx) error { return t.exec("DELETE FROM retired WHERE quarantine = $1", name) })
+}
+
+// Retired implements quarantine.Calendar.
+func (s *Store) Retired(ctx context.Context) (map[string]quarantine.Action, error) {
+	out := map[string]quarantine.Action{}
+	err := s.eachRow(ctx, "SELECT quarantine, action FROM retired", nil, func(scan func(...any) error) error {
+		var name, action string
+		err := scan(&name, &action)
+		out[name] = quarantine.Action(action)
+		return err
+	})
+	return out, err
+}

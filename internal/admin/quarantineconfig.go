@@ -1,0 +1,387 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"lazaret/internal/auth"
+	"lazaret/internal/config"
+	"lazaret/internal/errs"
+	"lazaret/internal/quarantine"
+)
+
+const quarantineConfigUsage = `quarantineconfig
+quarantineconfig new NAME RETENTION ACTION
+quarantineconfig edit NAME [retention 10d] [action Delete|Release] [exempt yes|no] [users A,B|none] [roles A,B|none]
+quarantineconfig delete NAME Y
+quarantineconfig rules [undo_release 30s] [delete_rest 7d] [pool_size 20G]
+quarantineconfig retain NAME      apply the retention in force to what is held there already; at once
+quarantineconfig confirmclock Y   say that the clock is right, after it jumped; at once
+RETENTION is hours or days: 12h, 10d. What a new retention says holds for what comes in from then on.`
+
+// quarantineConfig is menu and batch form of the settings of quarantines.
+func (q Quarantines) quarantineConfig(ctx context.Context, c *Call) error {
+	for {
+		if len(c.Args) == 0 {
+			q.showSettings(c)
+		}
+		word, err := c.Menu(Choice{"NEW", "Create a quarantine."}, Choice{"EDIT", "Modify a quarantine."},
+			Choice{"DELETE", "Remove a quarantine."}, Choice{"RULES", "Set what holds for all of them."},
+			Choice{"RETAIN", "Apply a retention to what is held already."}, Choice{"CONFIRMCLOCK", "Say that the clock is right."})
+		if err != nil || word == "" {
+			return err
+		}
+		err = badArguments(q.settings(ctx, c, word))
+		if err != nil && !c.Batch && isUsage(err) {
+			c.Printf("%s\n", Plain(sentence(err))) // said, and the menu comes again
+			continue
+		}
+		if err != nil || c.Batch {
+			return err
+		}
+	}
+}
+
+func (q Quarantines) settings(ctx context.Context, c *Call, word string) (err error) {
+	switch word {
+	case "new":
+		err = q.newQuarantine(c)
+	case "edit":
+		err = q.editQuarantine(c)
+	case "delete":
+		err = q.deleteQuarantine(c)
+	case "rules":
+		err = q.editRules(c)
+	case "retain":
+		return q.retain(ctx, c)
+	case "confirmclock":
+		return q.confirmClock(c)
+	}
+	if err == nil {
+		c.Printf("Commit to put this in force.\n")
+	}
+	return err
+}
+
+func (q Quarantines) showSettings(c *Call) {
+	conf, _ := q.Config.Pending()
+	c.Printf("\nCurrently configured quarantines:\n")
+	for i, s := range conf.Quarantines {
+		c.Printf("%d. %-20s retention %s, then %s", i+1, Plain(s.Name), Plain(s.Retention), Plain(s.Action))
+		if s.Exempt {
+			c.Printf(", makes no room")
+		}
+		if who := strings.Join(slices.Concat(s.Users, s.Roles), ", "); who != "" {
+			c.Printf(", for %s", Plain(who))
+		}
+		c.Printf("\n")
+	}
+	r := conf.QuarantineRules
+	c.Printf("A release can be taken back for %s, deleted mail rests for %s, all together may hold %s.\n",
+		textOr(r.UndoRelease, "30s"), textOr(r.DeleteRest, "7d"), textOr(r.Pool, "20G"))
+	if clock := q.Service.Clock(); clock.Doubt {
+		c.Printf("The clock jumped: nothing expires until %s.\n", stamp(clock.Until))
+	} else if clock.Blocked {
+		c.Printf("The clock jumped, and much is due at once: nothing expires until somebody says confirmclock.\n")
+	}
+}
+
+func textOr(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return Plain(s)
+}
+
+func (q Quarantines) newQuarantine(c *Call) error {
+	s := config.Quarantine{Kind: string(quarantine.KindPolicy)}
+	for _, f := range []struct {
+		question, def string
+		to            *string
+	}{
+		{"Enter a name for the quarantine.", "", &s.Name},
+		{"How long are messages kept? (10d, 12h)", "10d", &s.Retention},
+		{"What becomes of them then? (Delete, Release)", string(quarantine.Delete), &s.Action},
+	} {
+		var err error
+		if *f.to, err = c.Ask(f.question, f.def); err != nil {
+			return err
+		}
+	}
+	s.Action = actionWord(s.Action)
+	return q.Config.Change(c.Principal, "new quarantine "+quoted([]string{s.Name, s.Retention, s.Action}), func(next *config.Config) error {
+		next.Quarantines = append(next.Quarantines, s)
+		return nil
+	})
+}
+
+// actionWord lets delete and release be typed in any case.
+func actionWord(s string) string {
+	for _, a := range []quarantine.Action{quarantine.Delete, quarantine.Release} {
+		if strings.EqualFold(s, string(a)) {
+			return string(a)
+		}
+	}
+	return s
+}
+
+// pickQuarantine gives the name of one of those that are configured or pending.
+func (q Quarantines) pickQuarantine(c *Call, question string) (string, error) {
+	conf, _ := q.Config.Pending()
+	names := make([]string, len(conf.Quarantines))
+	for i, s := range conf.Quarantines {
+		names[i] = s.Name
+	}
+	i, err := c.Pick(question, names, 0)
+	if err != nil {
+		return "", err
+	}
+	return names[i], nil
+}
+
+func (q Quarantines) editQuarantine(c *Call) error {
+	name, err := q.pickQuarantine(c, "Enter the number of the quarantine you wish to edit.")
+	if err != nil {
+		return err
+	}
+	conf, _ := q.Config.Pending()
+	old := conf.Quarantines[slices.IndexFunc(conf.Quarantines, func(s config.Quarantine) bool { return s.Name == name })]
+	var words []string
+	if c.Batch {
+		words, c.Args = c.Args, nil
+	} else if words, err = askQuarantine(c, old); err != nil {
+		return err
+	}
+	if len(words) == 0 || len(words)%2 != 0 {
+		return Usage("edit needs a setting and its value")
+	}
+	return q.Config.Change(c.Principal, "edit quarantine "+quoted(append([]string{name}, words...)), func(next *config.Config) error {
+		i := slices.IndexFunc(next.Quarantines, func(s config.Quarantine) bool { return s.Name == name })
+		if i < 0 {
+			return errs.New(errs.NotFound, "there is no quarantine %q", name)
+		}
+		for w := 0; w < len(words); w += 2 {
+			if err := setQuarantine(&next.Quarantines[i], strings.ToLower(words[w]), words[w+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// askQuarantine asks for each setting with what it is as default.
+func askQuarantine(c *Call, old config.Quarantine) (words []string, err error) {
+	exempt := "no"
+	if old.Exempt {
+		exempt = "yes"
+	}
+	for _, f := range []struct{ name, question, def string }{
+		{"retention", "How long are messages kept? (10d, 12h)", old.Retention},
+		{"action", "What becomes of them then? (Delete, Release)", old.Action},
+		{"exempt", "Do they stay when the pool is full? (yes, no)", exempt},
+		{"users", "Users who may work in it, between commas, or none:", textOr(strings.Join(old.Users, ","), "none")},
+		{"roles", "Roles that may, between commas, or none:", textOr(strings.Join(old.Roles, ","), "none")},
+	} {
+		answer, err := c.Ask(f.question, f.def)
+		if err != nil {
+			return nil, err
+		}
+		words = append(words, f.name, answer)
+	}
+	return words, nil
+}
+
+func setQuarantine(s *config.Quarantine, name, value string) error {
+	switch name {
+	case "retention":
+		s.Retention = value
+	case "action":
+		s.Action = actionWord(value)
+	case "exempt":
+		switch strings.ToLower(value) {
+		case "yes", "y":
+			s.Exempt = true
+		case "no", "n":
+			s.Exempt = false
+		default:
+			return Usage("exempt is yes or no, not %q", value)
+		}
+	case "users":
+		s.Users = listOf(value)
+	case "roles":
+		s.Roles = listOf(value)
+	default:
+		return Usage("a quarantine has no setting %q", name)
+	}
+	return nil
+}
+
+// listOf reads names between commas; none is none.
+func listOf(s string) (out []string) {
+	if strings.EqualFold(s, "none") {
+		return nil
+	}
+	for _, n := range strings.Split(s, ",") {
+		if n = strings.TrimSpace(n); n != "" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (q Quarantines) deleteQuarantine(c *Call) error {
+	name, err := q.pickQuarantine(c, "Enter the number of the quarantine you wish to delete.")
+	if err != nil {
+		return err
+	}
+	sure, err := c.Confirm("Messages in it leave by its default action, and filters that name it reach Unclassified. Are you sure?", false)
+	if err != nil {
+		return err
+	}
+	if !sure {
+		return errs.New(errs.Conflict, "Nothing was deleted: it was not confirmed")
+	}
+	return q.Config.Change(c.Principal, "delete quarantine "+quoted([]string{name}), func(next *config.Config) error {
+		next.Quarantines = slices.DeleteFunc(next.Quarantines, func(s config.Quarantine) bool { return s.Name == name })
+		return nil
+	})
+}
+
+func (q Quarantines) editRules(c *Call) error {
+	conf, _ := q.Config.Pending()
+	r := conf.QuarantineRules
+	fields := []struct {
+		name, question, def string
+		to                  *string
+	}{
+		{"undo_release", "How long can a release be taken back? (30s, 0: not at all)", "30s", &r.UndoRelease},
+		{"delete_rest", "How long does deleted mail rest in the bin? (7d, 0: not at all)", "7d", &r.DeleteRest},
+		{"pool_size", "How much may all quarantines hold? (20G, 0: as much as the disk)", "20G", &r.Pool},
+	}
+	if c.Batch {
+		if len(c.Args) == 0 || len(c.Args)%2 != 0 {
+			return Usage("rules needs a setting and its value")
+		}
+		for len(c.Args) > 0 {
+			name, value := c.Take(), c.Take()
+			i := slices.IndexFunc(fields, func(f struct {
+				name, question, def string
+				to                  *string
+			}) bool {
+				return f.name == name
+			})
+			if i < 0 {
+				return Usage("there is no rule %q", name)
+			}
+			*fields[i].to = value
+		}
+	} else {
+		for _, f := range fields {
+			var err error
+			if *f.to, err = c.Ask(f.question, textOr(*f.to, f.def)); err != nil {
+				return err
+			}
+		}
+	}
+	return q.Config.Change(c.Principal, "quarantine rules "+quoted([]string{r.UndoRelease, r.DeleteRest, r.Pool}), func(next *config.Config) error {
+		next.QuarantineRules = r
+		return nil
+	})
+}
+
+func (q Quarantines) retain(ctx context.Context, c *Call) error {
+	name, err := q.pickQuarantine(c, "Enter the number of the quarantine whose retention is applied.")
+	if err != nil {
+		return err
+	}
+	out, err := q.Service.Retain(ctx, c.Principal, name)
+	return outcome(c, "given a new exit time", out.Count, out, err)
+}
+
+func (q Quarantines) confirmClock(c *Call) error {
+	sure, err := c.Confirm("It is "+stamp(q.Clock())+". What is due by this time leaves now. Is it right?", false)
+	if err != nil {
+		return err
+	}
+	if !sure {
+		return errs.New(errs.Conflict, "Nothing was confirmed")
+	}
+	if err := q.Service.ConfirmClock(c.Principal); err != nil {
+		return err
+	}
+	c.Printf("The clock is taken for right.\n")
+	return nil
+}
+
+// forecast says when the pool is full and what expiry will do.
+func (q Quarantines) forecast(ctx context.Context, c *Call) error {
+	opt, err := c.options("--at=", "--json")
+	if err != nil {
+		return err
+	}
+	at := q.Clock().Add(24 * time.Hour)
+	if s := opt.last("--at"); s != "" {
+		if at, err = q.date(s); err != nil {
+			return err
+		}
+	}
+	due, err := q.Service.DueBy(ctx, c.Principal, at)
+	if err != nil {
+		return err
+	}
+	if opt.has("--json") {
+		return q.forecastJSON(ctx, c, at, due)
+	}
+	if auth.Can(c.Principal.Role, auth.QuarantineAll) {
+		f, err := q.Service.Forecast(ctx, c.Principal)
+		if err != nil {
+			return err
+		}
+		printForecast(c, f)
+	}
+	c.Printf("By %s the clock will do this:\n", stamp(at))
+	for _, d := range due {
+		c.Printf("  %-20s %-8s %10s messages, %s KB\n", Plain(d.Quarantine), d.Action, comma(d.Messages), comma((d.Bytes+1023)/1024))
+	}
+	if len(due) == 0 {
+		c.Printf("  nothing\n")
+	}
+	return nil
+}
+
+func printForecast(c *Call, f quarantine.Forecast) {
+	c.Printf("The quarantines hold %s KB", comma(f.Used>>10))
+	if f.Limit > 0 {
+		c.Printf(" of %s KB (%d%%)", comma(f.Limit>>10), f.Used*100/f.Limit)
+	}
+	c.Printf(", %s KB of it in the bin.\n%s KB come in a day (the last %s), and stay %d hours.\n", comma(f.Bin>>10), comma(f.PerDay>>10), f.Basis, f.Retained)
+	switch {
+	case f.Limit == 0:
+		c.Printf("There is no limit but the disk.\n")
+	case f.Full.IsZero():
+		c.Printf("If this goes on, the limit is not reached within %d days.\n", f.Horizon)
+	default:
+		c.Printf("If this goes on, the limit is reached by %s.\n", stamp(f.Full))
+	}
+	if f.Clock.Doubt || f.Clock.Blocked {
+		c.Printf("Nothing expires at present: the clock jumped. See quarantineconfig.\n")
+	}
+}
+
+func (q Quarantines) forecastJSON(ctx context.Context, c *Call, at time.Time, due []quarantine.Due) error {
+	out := struct {
+		Pool *quarantine.Forecast `json:"pool"` // null for those without the right to all quarantines
+		At   time.Time            `json:"at"`
+		Due  []quarantine.Due     `json:"due"`
+	}{At: at.UTC(), Due: due}
+	if auth.Can(c.Principal.Role, auth.QuarantineAll) {
+		f, err := q.Service.Forecast(ctx, c.Principal)
+		if err != nil {
+			return err
+		}
+		out.Pool = &f
+	}
+	return jsonLine(c, out)
+}
