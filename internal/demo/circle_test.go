@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/smtp"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 	"lazaret/internal/adminssh"
 	"lazaret/internal/appliance"
 	"lazaret/internal/errs"
+	"lazaret/internal/mail"
+	wire "lazaret/internal/smtp"
 )
 
 // Both roles in one test process: a message goes gateway, manager, release,
@@ -39,7 +42,7 @@ func TestCircleInOneProcess(t *testing.T) {
 	}
 	const content = "Subject: HOLDME\r\n\r\nMarker circle\r\n"
 	send(t, a.Gateways[0].SMTP, content)
-	mid := waitHeld(t, a.Manager.Dir)
+	mid := waitHeld(t, a.Manager.Dir, "HOLDME")
 	local(t, a.Manager.Dir, "quarantine release "+strconv.FormatUint(mid, 10))
 	waitFor(t, func() bool {
 		for _, b := range files(t, a.Mailbox.Maildir) {
@@ -49,9 +52,51 @@ func TestCircleInOneProcess(t *testing.T) {
 		}
 		return false
 	})
+	// What only BINARYMIME and SMTPUTF8 can carry goes the same way: kept octet
+	// for octet at both ends and on the link.
+	const binary = "Subject: HOLDME binary\r\n\r\n\x00\r\xff\n.\nno end"
+	sendBinary(t, a.Gateways[0].SMTP, binary)
+	mid = waitHeld(t, a.Manager.Dir, "HOLDME binary")
+	if got := local(t, a.Manager.Dir, "quarantine search --json"); !strings.Contains(got, "j\u00fcrg@example.com") || !strings.Contains(got, "\u00e4nn@xn--bcher-kva.example") {
+		t.Errorf("the addresses are shown as\n%s", got)
+	}
+	local(t, a.Manager.Dir, "quarantine release "+strconv.FormatUint(mid, 10))
+	waitFor(t, func() bool {
+		for _, b := range files(t, a.Mailbox.Maildir) {
+			if bytes.HasSuffix(b, []byte(binary)) && bytes.Contains(b, []byte(" with UTF8SMTP id ")) {
+				return true
+			}
+		}
+		return false
+	})
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// sendBinary gives a message by BDAT from an address and to one in UTF-8.
+func sendBinary(t *testing.T, addr, content string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := wire.NewClient(conn, wire.ClientConfig{})
+	defer func() { _ = c.Close() }()
+	ctx := context.Background()
+	if _, err := c.Greet(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Hello(ctx, "client.example"); err != nil {
+		t.Fatal(err)
+	}
+	from, err1 := mail.ParseAddress("\u00e4nn@b\u00fccher.example")
+	to, err2 := mail.ParseAddress("j\u00fcrg@EXAMPLE.com")
+	res, err3 := c.Send(ctx, &wire.Transaction{Params: mail.Params{Binary: true, UTF8: true, Ret: mail.RetHeaders, EnvID: "x y"}, From: from, To: []mail.Address{to},
+		Rcpt: []mail.RcptParams{{Notify: mail.NotifyNever, ORCPT: "utf-8;j\u00fcrg@example.com"}}, Content: strings.NewReader(content)})
+	if err := errors.Join(err1, err2, err3); err != nil || !res.Recipient(0).Positive() {
+		t.Fatal(err, res)
 	}
 }
 
@@ -78,8 +123,8 @@ func send(t *testing.T, addr, content string) {
 	}
 }
 
-// waitHeld gives the number of the held message with the subject HOLDME alone.
-func waitHeld(t *testing.T, dir string) (mid uint64) {
+// waitHeld gives the number of the held message with that subject.
+func waitHeld(t *testing.T, dir, subject string) (mid uint64) {
 	t.Helper()
 	waitFor(t, func() bool {
 		dec := json.NewDecoder(strings.NewReader(local(t, dir, "quarantine search --json")))
@@ -91,7 +136,7 @@ func waitHeld(t *testing.T, dir string) (mid uint64) {
 			if dec.Decode(&m) != nil {
 				return false
 			}
-			if m.Subject == "HOLDME" {
+			if m.Subject == subject {
 				mid = m.MID
 				return true
 			}
