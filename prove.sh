@@ -9,6 +9,7 @@
 #   ./prove.sh crash          crash images, failing operations, damage (an hour on two cores)
 #   ./prove.sh power          power cuts on a real ext4, full disks, failing system calls (root; half an hour)
 #   ./prove.sh hostile        floods, spellings, rates, changes of a listener under load (ulimit -n 20000; a quarter of an hour)
+#   ./prove.sh fuzz [TIER [WORD]]  all fuzz targets, or those with WORD in their name: T0 (hours), T1, T2, or a number of executions
 #   ./prove.sh table          the table of what was collected
 #
 # LAZARET_CRASH_ROUNDS, LAZARET_POWER_CUTS and the others of docs/testing.md
@@ -35,7 +36,46 @@ table() {
 		awk '{ n[$1] += $2; bad[$1] += $3 } END { for (k in n) printf "| %s | %d | %d |\n", k, n[k], bad[k] }' | sort
 }
 
+# executions TIER TARGET: how often a fuzz target runs.
+executions() {
+	case "$2" in
+	smtp/FuzzContent) n=488280 ;;
+	smtp/FuzzReply | cpq/*) n=200000 ;;
+	message/* | mail/*) n=2000000 ;;
+	spool/*) n=1000000 ;;
+	*) n=100000 ;;
+	esac
+	case "$1" in
+	T0) echo "$n" ;;
+	T1) echo "${n}00" ;;
+	T2) echo "${n}000" ;;
+	*) echo "$1" ;;
+	esac
+}
+
+# fuzz TIER WORD: each target for its number of executions.
+fuzz() {
+	case "$1" in
+	T0 | T1 | T2) ;;
+	*[!0-9]* | "") echo "tier $1: it is T0, T1, T2 or a number" >&2; exit 2 ;;
+	esac
+	for t in $(grep -rE '^func Fuzz' --include='*_test.go' internal | sed -E 's#^internal/(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]+).*#\1/\2#' | grep -E -- "$2" | sort -u); do
+		n=$(executions "$1" "$t")
+		log=$(mktemp)
+		bad=0
+		go test -run '^$' -fuzz "^${t##*/}\$" -fuzztime "${n}x" -timeout 0 "./internal/${t%/*}" >"$log" 2>&1 || bad=1
+		done=$(sed -n 's/^fuzz: .*execs: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
+		[ $bad = 0 ] || { cat "$log"; failed=1; }
+		rm -f "$log"
+		echo "proof: fuzz/$t trials=${done:-0} violations=$bad"
+		echo "proof: fuzz/$t trials=${done:-0} violations=$bad at=$(date -u +%Y-%m-%dT%H:%MZ) commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" >>"$out"
+	done
+}
+
 case "${1:-}" in
+fuzz)
+	fuzz "${2:-T0}" "${3:-.}"
+	;;
 crash)
 	: "${LAZARET_CRASH_ROUNDS:=60}"
 	export LAZARET_CRASH_ROUNDS
@@ -61,7 +101,7 @@ table)
 	table
 	;;
 *)
-	sed -n '2,17p' "$0" | sed 's/^# \{0,1\}//'
+	sed -n '2,18p' "$0" | sed 's/^# \{0,1\}//'
 	exit 2
 	;;
 esac
