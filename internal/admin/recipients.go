@@ -15,6 +15,7 @@ import (
 func (s System) changeCommands() []Command {
 	return []Command{
 		{Name: "deleterecipients", Summary: "Delete messages from the queue", Usage: "deleterecipients [host] HOST Y\ndeleterecipients sender ADDRESS Y\ndeleterecipients all Y", Right: auth.QueueChange, MaxArgs: 3, Changes: true, Run: s.deleteRecipients},
+		{Name: "bouncerecipients", Summary: "Return messages in the queue to their senders", Usage: "bouncerecipients [host] HOST Y\nbouncerecipients sender ADDRESS Y\nbouncerecipients all Y", Right: auth.QueueChange, MaxArgs: 3, Changes: true, Run: s.bounceRecipients},
 		{Name: "delivernow", Summary: "Try waiting messages now", Usage: "delivernow [host] HOST\ndelivernow all", Right: auth.QueueChange, MaxArgs: 2, Changes: true, Run: s.deliverNow},
 	}
 }
@@ -129,6 +130,27 @@ func (s System) deleteRecipients(ctx context.Context, c *Call) error {
 	c.Printf("Deleting messages, please wait.\n")
 	messages, _, err := s.Queue.Delete(ctx, m, nil)
 	c.Printf("%s deleted.\n", messageCount(messages))
+	return err
+}
+
+func (s System) bounceRecipients(ctx context.Context, c *Call) error {
+	m, what, err := pickMatch(c, "bounce messages")
+	if err != nil {
+		return err
+	}
+	sure, err := c.Confirm("Are you sure you want to bounce "+what+"?", false)
+	if err != nil {
+		return err
+	}
+	if !sure {
+		return errs.New(errs.Conflict, "Nothing was bounced: it was not confirmed")
+	}
+	c.Printf("Bouncing messages, please wait.\n")
+	messages, recipients, busy, err := s.Queue.Bounce(ctx, m)
+	c.Printf("%s bounced, %s recipients.\n", messageCount(messages), comma(recipients))
+	if busy > 0 {
+		c.Printf("%s left alone: in the work queue and being judged at this moment. Repeat the command for them.\n", messageCount(busy))
+	}
 	return err
 }
 

@@ -4,6 +4,8 @@ package appliance
 const (
 	AlertCertificate = "certificates" // one runs out, or a file is broken
 	AlertCPQ         = "cpq"          // the peer does what it must not, or more than it may
+
+	AlertDelivery = "delivery" // mail that nobody hears of, links that are down
 )
 
 // Alert tells the administrators of something that needs one of them. text is

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -269,6 +270,9 @@ func (r *Report) fields(w *writer, rc *Recipient) {
 	w.field("Action", [...]string{Failure: "failed", Delay: "delayed", Success: "relayed"}[r.Kind])
 	w.field("Status", r.status(rc))
 	if remote := clean(rc.Remote, 255, false); remote != "" {
+		if _, err := netip.ParseAddr(remote); err == nil {
+			remote = "[" + remote + "]"
+		}
 		w.field("Remote-MTA", "dns; "+remote)
 	}
 	if text := r.answer(rc, r.quoted(), utf); text != "" {

@@ -132,10 +132,14 @@ func (r *Report) fillIn(text, recipients string) string {
 	if !strings.Contains(text, "{recipients}") {
 		text = strings.TrimRight(text, "\n") + "\n\n{recipients}\n"
 	}
+	subject := clean(r.Original.Subject, 150, true)
+	if subject == "" {
+		subject = "(no subject)"
+	}
 	return strings.NewReplacer(
 		"{hostname}", r.Hostname,
 		"{sender}", clean(r.Original.From.String(), 320, true),
-		"{subject}", clean(r.Original.Subject, 150, true),
+		"{subject}", subject,
 		"{recipients}", recipients,
 	).Replace(text)
 }

@@ -25,7 +25,7 @@ func (c *Config) check(n *node) error {
 	}
 	k := checker{c: c, root: n}
 	for _, f := range []func() error{
-		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.delivery, k.routes, k.destinations, k.bounce, k.managers, k.quarantines, k.appliances, k.senders, k.users, k.logs,
+		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.delivery, k.routes, k.destinations, k.bounceProfiles, k.reports, k.managers, k.quarantines, k.appliances, k.senders, k.users, k.logs,
 		k.certificates, k.ssl, k.linkLimits,
 	} {
 		if err := f(); err != nil {
@@ -289,21 +289,6 @@ func (k checker) routes() error {
 				return k.at("smtproutes/smtproute", i, "host", "%q is not a host", clip(h))
 			}
 		}
-	}
-	return nil
-}
-
-func (k checker) bounce() error {
-	b := k.c.Bounce
-	switch {
-	case b.MaxRetries < 1 || b.MaxRetries > 10000:
-		return k.at("bounce_profile", 0, "max_retries", "%d is not a number from 1 to 10000", b.MaxRetries)
-	case b.MaxTime < 60 || b.MaxTime > 30*86400:
-		return k.at("bounce_profile", 0, "max_time_in_queue", "%d is not a number of seconds from 60 to 30 days", b.MaxTime)
-	case b.FirstRetry < 1 || b.FirstRetry > 86400:
-		return k.at("bounce_profile", 0, "first_retry", "%d is not a number of seconds from 1 to a day", b.FirstRetry)
-	case b.Longest < b.FirstRetry || b.Longest > 7*86400:
-		return k.at("bounce_profile", 0, "longest_interval", "%d is not a number of seconds from first_retry to 7 days", b.Longest)
 	}
 	return nil
 }

@@ -41,8 +41,11 @@ type Config struct {
 
 	SMTPRoutes   []SMTPRoute   `xml:"smtproutes>smtproute" doc:"where mail for a domain goes instead of its MX: domain, .domain or ALL, and hosts such as mail.example.com, [192.0.2.1]:2525, USEDNS, /dev/null"`
 	Destinations []Destination `xml:"destination_controls>destination_control" doc:"per domain, or DEFAULT: tls is none, preferred, required, preferred-verify or required-verify; concurrency and messages_per_connection are limits, 0 is the default; recipient_limit in recipient_minutes (1 to 60), 0 is none; ip_preference is prefer-ipv4, prefer-ipv6, ipv4-only or ipv6-only; dane and mta_sts are on or off"`
-	Bounce       Bounce        `xml:"bounce_profile" doc:"how often and how long delivery is tried, in seconds; never applied to the.cpq.host and the.cpq.release.host, which neither expire nor bounce"`
-	Filters      string        `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
+
+	BounceProfiles []BounceProfile `xml:"bounce_profiles>bounce_profile" doc:"how often and how long delivery is tried, in seconds, and what senders hear (docs/bounces.md); Default is always there; never applied to the.cpq.host and the.cpq.release.host, which neither expire nor bounce"`
+	Reports        Reports         `xml:"bounces" doc:"for all bounce profiles: sender_address is in the field From of reports, empty is MAILER-DAEMON at the host name; outside_per_domain and outside_per_hour limit reports to senders that are not ours, 0 is the default; undelivered_days is how long is kept what nobody could be told of"`
+
+	Filters string `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
 
 	CPQ             CPQ             `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager"`
 	Quarantines     []Quarantine    `xml:"quarantines>quarantine" doc:"on a manager: retention_period such as 10d or 12h, default_action Delete or Release; overflow_exempt 1 keeps its messages when the pool is full"`
@@ -84,6 +87,7 @@ type Listener struct {
 	Type      string            `xml:"type"`
 	HAT       string            `xml:"hat"`
 	RAT       []access.RATEntry `xml:"rat>rat_entry"`
+	Profile   string            `xml:"bounce_profile"` // of BounceProfiles, for mail that came in here; empty: the destination's
 
 	Certificates []string `xml:"certificate"`
 }
@@ -141,14 +145,6 @@ type Destination struct {
 	DANE          string `xml:"dane"`
 	MTASTS        string `xml:"mta_sts"`
 	BounceProfile string `xml:"bounce_profile"`
-}
-
-// Bounce is the bounce profile, reference 8.4; times in seconds.
-type Bounce struct {
-	MaxRetries int `xml:"max_retries"`
-	MaxTime    int `xml:"max_time_in_queue"`
-	FirstRetry int `xml:"first_retry"`
-	Longest    int `xml:"longest_interval"`
 }
 
 // CPQ is a gateway's link to its manager. Where this side listens is the

@@ -2,6 +2,7 @@ package config
 
 import (
 	"lazaret/internal/access"
+	"lazaret/internal/bounce"
 	"lazaret/internal/certs"
 	"lazaret/internal/mail"
 	"lazaret/internal/quarantine"
@@ -26,15 +27,15 @@ const DefaultBacklog = 50
 func Defaults(p Params) *Config {
 	c := &Config{
 		Role: string(p.Role), Hostname: p.Hostname, Serial: p.Serial,
-		Interfaces: []Interface{{Name: "Management", IP: p.IP, Hostname: p.Hostname}},
-		SSH:        SSH{Interface: "Management", Port: p.SSHPort},
-		Limits:     Limits{MessageSize: 100 << 20, Recipients: 5000, Clients: 5000, Newlines: "reject", EightBit: "accept"},
-		Reputation: Reputation{Source: "none"},
-		Delivery:   Delivery{Interface: "Auto"},
-		SSL:        SSL{InboundMethod: "TLSv1.2", InboundCiphers: certs.DefaultCiphers, OutboundMethod: "TLSv1.2", OutboundCiphers: certs.DefaultCiphers},
-		Bounce:     Bounce{MaxRetries: 100, MaxTime: 259200, FirstRetry: 60, Longest: 3600},
-		Users:      []User{{Name: "admin", FullName: "Administrator", Group: string(mail.Administrator), Password: p.Password}},
-		Log:        Log{Mail: LogText{Name: "mail_logs", Size: 100 << 20, MaxFiles: 10}},
+		Interfaces:     []Interface{{Name: "Management", IP: p.IP, Hostname: p.Hostname}},
+		SSH:            SSH{Interface: "Management", Port: p.SSHPort},
+		Limits:         Limits{MessageSize: 100 << 20, Recipients: 5000, Clients: 5000, Newlines: "reject", EightBit: "accept"},
+		Reputation:     Reputation{Source: "none"},
+		Delivery:       Delivery{Interface: "Auto"},
+		SSL:            SSL{InboundMethod: "TLSv1.2", InboundCiphers: certs.DefaultCiphers, OutboundMethod: "TLSv1.2", OutboundCiphers: certs.DefaultCiphers},
+		BounceProfiles: []BounceProfile{NewBounceProfile(bounce.DefaultProfile())},
+		Users:          []User{{Name: "admin", FullName: "Administrator", Group: string(mail.Administrator), Password: p.Password}},
+		Log:            Log{Mail: LogText{Name: "mail_logs", Size: 100 << 20, MaxFiles: 10}},
 	}
 	if p.Role == Gateway {
 		c.Listeners = append(c.Listeners, Listener{

@@ -109,12 +109,8 @@ func (k checker) destination(path string, i int, d Destination) error {
 		return k.at(path, i, "dane", "%q is neither on nor off", clip(d.DANE))
 	case !isSwitch(d.MTASTS):
 		return k.at(path, i, "mta_sts", "%q is neither on nor off", clip(d.MTASTS))
-	case d.BounceProfile != "" && !k.c.hasBounceProfile(d.BounceProfile):
+	case d.BounceProfile != "" && !k.c.HasBounceProfile(d.BounceProfile):
 		return k.at(path, i, "bounce_profile", "bounce profile %q does not exist", clip(d.BounceProfile))
 	}
 	return nil
 }
-
-// hasBounceProfile reports whether a bounce profile has that name. There is
-// one profile for all so far, and it has none.
-func (c *Config) hasBounceProfile(string) bool { return false }

@@ -17,10 +17,12 @@ func Parse(b []byte) (*Config, error) {
 	if n.name != "config" {
 		return nil, n.errorf("the root element is <config>")
 	}
+	n.oldBounceProfile()
 	c := &Config{}
 	if err := decode(n, reflect.ValueOf(c)); err != nil {
 		return nil, err
 	}
+	c.settleProfiles()
 	if err := c.check(n); err != nil {
 		return nil, err
 	}

@@ -164,6 +164,7 @@ type way interface {
 type link struct {
 	client   *smtp.Client
 	dcid     mail.DCID
+	peer     string // its name, as it was looked for
 	ext      smtp.Extensions
 	messages int  // how many it may carry
 	cpq      bool // the log says so

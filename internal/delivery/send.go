@@ -240,6 +240,10 @@ func (c *courier) report(l *link, task *queue.Task, fates []fate) {
 	told := make([]bool, len(fates))
 	for i := range fates {
 		outcomes[i] = fates[i].outcome()
+		if outcomes[i].Code > 0 {
+			outcomes[i].Remote = l.peer
+		}
+		outcomes[i].Passed = l.ext.DSN && !l.cpq // RFC 3461 section 5.2.1: the peer was told, and will see to it
 		if told[i] {
 			continue
 		}

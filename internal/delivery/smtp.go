@@ -178,7 +178,7 @@ func (t *try) connect(ctx context.Context, c candidate, a netip.Addr, from Sourc
 	if err != nil {
 		return nil, err
 	}
-	l := &link{client: client, dcid: h.dcid, messages: t.control.messages(), strict: d.strict}
+	l := &link{client: client, dcid: h.dcid, peer: c.name, messages: t.control.messages(), strict: d.strict}
 	l.ext, err = h.greet(ctx, client)
 	if err == nil && d.wanted() {
 		err = t.secure(ctx, &h, l, c, d)

@@ -74,10 +74,7 @@ func (g *Gateway) destination(dest queue.Dest) queue.Settings {
 		return s
 	}
 	c := g.Config.Committed()
-	s.MaxRetries = c.Bounce.MaxRetries
-	s.MaxTime = time.Duration(c.Bounce.MaxTime) * time.Second
-	s.FirstRetry = time.Duration(c.Bounce.FirstRetry) * time.Second
-	s.LongestWait = time.Duration(c.Bounce.Longest) * time.Second
+	destinationProfile(&s, c, dest.Name)
 	row := g.rules.Load().controls.row(dest.Name)
 	if row.Concurrency > 0 {
 		s.Concurrency = row.Concurrency

@@ -28,6 +28,7 @@ import (
 	"lazaret/internal/mtasts"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/queue"
+	"lazaret/internal/senderauth"
 	"lazaret/internal/spool"
 )
 
@@ -50,6 +51,10 @@ type Gateway struct {
 	alarms    *access.Rates[string] // so that no manager floods the administrators
 	returning returning
 
+	verifier  *senderauth.Verifier
+	outsiders outsiders
+	kept      keptStore
+
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -69,7 +74,7 @@ func New(opt Options) (g *Gateway, err error) {
 			err = errors.Join(err, g.Close())
 		}
 	}()
-	for _, step := range []func(Options) error{g.openSpool, g.openPipeline, g.openQueue, g.openListeners, g.openLanguage} {
+	for _, step := range []func(Options) error{g.openSpool, g.openKept, g.openPipeline, g.openQueue, g.openListeners, g.openLanguage} {
 		if err := step(opt); err != nil {
 			return g, err
 		}
@@ -78,6 +83,7 @@ func New(opt Options) (g *Gateway, err error) {
 }
 
 func (g *Gateway) openSpool(opt Options) (err error) {
+	g.verifier = senderauth.New(g.Resolver)
 	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool")}
 	if opt.Check {
 		o.FS = vfs.NewMem()
@@ -109,7 +115,7 @@ func (g *Gateway) openQueue(opt Options) (err error) {
 	}
 	g.queue, err = queue.New(queue.Options{
 		Store: g.spool, Processor: processor{g}, Courier: g.couriers.Courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Now,
-		Suspended: g.State.SuspendedDelivery(), Notify: g.notify,
+		Suspended: g.State.SuspendedDelivery(), Profile: g.messageProfile, Notify: g.notify,
 	})
 	if err == nil {
 		g.queue.SetMaxConnections(maxConnections(g.Config.Committed()))
@@ -137,6 +143,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.wg.Go(func() { g.KeepCounters(run) })
 	g.wg.Go(func() { g.KeepCertificates(run) })
 	g.wg.Go(func() { g.forget(run) })
+	g.wg.Go(func() { g.decideLater(run) })
 	if err := g.OpenPorts(); err != nil {
 		return err
 	}
@@ -196,6 +203,7 @@ func (g *Gateway) forget(ctx context.Context) {
 			return
 		case <-t.C:
 		}
+		g.forgetKept()
 		if _, err := g.spool.Forget(ctx, g.Now().Add(-ledgerMemory)); err != nil && ctx.Err() == nil {
 			g.Log.Fault("ledger", err.Error())
 		}

@@ -127,6 +127,11 @@ var catalogue = []golden{
 	{"Finished", "likewise", "Info: Message finished MID 6 aborted", func(m *Mail) { m.Finished(6, false) }},
 	{"Rewritten", "old number, new number, cause", "Info: MID 501 rewritten to MID 533 by Policy Quarantine", func(m *Mail) { m.Rewritten(501, 533, "Policy Quarantine") }},
 	{"Generated", "with \"was\"", "Info: MID 14 was generated based on MID 13 by bcc filter 'copy'", func(m *Mail) { m.Generated(14, 13, "bcc filter 'copy'") }},
+	{"GeneratedBounce", "of reference 5.4", "Info: MID 515 was generated for bounce of MID 511", func(m *Mail) { m.GeneratedBounce(515, 511) }},
+	{"DoubleBounce", "of reference 5.8", "Info: Double bounce: MID 6 to RID 0 - 5.1.0 - 550 no\\x0asuch user", func(m *Mail) { m.DoubleBounce(6, 0, "5.1.0", "550 no\nsuch user") }},
+	{"AlertSent", "of reference 5.10", `Info: A System/Warning alert was sent to ops@example.com with subject "Warning <System> gw1.example.com: disk"`, func(m *Mail) {
+		m.AlertSent("System", "Warning", "ops@example.com", "Warning <System> gw1.example.com: disk")
+	}},
 	{"CustomEntry", "a filter's own words", "Info: MID 6 Custom Log Entry: seen", func(m *Mail) { m.CustomEntry(6, "seen") }},
 
 	// Reference 5.6, quarantine, and clients section 3.

@@ -36,6 +36,21 @@ func (m *Mail) Generated(now, from mail.MID, by string) {
 	m.begin(info).mid(now).s(" was generated based on ").mid(from).s(" by ").t(by).put()
 }
 
+// GeneratedBounce: a report to the sender was made.
+func (m *Mail) GeneratedBounce(now, of mail.MID) {
+	m.begin(info).mid(now).s(" was generated for bounce of ").mid(of).put()
+}
+
+// DoubleBounce: a recipient of a message without a sender failed; nobody is told.
+func (m *Mail) DoubleBounce(mid mail.MID, rid mail.RID, status, reason string) {
+	m.begin(info).s("Double bounce: ").mid(mid).s(" to RID ").n(uint64(rid)).s(" - ").t(status).s(" - ").t(reason).put()
+}
+
+// AlertSent: administrators are told by mail.
+func (m *Mail) AlertSent(class, level, to, subject string) {
+	m.begin(info).s("A ").t(class).s("/").t(level).s(" alert was sent to ").t(to).s(" with subject ").q(subject, '"').put()
+}
+
 // CustomEntry: what a filter's log-entry says.
 func (m *Mail) CustomEntry(mid mail.MID, text string) {
 	m.begin(info).mid(mid).s(" Custom Log Entry: ").t(text).put()

@@ -60,13 +60,12 @@ func (q *Queue) expireSlots(h *host, old []slot) {
 func (q *Queue) expire(e *entry, h *host, now time.Time, untried bool) {
 	var c change
 	it := e.item
-	set := q.settings(it, h)
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
 		if r.Dest != h.dest || r.State != Pending && r.State != Deferred || r.Attempts == 0 && !untried {
 			continue
 		}
-		if !set.expired(it.Accepted, 0, now) { // attempts are counted where they fail
+		if !q.settings(it, h).expired(it.Accepted, 0, now) { // attempts are counted where they fail
 			continue
 		}
 		r.State, _ = r.State.To(Bounced)

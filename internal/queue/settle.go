@@ -71,7 +71,6 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 		// manager, whose store marks the release as failed.
 		state = Deferred
 	}
-	set := q.settings(e.item, h)
 	byHand := false
 	if to := e.dropped(r.RID); state == Deferred && to.Final() {
 		state, byHand = to, to == Bounced
@@ -101,6 +100,7 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 		c.bounce(*r, bounceKind(o))
 	case Deferred:
 		c.soft++
+		set := q.settings(e.item, h)
 		if set.expired(e.item.Accepted, r.Attempts, now) {
 			r.State = Bounced
 			c.bounce(*r, bounceExpired)
