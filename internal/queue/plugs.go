@@ -39,7 +39,13 @@ type Update struct {
 	Add      []Copy     // new messages from an existing content
 	New      []Made     // new messages with a content of their own
 	Receipts []Receipt
-	Durable  bool // on stable storage when Apply returns nil; otherwise with the next durable one
+
+	// Delivered names recipients of the one message of Save that a foreign host
+	// has taken just now. What it says, and what Remove says, should outlive the
+	// process even if the update is not durable.
+	Delivered []mail.RID
+
+	Durable bool // on stable storage when Apply returns nil; otherwise with the next durable one
 }
 
 // Receipt is custody passed over CPQ.

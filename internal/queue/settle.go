@@ -55,6 +55,7 @@ func spoke(outcomes []Outcome) bool {
 // change collects what happened to one message at one destination.
 type change struct {
 	receipt                  *Receipt
+	taken                    []mail.RID // delivered, of a message that stays for others
 	events                   []Event
 	delivered, soft, deleted int
 	hard                     [numBounces]int // dns, 5xx, expired, other
@@ -88,6 +89,9 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 	switch next {
 	case Delivered:
 		c.delivered++
+		if len(e.item.Recipients) > 1 {
+			c.taken = append(c.taken, r.RID)
+		}
 		if r.Notify.Has(mail.NotifySuccess) && !o.Passed && !h.dest.Quarantine() {
 			c.events = append(c.events, Event{Kind: Relayed, Recipient: *r})
 		}
@@ -170,6 +174,12 @@ func (q *Queue) write(e *entry, h *host, c *change, now time.Time) {
 		c.events = nil // nobody outside hears of a refused release
 	}
 	notice := q.tell(e, c, now)
+	// The lines come first: after a crash in between they stand there twice,
+	// and none is missing. Only a report may yet fail, and keep the message.
+	told := len(notice.New) == 0
+	if told {
+		q.lines(e, c, e.item.Final())
+	}
 	err := q.store(e, c, notice)
 	if err != nil && len(notice.New) > 0 {
 		// Neither the report nor the end is in the store: those that failed
@@ -186,12 +196,19 @@ func (q *Queue) write(e *entry, h *host, c *change, now time.Time) {
 		}
 	}
 	q.count(h, c)
+	if !told {
+		q.lines(e, c, e.gone)
+	}
+}
+
+// lines writes what ended here, and without a courier's line.
+func (q *Queue) lines(e *entry, c *change, final bool) {
 	for _, ev := range c.events {
 		if ev.Expired {
 			q.log.Bounced(0, e.mid, ev.Recipient.RID, "5.4.7", "Delivery expired (message too old)", "000", []string{ev.Recipient.Reply})
 		}
 	}
-	if e.gone {
+	if final {
 		q.log.Finished(e.mid, true)
 	}
 }
@@ -208,7 +225,7 @@ func (q *Queue) store(e *entry, c *change, notice Notice) error {
 		e.item.State, _ = state.To(Done)
 		u.Remove, u.Final = []mail.MID{e.mid}, []*Item{e.item}
 	} else {
-		u.Save = []*Item{e.item}
+		u.Save, u.Delivered = []*Item{e.item}, c.taken
 	}
 	err := q.apply(u)
 	if err != nil && len(notice.New) > 0 {

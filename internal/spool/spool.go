@@ -85,8 +85,9 @@ type Spool struct {
 	cache *pebble.Cache
 	space space
 
-	number number
-	old    mail.MID // numbers below were given out by earlier lives
+	number   number
+	departed departed
+	old      mail.MID // numbers below were given out by earlier lives
 
 	taking   sync.Mutex // guards inFlight
 	inFlight map[mail.ActionKey]chan struct{}
@@ -174,7 +175,8 @@ func (s *Spool) start() error {
 	return nil
 }
 
-// begin checks the format and loads the number.
+// begin checks the format, loads the number, and carries out what is noted of the
+// last life.
 func (s *Spool) begin() error {
 	v, found, err := s.get([]byte{keyFormat})
 	if err != nil {
@@ -191,7 +193,7 @@ func (s *Spool) begin() error {
 		return err
 	}
 	s.old = mail.MID(s.number.next)
-	return nil
+	return s.openDeparted()
 }
 
 // Close ends the spool. Everything applied is on stable storage after nil.
@@ -212,6 +214,9 @@ func (s *Spool) Close() (err error) {
 		}
 		if s.dead.Load() != nil {
 			return
+		}
+		if e := s.closeDeparted(); err == nil {
+			err = e
 		}
 		s.cache.Unref()
 		err = errs.Wrap(errs.Internal, err, "closing the spool")
