@@ -14,10 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -92,7 +94,17 @@ type layout struct {
 // setUp lets the demonstration make paired appliances, once for a directory,
 // and ends it.
 func setUp(ctx context.Context, c Config) (l layout, err error) {
-	cmd := exec.CommandContext(ctx, c.Binary, "demo", "--dir", c.Dir, "--json")
+	for range 5 { // another program may take a port in between
+		base := 10000 + rand.IntN(2000)*10 // below those that the system gives away by itself
+		if l, err = demonstrate(ctx, c, "--port-base", strconv.Itoa(base)); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return l, err
+}
+
+func demonstrate(ctx context.Context, c Config, args ...string) (l layout, err error) {
+	cmd := exec.CommandContext(ctx, c.Binary, append([]string{"demo", "--dir", c.Dir, "--json"}, args...)...)
 	cmd.Stderr = io.Discard
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -161,6 +161,7 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	err = d.Commit(ctx, it, spool.WithAction(r.Action))
 	var before *spool.Taken
 	if errors.As(err, &before) {
+		c.g.Log.Rewritten(sent.MID, before.MID, "Policy Quarantine") // the first time may have ended before this line
 		return before.MID, nil
 	}
 	if err != nil {

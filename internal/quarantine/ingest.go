@@ -39,11 +39,12 @@ func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid
 		// refers to is swept at the next start; content somebody refers to must stay.
 		return 0, false, fmt.Errorf("keeping the record of %s: %w", d.Key, err)
 	}
+	// Also of a repeat: the first time may have ended before this line.
+	s.opt.Log.Mapped(mid, r.gatewayLabel(), d.GatewayMID)
 	if existing {
 		return mid, true, nil
 	}
 	s.filled()
-	s.opt.Log.Mapped(mid, r.gatewayLabel(), d.GatewayMID)
 	for i := range r.Memberships {
 		s.opt.Log.Quarantined(mid, r.Memberships[i].Quarantine, r.Memberships[i].Reason)
 	}
