@@ -67,6 +67,10 @@ func (w *World) Drain(ctx context.Context, within time.Duration) error {
 
 // Finish ends the run: heal, drain, note what is there, end in good order, judge.
 func (w *World) Finish(ctx context.Context, within time.Duration) (*history.Report, error) {
+	w.Link.Set(Up)
+	for _, s := range w.Sinks {
+		s.Behave(nil)
+	}
 	err := w.Heal(ctx)
 	if err == nil {
 		err = w.Drain(ctx, within)

@@ -110,6 +110,9 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Signal sends a signal to the process.
+func (p *Process) Signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
+
 // Stop is Ctrl-C; the appliance has to end in good order.
 func (p *Process) Stop() error {
 	if p.done == nil {
@@ -129,9 +132,12 @@ func (p *Process) Stop() error {
 	return nil
 }
 
+// cliWithin bounds one command: the list of all that is held is long.
+const cliWithin = 10 * time.Minute
+
 // CLI runs a line of the command language over the local socket.
 func (p *Process) CLI(ctx context.Context, line string) (string, int, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, cliWithin)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.binary, "cli", "--dir", p.Dir, line)
 	var out, errs bytes.Buffer

@@ -21,10 +21,7 @@ type Sink struct {
 	Domains []string
 	Addr    string
 
-	// Act is asked before the reply to each event of a connection ("connect",
-	// a verb, "." behind the content). Nil, or an empty Act: an honest server.
-	Act func(event, args string) Act
-
+	act    atomic.Pointer[Behaviour]
 	h      *history.Writer
 	ln     net.Listener
 	wg     sync.WaitGroup
@@ -34,6 +31,21 @@ type Sink struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	closed bool
+}
+
+// Behaviour is asked before the reply to each event of a connection: "connect",
+// a verb, "." behind the content with the key of the message. An empty Act is
+// that of an honest server.
+type Behaviour func(event, args string) Act
+
+// Behave changes the behaviour; nil is honest.
+func (s *Sink) Behave(b Behaviour) { s.act.Store(&b) }
+
+func (s *Sink) behaviour(event, args string) Act {
+	if b := s.act.Load(); b != nil && *b != nil {
+		return (*b)(event, args)
+	}
+	return Act{}
 }
 
 // Act is what a sink does in place of an honest answer.
@@ -123,10 +135,7 @@ var errEnd = errors.New("the sink ends the connection")
 
 // reply answers an event, honestly or as it is told.
 func (v *visit) reply(event, args, honest string) error {
-	a := Act{}
-	if v.s.Act != nil {
-		a = v.s.Act(event, args)
-	}
+	a := v.s.behaviour(event, args)
 	if a.isFault() && v.last != nil {
 		v.last.Cut = true
 	}
@@ -218,10 +227,7 @@ func (v *visit) data() error {
 	if len(v.to) == 0 {
 		return v.reply("DATA", "", "503 5.5.1 no recipients\r\n")
 	}
-	a := Act{}
-	if v.s.Act != nil {
-		a = v.s.Act("DATA", "")
-	}
+	a := v.s.behaviour("DATA", "")
 	text := "354 go on\r\n"
 	if a.Reply != "" || a.End {
 		text = a.Reply
@@ -263,13 +269,13 @@ func (v *visit) content() ([]byte, error) {
 func (v *visit) arrived(content []byte) error {
 	e := history.Event{Who: history.Sink, What: history.Arrived, From: v.from, To: v.to, Domains: v.s.Domains, Conn: v.n, At: time.Now()}
 	e.Key, e.Hash, e.Added, e.Size = identify(content)
+	if history.HeaderLines(e.Added) {
+		e.Added = "" // as it should be: a soak has a million of them
+	}
 	if e.Key == "" && bytes.Contains(content, []byte("multipart/report")) {
 		e.Note = "notice"
 	}
-	a := Act{}
-	if v.s.Act != nil {
-		a = v.s.Act(".", e.Key)
-	}
+	a := v.s.behaviour(".", e.Key)
 	if a.Reply != "" && a.Reply[0] != '2' && !a.isFault() {
 		return v.say(a.Reply, a)
 	}

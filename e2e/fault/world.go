@@ -35,6 +35,7 @@ type World struct {
 	CPQ              string           // where the manager takes mail
 	Sinks            map[string]*Sink // by domain
 	H                *history.Writer
+	Link             *Proxy // from the gateway to the manager
 
 	loads  int
 	events string // the file behind H
@@ -75,6 +76,9 @@ func New(ctx context.Context, c Config) (*World, error) {
 		if w.Sinks[d], err = NewSink(w.H, d); err != nil {
 			return nil, err
 		}
+	}
+	if w.Link, err = NewProxy(w.CPQ); err != nil {
+		return nil, err
 	}
 	if err := w.configure(c.Edit); err != nil {
 		return nil, err
@@ -128,6 +132,7 @@ func demonstrate(ctx context.Context, c Config, args ...string) (l layout, err e
 const filters = `
 hold_me: if (subject == "^HOLDME") { quarantine("Policy"); }
 copy_me: if (subject == "^COPYME") { duplicate-quarantine("Policy"); }
+note_it: if (subject == "^NOBODY") { log-entry("nobody"); }
 drop_me: if (subject == "^DROPME") { drop(); }
 `
 
@@ -156,6 +161,7 @@ func (w *World) configure(edit func(*World, string) string) error {
 		xml = regexp.MustCompile(`(?s)<`+c.element+`>.*?</`+c.element+`>`).ReplaceAllLiteralString(xml, "<"+c.element+">"+c.text+"</"+c.element+">")
 	}
 	xml = strings.ReplaceAll(xml, "ACCEPT {}", "ACCEPT {\n max_msgs_per_session = 100000\n max_concurrency = 600\n }")
+	xml = strings.Replace(xml, "<address>"+w.CPQ+"</address>", "<address>"+w.Link.Addr+"</address>", 1)
 	if edit != nil {
 		xml = edit(w, xml)
 	}
@@ -195,4 +201,5 @@ func (w *World) Kill() {
 	for _, s := range w.Sinks {
 		s.Close()
 	}
+	w.Link.Close()
 }

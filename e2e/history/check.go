@@ -24,6 +24,7 @@ type item struct {
 	released bool // somebody asked for it
 	deleted  bool // somebody asked for it
 	confirm  bool // the deletion was confirmed
+	decided  time.Time
 	copies   []int
 	cuts     []int
 }
@@ -110,6 +111,7 @@ func (c *checker) event(e *Event) {
 		c.r.Aside++
 		it.aside = append(it.aside, e)
 	case Tried:
+		it.decided = e.At
 		it.released = it.released || e.Note == Released
 		it.deleted = it.deleted || e.Note == Deleted
 	case Released:
@@ -165,9 +167,13 @@ func (c *checker) item(it *item) {
 // headerLines is what may stand in front of the client's content.
 var headerLines = regexp.MustCompile(`^([!-9;-~]+:[^\r\n]*\r\n([ \t][^\r\n]*\r\n)*)*$`)
 
+// HeaderLines reports whether a text is whole header lines and nothing else. A
+// sink may leave out what is.
+func HeaderLines(added string) bool { return headerLines.MatchString(added) }
+
 // arrival holds one arrival against what was sent.
 func (c *checker) arrival(it *item, a *Event) {
-	if a.Hash != it.sent.Hash || !headerLines.MatchString(a.Added) {
+	if a.Hash != it.sent.Hash || !HeaderLines(a.Added) {
 		c.r.add(Altered, it.key, "arrived with content %.16s... behind %d octets of ours, sent was %.16s...", a.Hash, len(a.Added), it.sent.Hash)
 	}
 	if a.From != it.sent.From {
@@ -324,6 +330,17 @@ func (c *checker) chain(it *item) {
 	}
 }
 
+// killedSoon reports whether an appliance was killed in the seconds after a
+// decision: the decision is durable before its lines are written.
+func (c *checker) killedSoon(appliance string, decided time.Time) bool {
+	for _, at := range c.kills[appliance] {
+		if d := at.Sub(decided); d >= 0 && d < 5*time.Second {
+			return true
+		}
+	}
+	return false
+}
+
 // chainOfRecord follows a message through the manager and back.
 func (c *checker) chainOfRecord(it *item, l *Log, rec *Event, gap func(string, ...any)) {
 	sent := l.Messages[rec.OriginMID]
@@ -340,6 +357,8 @@ func (c *checker) chainOfRecord(it *item, l *Log, rec *Event, gap func(string, .
 	}
 	if m := ml.Messages[rec.MID]; m == nil || m.OriginMID != rec.OriginMID {
 		gap("MID %d of %s: no line tells where it came from", rec.MID, rec.Appliance)
+	} else if (rec.State == "released" || rec.State == "deleted") && !m.Left && c.killedSoon(rec.Appliance, it.decided) {
+		c.r.LostLines++
 	} else if (rec.State == "released" || rec.State == "deleted") && !m.Left {
 		gap("MID %d of %s: no line tells that it is %s", rec.MID, rec.Appliance, rec.State)
 	}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"lazaret/e2e/fault"
 )
@@ -35,6 +36,8 @@ func run(ctx context.Context) (int, error) {
 	trials := flag.Int("trials", 0, "number of trials; 0: that of the documented long run")
 	binary := flag.String("binary", "", "the program to be tested; \"\": built from this directory")
 	keep := flag.String("keep", "", "where to work, and leave histories and appliances for a look; \"\": a temporary directory")
+	duration := flag.Duration("duration", time.Hour, "of a soak")
+	every := flag.Duration("every", time.Minute, "of a soak: between two faults")
 	flag.Usage = usage
 	flag.Parse()
 	if flag.NArg() == 0 {
@@ -62,6 +65,22 @@ func run(ctx context.Context) (int, error) {
 	}
 	code := 0
 	for _, name := range flag.Args() {
+		if name == "soak" {
+			say := func(format string, args ...any) {
+				fmt.Printf("%s  "+format+"\n", append([]any{time.Now().Format(time.TimeOnly)}, args...)...)
+			}
+			r, err := fault.Soak{Duration: *duration, Every: *every, Say: say}.Run(ctx, fault.Config{Binary: *binary, Dir: filepath.Join(dir, "soak")})
+			if err != nil {
+				return 2, fmt.Errorf("soak: %w", err)
+			}
+			if err := r.Write(os.Stdout); err != nil {
+				return 2, err
+			}
+			if r.Violations() > 0 {
+				code = 1
+			}
+			continue
+		}
 		s, ok := find(name)
 		if !ok {
 			usage()
@@ -103,4 +122,5 @@ func usage() {
 	for _, s := range fault.Scenarios() {
 		fmt.Fprintf(os.Stderr, "  %-6s %s (%d trials, short %d)\n", s.Name, s.About, s.Long, s.Short)
 	}
+	fmt.Fprintf(os.Stderr, "  %-6s half of the maximum load with a random fault a minute (--duration, --every)\n", "soak")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -416,5 +417,22 @@ func TestHelpAndRoles(t *testing.T) {
 	}
 	if _, err := New(Options{Host: func() string { return "" }, Audit: &trail{}, Fault: func(string, string) {}}, cmd("help", auth.Login, 0, echo)); err == nil {
 		t.Error("a name twice was accepted")
+	}
+}
+
+// The hidden command for whoever looks for a leak gives numbers, and is in no
+// list of commands.
+func TestDiagnostic(t *testing.T) {
+	l := language(t, Diagnostic())
+	s := newScript()
+	l.Exec(t.Context(), admin, "diagnostic", s)
+	for _, name := range []string{"Goroutines", `Resident \(KB\)`, "Open files", `Heap in use \(KB\)`} {
+		if !regexp.MustCompile(`(?m)^` + name + ` +[1-9][0-9,]*$`).MatchString(s.String()) {
+			t.Errorf("no %s in\n%s", name, s.String())
+		}
+	}
+	s = newScript()
+	if l.Exec(t.Context(), admin, "help", s); strings.Contains(s.String(), "diagnostic") {
+		t.Error("is in help")
 	}
 }

@@ -39,7 +39,7 @@ func (s System) Commands() []Command {
 	if s.Clock == nil {
 		s.Clock = time.Now
 	}
-	return append(append(s.viewCommands(), s.changeCommands()...), s.suspendCommands()...)
+	return append(append(append(s.viewCommands(), s.changeCommands()...), s.suspendCommands()...), Diagnostic())
 }
 
 // stamp writes a time as the commands show it.
