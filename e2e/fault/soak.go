@@ -40,10 +40,14 @@ func (s Soak) Run(ctx context.Context, c Config) (*Result, error) {
 	op := w.Operate(time.Second)
 	watch := w.watch(ctx, 20*time.Second)
 	s.Say("full load %.0f messages a second, soaking with %.0f", full, rate)
-	faults := randomFaults()
+	faults, turn := randomFaults(), 0
 	for end := time.Now().Add(s.Duration); time.Now().Before(end) && ctx.Err() == nil; {
 		rest(ctx, s.Every)
-		f := faults[rand.IntN(len(faults))]
+		if turn%len(faults) == 0 { // each once before any comes again
+			rand.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+		}
+		f := faults[turn%len(faults)]
+		turn++
 		r.Trials++
 		began := time.Now()
 		if err := f.do(ctx, w); err != nil {
@@ -154,9 +158,9 @@ func frozen(pick func(*World) *Process) func(context.Context, *World) error {
 // suspendResume stops receiving and delivery, as an administrator would.
 func suspendResume(ctx context.Context, w *World) error {
 	w.Injected("suspend and resume")
-	for _, line := range []string{"suspendlistener all 1", "suspenddel 1", "resumedel", "resumelistener all"} {
+	for _, line := range []string{"suspendlistener all 1", "suspenddel ALL", "resumedel ALL", "resumelistener all"} {
 		if out, code, err := w.Gateway.CLI(ctx, line); err != nil || code != 0 {
-			return fmt.Errorf("%s: status %d, %w %s", line, code, err, out)
+			return fmt.Errorf("%s: status %d, %v %s", line, code, err, out)
 		}
 		rest(ctx, between(10*time.Millisecond, time.Second))
 	}
@@ -170,7 +174,7 @@ func reload(ctx context.Context, w *World) error {
 	for _, state := range []string{"inactive", "active"} {
 		line := "filters set note_it " + state + "; commit soak Y"
 		if out, code, err := w.Gateway.CLI(ctx, line); err != nil || code != 0 {
-			return fmt.Errorf("%s: status %d, %w %s", line, code, err, out)
+			return fmt.Errorf("%s: status %d, %v %s", line, code, err, out)
 		}
 	}
 	return nil
