@@ -313,7 +313,13 @@ func (c *checker) chain(it *item) {
 	if l == nil {
 		return
 	}
-	gap := func(format string, args ...any) { c.r.add(Unaccounted, it.key, format, args...) }
+	gap := func(format string, args ...any) {
+		if c.tornOff(it) {
+			c.r.LostLines++
+			return
+		}
+		c.r.add(Unaccounted, it.key, format, args...)
+	}
 	m := l.Messages[it.sent.MID]
 	if m == nil {
 		gap("MID %d is in no line of %s", it.sent.MID, it.sent.Appliance)
@@ -330,12 +336,26 @@ func (c *checker) chain(it *item) {
 	}
 }
 
-// killedSoon reports whether an appliance was killed in the seconds after a
-// decision: the decision is durable before its lines are written.
-func (c *checker) killedSoon(appliance string, decided time.Time) bool {
-	for _, at := range c.kills[appliance] {
-		if d := at.Sub(decided); d >= 0 && d < 5*time.Second {
-			return true
+// memory is how long lines may be in the memory of a process: some
+// milliseconds on a machine with time, more on one that is busy.
+const memory = time.Second
+
+// tornOff reports whether something happened to a message right before an
+// appliance was killed: the last lines of a killed process are lost, which is
+// what the product says of them. A decision is in the store before its lines
+// are in the log.
+func (c *checker) tornOff(it *item) bool {
+	seen := []time.Time{it.sent.At, it.decided}
+	for _, a := range it.arrivals {
+		seen = append(seen, a.At)
+	}
+	for _, kills := range c.kills {
+		for _, k := range kills {
+			for _, at := range seen {
+				if d := k.Sub(at); d >= 0 && d < memory {
+					return true
+				}
+			}
 		}
 	}
 	return false
@@ -357,8 +377,6 @@ func (c *checker) chainOfRecord(it *item, l *Log, rec *Event, gap func(string, .
 	}
 	if m := ml.Messages[rec.MID]; m == nil || m.OriginMID != rec.OriginMID {
 		gap("MID %d of %s: no line tells where it came from", rec.MID, rec.Appliance)
-	} else if (rec.State == "released" || rec.State == "deleted") && !m.Left && c.killedSoon(rec.Appliance, it.decided) {
-		c.r.LostLines++
 	} else if (rec.State == "released" || rec.State == "deleted") && !m.Left {
 		gap("MID %d of %s: no line tells that it is %s", rec.MID, rec.Appliance, rec.State)
 	}

@@ -238,3 +238,21 @@ func TestWriteAndRead(t *testing.T) {
 		t.Error("a broken line passes")
 	}
 }
+
+// A killed process loses its last lines: those of what happened right before
+// are counted, and no others.
+func TestLinesLostByAKill(t *testing.T) {
+	h := whole()
+	killed := h.Events[len(h.Events)-2].At
+	h.find(Client, "clean").At = killed.Add(-100 * time.Millisecond)
+	h.Logs[gw].Messages[1].Finished = 0
+	if r := Check(h); len(r.Violations) > 0 || r.LostLines != 1 {
+		t.Errorf("%d: %v", r.LostLines, r.Violations)
+	}
+	for _, at := range []time.Time{killed.Add(-2 * time.Second), killed.Add(time.Millisecond)} {
+		h.find(Client, "clean").At = at
+		if r := Check(h); r.Counts()[Unaccounted] != 1 {
+			t.Errorf("%v: %v", at, r.Violations)
+		}
+	}
+}

@@ -45,7 +45,7 @@ type Report struct {
 	Bounced, Queued, Aside            int
 	Kills, Faults                     int
 	LogLines                          int
-	LostLines                         int // decisions whose lines a kill right behind them took: they are in the store
+	LostLines                         int // messages whose last lines a kill took
 }
 
 func (r *Report) add(c Class, key, format string, args ...any) {
@@ -66,7 +66,7 @@ func (r *Report) Write(w io.Writer) error {
 	_, err := fmt.Fprintf(w, "messages: %d acknowledged, %d refused, %d unknown of which %d came through\n"+
 		"arrivals: %d, of which %d repeated by a fault in their transaction\n"+
 		"manager: %d records, %d released, %d deleted; bounced %d, still queued %d, set aside %d\n"+
-		"faults: %d kills, %d others; log lines: %d; decisions whose lines a kill took: %d\n\n",
+		"faults: %d kills, %d others; log lines: %d; messages whose last lines a kill took: %d\n\n",
 		r.Acked, r.Refused, r.Unknown, r.Recovered, r.Arrivals, r.Repeated, r.Held, r.Released, r.Deleted, r.Bounced, r.Queued, r.Aside,
 		r.Kills, r.Faults, r.LogLines, r.LostLines)
 	if err != nil {
