@@ -127,8 +127,9 @@ func (d *departed) note(mid mail.MID, rid uint32) {
 func noteSum(b []byte) uint32 { return crc32.Checksum(b[:12], castagnoli) }
 
 // turnDeparted moves on to the other file when this one is long. To be called
-// by one caller at a time, before each flush: what the other file has was
-// made needless by the flush before.
+// by one caller at a time, before each flush of completions, or when an
+// acceptance has flushed them: what the other file has was made needless by
+// the flush that followed the turn before.
 func (s *Spool) turnDeparted() {
 	d := &s.departed
 	d.mu.Lock()

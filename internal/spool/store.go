@@ -171,13 +171,16 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 		}
 	}
 	if b.Empty() {
-		if !u.Durable || s.covered() {
+		if !u.Durable {
+			return nil
+		}
+		s.turnDeparted()
+		if s.covered() {
 			return nil
 		}
 		if err := b.LogData(nil, nil); err != nil { // an entry of the log alone, to sync what is before it
 			return errs.Wrap(errs.Internal, err, "syncing the spool")
 		}
-		s.turnDeparted()
 	}
 	s.depart(&u)
 	return s.commit(b, u.Durable)
