@@ -33,10 +33,11 @@ import (
 // needless; one that begins when a file is long moves on to the other.
 type departed struct {
 	mu   sync.Mutex
-	f    vfs.File // nil: there are no notes any more
+	f    vfs.File // nil: there are no notes, until a flush
 	at   int      // which of the two files
 	size int64
 	buf  []byte
+	over bool // closed for good
 }
 
 const (
@@ -76,6 +77,7 @@ func (s *Spool) closeDeparted() error {
 	d := &s.departed
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.over = true
 	if d.f == nil {
 		return nil
 	}
@@ -85,7 +87,7 @@ func (s *Spool) closeDeparted() error {
 }
 
 // depart notes what an update completes. Its failure costs nothing but the
-// note: it is told, and the notes end.
+// notes: it is told, and they begin anew with the next flush.
 func (s *Spool) depart(u *queue.Update) {
 	if u.Durable || len(u.Receipts) > 0 {
 		return // safe by itself, or carried out together with its receipt only
@@ -134,15 +136,19 @@ func (s *Spool) turnDeparted() {
 	d := &s.departed
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.f == nil || d.size < maxDeparted {
+	if d.over || d.f != nil && d.size < maxDeparted {
 		return
 	}
 	f, err := s.opt.FS.Create(s.departedPath(1-d.at), vfs.WriteCategoryUnspecified)
 	if err != nil {
-		s.opt.Log.Fault("spool", "noting what is delivered: "+err.Error())
+		if d.f != nil { // otherwise it was told
+			s.opt.Log.Fault("spool", "noting what is delivered: "+err.Error())
+		}
 		return // the old file goes on
 	}
-	_ = d.f.Close() // the flush that follows makes its content needless
+	if d.f != nil {
+		_ = d.f.Close() // the flush that follows makes its content needless
+	}
 	d.f, d.at, d.size = f, 1-d.at, 0
 }
 

@@ -133,3 +133,25 @@ func TestDepartedMovesOn(t *testing.T) {
 		t.Error("is there again:", err)
 	}
 }
+
+// Notes that could not be written begin anew with the next flush.
+func TestDepartedComesBack(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	s := open(t, disk, nil)
+	ctx := context.Background()
+	_ = s.departed.f.Close()
+	s.departed.f = nil // as after a write that failed
+	if err := s.Apply(ctx, queue.Update{Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	it := sample(0)
+	if err := store(t, s, []byte("content\r\n"), it); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(ctx, queue.Update{Remove: []mail.MID{it.MID}, Final: []*queue.Item{it}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := killed(t, s, disk).Load(ctx, it.MID); !errs.Is(err, errs.NotFound) {
+		t.Error("is there again:", err)
+	}
+}

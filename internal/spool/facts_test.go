@@ -228,7 +228,7 @@ func leftOver(o Options, before, live map[string]bool) (now map[string]bool, err
 			n["log"]++
 		case strings.HasPrefix(name, "MANIFEST-"), strings.HasPrefix(name, "OPTIONS-"), strings.HasPrefix(name, "marker."):
 			n[name[:6]]++
-		case name == "LOCK":
+		case name == "LOCK", name == "departed-0", name == "departed-1":
 		default:
 			n[name] = 100
 		}
