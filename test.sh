@@ -22,6 +22,10 @@ want smtp-source postfix
 want unbound unbound
 want ldns-signzone ldnsutils
 want gcc gcc
+want strace strace
+want mkfs.ext4 e2fsprogs
+want mount mount
+want pgrep procps
 if [ -n "$need" ]; then
 	echo "installing:$need"
 	run=""

@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"lazaret/internal/errs"
@@ -34,6 +36,9 @@ type FileOptions struct {
 	Clock    func() time.Time
 	Trouble  io.Writer // where to say that the log cannot be written; nil: nowhere
 }
+
+// retryWrite is when lines that could not be written are tried again.
+const retryWrite = 500 * time.Millisecond
 
 // maxPending bounds the lines that wait for a slow disk; beyond it writers wait.
 const maxPending = 8 << 20
@@ -65,6 +70,8 @@ type File struct {
 	f       *os.File // of the writer goroutine from here on
 	size    int64
 	broken  bool
+	kept    []byte // not written yet
+	lost    int    // lines dropped of kept
 	flushed *sync.Cond
 	written uint64 // bytes accepted and written, for Sync
 	queued  uint64
@@ -207,30 +214,88 @@ func (w *File) round() bool {
 	}
 }
 
-// write puts lines into the file; trouble is told once, and each later write
-// tries again with a new file.
+// write puts lines into the file. What cannot be written is kept, as far as
+// there is memory for it, and tried again: a full disk costs no line while it
+// is full for a time that lines fit in.
 func (w *File) write(b []byte) {
+	if len(w.kept) > 0 {
+		w.kept = append(w.kept, b...)
+		b = w.kept
+	}
 	if len(b) == 0 {
 		return
 	}
-	if w.f == nil {
-		if err := w.openCurrent(); err != nil {
-			w.trouble(err)
-			return
+	if err := w.put(b); err != nil {
+		if len(w.kept) == 0 {
+			w.kept = append(w.kept, b...) // b is the caller's
 		}
-	}
-	n, err := w.f.Write(b)
-	w.size += int64(n)
-	if err != nil {
 		w.trouble(err)
-		_ = w.f.Close() // it has failed already, and that was told
-		w.f = nil
+		w.shed()
+		time.AfterFunc(retryWrite, w.signal)
 		return
 	}
-	w.broken = false
+	if w.broken && w.lost > 0 {
+		w.tellLost()
+	}
+	w.broken, w.lost = false, 0
+	if w.kept = w.kept[:0]; cap(w.kept) > 1<<20 {
+		w.kept = nil
+	}
 	if w.size >= w.opt.Settings.MaxSize {
 		w.rollover()
 	}
+}
+
+// put writes all of b or nothing, so that no line is torn.
+func (w *File) put(b []byte) error {
+	if w.f == nil {
+		if err := w.openCurrent(); err != nil {
+			if w.f != nil { // its header found no room
+				err = errors.Join(err, w.f.Close())
+				w.f = nil
+			}
+			return err
+		}
+	}
+	n, err := w.f.Write(b)
+	if err == nil {
+		w.size += int64(n)
+		return nil
+	}
+	if n > 0 {
+		if e := w.f.Truncate(w.size); e != nil {
+			err = errors.Join(err, e)
+		}
+	}
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		_ = w.f.Close() // it has failed already, and that is told
+		w.f = nil
+	}
+	return err
+}
+
+// shed drops the oldest lines beyond what may be kept.
+func (w *File) shed() {
+	for len(w.kept) > maxPending {
+		end := bytes.IndexByte(w.kept[len(w.kept)-maxPending:], '\n')
+		if end < 0 {
+			w.kept = w.kept[:0]
+			return
+		}
+		end += len(w.kept) - maxPending + 1
+		w.lost += bytes.Count(w.kept[:end], []byte{'\n'})
+		w.kept = append([]byte(nil), w.kept[end:]...)
+	}
+}
+
+// tellLost leaves a line where lines are missing.
+func (w *File) tellLost() {
+	if w.opt.Plain {
+		return // the audit log has a form of its own; Trouble has it
+	}
+	line := w.opt.Clock().Format(stampLayout) + "Warning: " + strconv.Itoa(w.lost) + " log lines were lost while the log could not be written\n"
+	n, _ := w.f.WriteString(line) // best effort: trouble comes with the next line
+	w.size += int64(n)
 }
 
 func (w *File) trouble(err error) {
@@ -373,6 +438,9 @@ func (w *File) header() error {
 		stamp + "Info: Version: " + Escape(w.opt.Version) + " SN: " + Escape(w.opt.Serial) + "\n" +
 		stamp + fmt.Sprintf("Info: Time offset from UTC: %d seconds\n", offset)
 	n, err := w.f.WriteString(text)
+	if err != nil && n > 0 {
+		return errors.Join(err, w.f.Truncate(w.size)) // no torn line
+	}
 	w.size += int64(n)
 	return err
 }

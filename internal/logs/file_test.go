@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +17,8 @@ import (
 	"go.uber.org/goleak"
 
 	"lazaret/internal/errs"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -361,5 +364,71 @@ func TestTail(t *testing.T) {
 	}
 	if err := Tail(context.Background(), t.TempDir(), "mail", 1, GrepOptions{}, out); !errs.Is(err, errs.NotFound) {
 		t.Errorf("no log: %v", err)
+	}
+}
+
+// F8: lines that find no room are kept and written when there is room, none of
+// them torn and in their order; what is too much for memory is counted.
+func TestLogOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	w, err := OpenFile(FileOptions{Dir: dir, Prefix: "mail", Serial: "S", Version: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(from, to int) {
+		for i := from; i < to; i++ {
+			w.WriteLine([]byte(fmt.Sprintf("line %06d %s\n", i, strings.Repeat("x", 100))))
+		}
+		w.Sync()
+	}
+	write(0, 10)
+	var old unix.Rlimit // no file may grow: the write fails as on a full disk, with EFBIG
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(unix.SIGXFSZ)
+	defer signal.Reset(unix.SIGXFSZ)
+	st, err := os.Stat(filepath.Join(dir, "mail.current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := func(n uint64) {
+		t.Helper()
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: old.Max}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(uint64(st.Size()) + 50) // half a line
+	write(10, 20)
+	limit(old.Cur)
+	write(20, 30)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "mail.current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, line := range strings.Split(string(b), "\n") {
+		if !strings.HasPrefix(line, "line ") {
+			continue
+		}
+		if want := fmt.Sprintf("line %06d %s", n, strings.Repeat("x", 100)); line != want {
+			t.Fatalf("got %q, want %q", line, want)
+		}
+		n++
+	}
+	if n != 30 {
+		t.Errorf("%d of 30 lines are there:\n%s", n, b)
+	}
+}
+
+// What does not fit into memory goes from the oldest on, whole lines.
+func TestShed(t *testing.T) {
+	w := &File{kept: bytes.Repeat([]byte("0123456789abcde\n"), maxPending/16+10)}
+	w.shed()
+	if w.lost != 10 && w.lost != 11 || len(w.kept) > maxPending || w.kept[0] != '0' {
+		t.Errorf("%d lost, %d bytes, %q", w.lost, len(w.kept), w.kept[:20])
 	}
 }
