@@ -20,11 +20,12 @@ var benchKinds = []struct {
 	{"relay", bench.Relay},
 	{"circle", bench.Circle},
 	{"release", bench.Release},
+	{"backlog", bench.Backlog},
 	{"search", bench.Search},
 	{"fill", bench.Fill},
 }
 
-const benchArgs = "relay|postfix|circle|release|search|fill [--messages N] [--sessions N] [--size OCTETS] [--runs N] [--dir DIR] [--json]"
+const benchArgs = "relay|postfix|circle|release|backlog|search|fill [--messages N] [--sessions N] [--size OCTETS] [--runs N] [--dir DIR] [--json]"
 
 const benchHelp = `Usage: lazaret bench KIND [OPTIONS]
 Measures this machine. Everything it starts, on loopback, ends with it.
@@ -36,12 +37,15 @@ KIND
   circle     mail through a gateway over CPQ into a manager, until it is held and
              found; --peer postfix: beside Postfix with its hold queue
   release    a decision about all that is held, and its way home to the sink
+  backlog    a gateway whose next hop is down: memory of a waiting message, and the
+             start behind kill -9
   fill N     N realistic messages into the quarantines of the manager in --dir,
              which is made when there is none and must not be running
   search     searches in the manager in --dir; without --dir one is filled first
 
 OPTIONS
-  --messages N     of one run (relay 15000, circle and release 5000, search 20000)
+  --messages N     of one run (relay 15000, circle and release 5000, search
+                   20000, backlog 100000)
   --sessions N     connections of the load generator (20), depositors of fill (32)
   --size OCTETS    of one message (4096); for fill and search the mean
   --runs N         median, least and most are given (3; release 1, search 20)

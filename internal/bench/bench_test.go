@@ -131,6 +131,18 @@ func TestCircleAndRelease(t *testing.T) {
 	}
 }
 
+// All that waited waits again behind kill -9.
+func TestBacklog(t *testing.T) {
+	var out bytes.Buffer
+	o := options(t, &out)
+	o.Messages, o.Sessions, o.Runs = 100, 5, 1
+	if err := Backlog(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	want(t, decoded(t, out.Bytes()), "memory, idle", "memory, full", "start after kill -9")
+	empty(t, o.Dir)
+}
+
 // A manager is made and filled, filled further, and searched.
 func TestFillAndSearch(t *testing.T) {
 	var out bytes.Buffer

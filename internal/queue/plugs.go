@@ -31,6 +31,13 @@ type SizedStore interface {
 	OpenSized(ctx context.Context, mid mail.MID, size int64) (io.ReadCloser, error)
 }
 
+// LeanScanner is a Store that scans faster for a schedule alone. The Item has
+// number, state, tries, time of acceptance, and of its recipients destination,
+// state and next time; it is valid until fn returns.
+type LeanScanner interface {
+	ScanLean(ctx context.Context, fn func(*Item) error) error
+}
+
 // Update is one change of the store.
 type Update struct {
 	Save     []*Item

@@ -121,7 +121,11 @@ func (q *Queue) Recover(ctx context.Context) error {
 	if done {
 		return nil
 	}
-	err := q.opt.Store.Scan(ctx, func(it *Item) error {
+	scan := q.opt.Store.Scan
+	if lean, ok := q.opt.Store.(LeanScanner); ok {
+		scan = lean.ScanLean
+	}
+	err := scan(ctx, func(it *Item) error {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		switch it.State {

@@ -218,3 +218,36 @@ func (s *Spool) heap() int64 {
 	e := s.db.Metrics()
 	return int64(m.HeapAlloc) - int64(e.MemTable.Size) - int64(e.MemTable.ZombieSize) - e.BlockCache.Size
 }
+
+// BenchmarkRecover takes up a queue of a million messages that wait, as at the
+// start: one operation is the whole queue.
+func BenchmarkRecover(b *testing.B) {
+	const n = 1_000_000
+	s := onDisk(b)
+	defer s.Close()
+	for i := 0; i < n; {
+		batch := s.db.NewBatch()
+		for range 1000 {
+			it := full()
+			i++
+			it.MID, it.Release, it.Placements = mail.MID(i), nil, nil
+			key := midKey(keyRecord, it.MID)
+			batch.Set(key, appendRecord(nil, key, it), nil)
+		}
+		if err := s.commit(batch, false); err != nil {
+			b.Fatal(err)
+		}
+		batch.Close()
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		q, err := queue.New(queue.Options{Store: s, Processor: pass{}, Log: &quiet{}, Suspended: []string{queue.AllHosts},
+			Courier: func(queue.Dest) queue.Courier { return null{} }})
+		if err == nil {
+			err = q.Recover(context.Background())
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}

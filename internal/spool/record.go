@@ -72,8 +72,10 @@ func (e *encoder) dest(d queue.Dest) { e.string(d.Name); e.string(d.Lane) }
 // decoder reads fields; the first thing wrong makes the rest zero and stays.
 type decoder struct {
 	b       []byte
+	text    string // the whole, copied once when the first text is read: all texts are parts of it
 	bad     bool
-	version byte // of the entry, for those that need it
+	names   map[string]string // lean: texts are read over, but names of destinations, each kept here once
+	version byte              // of the entry, for those that need it
 }
 
 func (d *decoder) uint() uint64 {
@@ -106,11 +108,28 @@ func (d *decoder) take(n uint64) []byte {
 	return v
 }
 
-func (d *decoder) fail()          { d.bad, d.b = true, nil }
-func (d *decoder) string() string { return string(d.take(d.uint())) }
+func (d *decoder) fail() { d.bad, d.b = true, nil }
+
+func (d *decoder) string() string {
+	n := d.uint()
+	if d.names != nil {
+		d.take(n)
+		return ""
+	}
+	if n == 0 || n > uint64(len(d.b)) {
+		d.take(n)
+		return ""
+	}
+	if len(d.text) < len(d.b) {
+		d.text = string(d.b)
+	}
+	at := len(d.text) - len(d.b)
+	d.b = d.b[n:]
+	return d.text[at : at+int(n)]
+}
 
 func (d *decoder) bytes() []byte {
-	if v := d.take(d.uint()); len(v) > 0 {
+	if v := d.take(d.uint()); len(v) > 0 && d.names == nil {
 		return append([]byte(nil), v...)
 	}
 	return nil
@@ -130,7 +149,27 @@ func (d *decoder) time() time.Time {
 
 func (d *decoder) address() mail.Address { return mail.Address{Local: d.string(), Domain: d.string()} }
 
-func (d *decoder) dest() queue.Dest { return queue.Dest{Name: d.string(), Lane: d.string()} }
+func (d *decoder) dest() queue.Dest { return queue.Dest{Name: d.name(), Lane: d.name()} }
+
+// name reads a text that few records differ in.
+func (d *decoder) name() string {
+	if d.names == nil {
+		return d.string()
+	}
+	b := d.take(d.uint())
+	s, ok := d.names[string(b)]
+	if !ok {
+		if len(d.names) >= maxNames {
+			clear(d.names)
+		}
+		s = string(b)
+		d.names[s] = s
+	}
+	return s
+}
+
+// maxNames bounds the names that one scan remembers.
+const maxNames = 100_000
 
 // count reads a number of elements, each of which takes at least min bytes.
 func (d *decoder) count(min int) int {
@@ -260,6 +299,11 @@ func (d *decoder) origin(o *mail.Origin) {
 
 // decodeRecord reads what appendRecord wrote, or says errs.Damaged.
 func decodeRecord(key, value []byte) (*queue.Item, error) {
+	return new(decoder).record(key, value, new(queue.Item))
+}
+
+// record reads a whole record into it. A lean decoder leaves out the texts.
+func (d *decoder) record(key, value []byte, it *queue.Item) (*queue.Item, error) {
 	mid, err := keyMID(key)
 	if err != nil {
 		return nil, err
@@ -271,8 +315,8 @@ func decodeRecord(key, value []byte) (*queue.Item, error) {
 	if len(body) < 2 || body[0] < firstVersion || body[0] > recordVersion {
 		return nil, errs.New(errs.Damaged, "record of MID %d has an unknown version", mid)
 	}
-	it := &queue.Item{MID: mid, State: queue.MessageState(body[1])}
-	d := decoder{b: body[2:]}
+	*it = queue.Item{MID: mid, State: queue.MessageState(body[1]), Recipients: it.Recipients[:0]}
+	d.b, d.text, d.bad = body[2:], "", false
 	it.Key = mail.Key(d.string())
 	it.From = d.address()
 	it.EightBit = d.bool()
@@ -309,12 +353,13 @@ func (d *decoder) rest(it *queue.Item) {
 	}
 	it.Tries = int(d.uint())
 	n := d.count(8)
-	if n > 0 {
+	if n > cap(it.Recipients) {
 		it.Recipients = make([]queue.Recipient, n)
 	}
+	it.Recipients = it.Recipients[:n]
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
-		r.RID = mail.RID(i)
+		*r = queue.Recipient{RID: mail.RID(i)}
 		r.Address = d.address()
 		r.Dest = d.dest()
 		if s := d.take(1); len(s) == 1 {

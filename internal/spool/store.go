@@ -15,14 +15,29 @@ import (
 var _ interface {
 	queue.Store
 	queue.SizedStore
+	queue.LeanScanner
 } = (*Spool)(nil)
 
 // Scan gives each live message, oldest first. Where a table of the engine is
 // damaged it goes on behind the damage: some messages may not be found, and
 // that is reported, but the others flow (P5).
 func (s *Spool) Scan(ctx context.Context, fn func(*queue.Item) error) error {
+	return s.scan(ctx, decodeRecord, fn)
+}
+
+// ScanLean implements queue.LeanScanner. It makes nothing that has to be
+// collected: a million messages wait for their schedule at the start.
+func (s *Spool) ScanLean(ctx context.Context, fn func(*queue.Item) error) error {
+	d, it := decoder{names: make(map[string]string)}, new(queue.Item)
+	return s.scan(ctx, func(key, value []byte) (*queue.Item, error) { return d.record(key, value, it) }, fn)
+}
+
+// reading makes an item of a record.
+type reading func(key, value []byte) (*queue.Item, error)
+
+func (s *Spool) scan(ctx context.Context, read reading, fn func(*queue.Item) error) error {
 	for from := mail.MID(0); ; {
-		last, err := s.scanFrom(ctx, from, fn)
+		last, err := s.scanFrom(ctx, from, read, fn)
 		if !errs.Is(err, errs.Damaged) {
 			return err
 		}
@@ -37,7 +52,7 @@ func (s *Spool) Scan(ctx context.Context, fn func(*queue.Item) error) error {
 
 // scanFrom gives the messages from a number on, and the last number it saw.
 // errs.Damaged is about the engine's tables, not about one record.
-func (s *Spool) scanFrom(ctx context.Context, from mail.MID, fn func(*queue.Item) error) (last mail.MID, err error) {
+func (s *Spool) scanFrom(ctx context.Context, from mail.MID, read reading, fn func(*queue.Item) error) (last mail.MID, err error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: midKey(keyRecord, from), UpperBound: []byte{keyRecord + 1}})
 	if err != nil {
 		return last, engineError(err, "reading the spool")
@@ -50,7 +65,7 @@ func (s *Spool) scanFrom(ctx context.Context, from mail.MID, fn func(*queue.Item
 		if mid, err := keyMID(it.Key()); err == nil {
 			last = mid
 		}
-		item, err := s.decode(it)
+		item, err := decode(it, read)
 		if err != nil {
 			err = s.damagedKey(it.Key(), err)
 		} else {
@@ -102,12 +117,12 @@ func (s *Spool) behindDamage(from mail.MID) (next mail.MID, more bool) {
 	return next, found
 }
 
-func (s *Spool) decode(it *pebble.Iterator) (*queue.Item, error) {
+func decode(it *pebble.Iterator, read reading) (*queue.Item, error) {
 	v, err := it.ValueAndErr()
 	if err != nil {
 		return nil, engineError(err, "reading a record")
 	}
-	return decodeRecord(it.Key(), v)
+	return read(it.Key(), v)
 }
 
 // damagedKey sets aside what Scan could not read.

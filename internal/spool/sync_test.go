@@ -2,8 +2,10 @@ package spool
 
 import (
 	"context"
+	"reflect"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -71,5 +73,48 @@ func TestCompletionsRideWithAcceptance(t *testing.T) {
 	err := after.Scan(context.Background(), func(it *queue.Item) error { left = append(left, it.MID); return nil })
 	if err != nil || len(left) != 1 || left[0] != c.MID {
 		t.Errorf("after a power cut there are %v, %v", left, err)
+	}
+}
+
+// What a schedule needs is the same in both scans.
+func TestLeanScanSaysTheSame(t *testing.T) {
+	s := opened4test(t)
+	for n := range 50 {
+		it := full()
+		it.Tries, it.State = n%3, []queue.MessageState{queue.Work, queue.Routed, queue.Held}[n%3]
+		it.Recipients = it.Recipients[:n%len(it.Recipients)+1]
+		for i := range it.Recipients {
+			it.Recipients[i].Dest = queue.Dest{Name: []string{"a.example", "b.example"}[(n+i)%2], Lane: []string{"", "x"}[n%2]}
+		}
+		if err := store(t, s, []byte("x\r\n"), it); err != nil {
+			t.Fatal(err)
+		}
+	}
+	type need struct {
+		mid      mail.MID
+		state    queue.MessageState
+		tries    int
+		accepted time.Time
+		to       []queue.Recipient
+	}
+	var want, got []need
+	gather := func(list *[]need) func(*queue.Item) error {
+		return func(it *queue.Item) error {
+			n := need{it.MID, it.State, it.Tries, it.Accepted, nil}
+			for _, r := range it.Recipients {
+				n.to = append(n.to, queue.Recipient{RID: r.RID, Dest: r.Dest, State: r.State, Attempts: r.Attempts, Next: r.Next})
+			}
+			*list = append(*list, n)
+			return nil
+		}
+	}
+	if err := s.Scan(context.Background(), gather(&want)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ScanLean(context.Background(), gather(&got)); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 50 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%d items\ngot  %+v\nwant %+v", len(got), got, want)
 	}
 }
