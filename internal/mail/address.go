@@ -107,7 +107,7 @@ func parseLocal(s string) (local, domain string, err error) {
 	if at == 0 {
 		return "", "", errs.New(errs.Invalid, "address has no local part, or is a source route")
 	}
-	for _, atom := range strings.Split(s[:at], ".") {
+	for atom := range strings.SplitSeq(s[:at], ".") {
 		if atom == "" {
 			return "", "", errs.New(errs.Invalid, "local part has an empty atom")
 		}
@@ -162,7 +162,7 @@ func ParseDomain(s string) (string, error) {
 	if s == "" {
 		return "", errs.New(errs.Invalid, "domain is empty")
 	}
-	for _, label := range strings.Split(s, ".") {
+	for label := range strings.SplitSeq(s, ".") {
 		if !validLabel(label) {
 			return "", errs.New(errs.Invalid, "domain %q is not valid", clip(s))
 		}

@@ -33,7 +33,8 @@ type Client struct {
 	broken error
 
 	mu     sync.Mutex
-	cancel bool // the context of the call under way is done
+	cancel bool      // the context of the call under way is done
+	writes time.Time // the write deadline that is set
 }
 
 // NewClient makes a client of an open connection.
@@ -56,14 +57,14 @@ type timedWriter struct{ c *Client }
 
 // Write is io.Writer.
 func (w timedWriter) Write(p []byte) (int, error) {
-	if err := w.c.deadline(w.c.raw.SetWriteDeadline, w.c.cfg.Timeouts.DataBlock); err != nil {
+	if err := w.c.writeBy(w.c.cfg.Timeouts.DataBlock); err != nil {
 		return 0, err
 	}
 	return w.c.rw.Write(p)
 }
 
 func (c *Client) fill(in *input) error {
-	if err := c.deadline(c.raw.SetReadDeadline, c.wait); err != nil {
+	if err := c.readBy(c.wait); err != nil {
 		return err
 	}
 	for {
@@ -78,14 +79,30 @@ func (c *Client) fill(in *input) error {
 	}
 }
 
-// deadline sets a deadline unless the context of the call is done.
-func (c *Client) deadline(set func(time.Time) error, d time.Duration) error {
+// readBy sets the read deadline unless the context of the call is done.
+func (c *Client) readBy(d time.Duration) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cancel {
 		return context.Canceled
 	}
-	return set(time.Now().Add(d))
+	return c.raw.SetReadDeadline(time.Now().Add(d))
+}
+
+// writeBy sets the write deadline unless the context of the call is done, or
+// one that is set serves.
+func (c *Client) writeBy(d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel {
+		return context.Canceled
+	}
+	t := time.Now().Add(d)
+	if serves(c.writes, t, d) {
+		return nil
+	}
+	c.writes = t.Add(d / slack)
+	return c.raw.SetWriteDeadline(c.writes)
 }
 
 // begin starts a call: when ctx ends, whatever waits is woken. The function
@@ -190,7 +207,10 @@ func (c *Client) StartTLS(ctx context.Context, cfg *tls.Config) (state tls.Conne
 		return state, errs.New(errs.Invalid, "smtp: peer sent plain text behind its reply to STARTTLS")
 	}
 	t := tls.Client(c.raw, cfg)
-	if err := c.deadline(c.raw.SetDeadline, c.cfg.Timeouts.TLS); err != nil {
+	if err := c.readBy(c.cfg.Timeouts.TLS); err != nil {
+		return state, err
+	}
+	if err := c.writeBy(c.cfg.Timeouts.TLS); err != nil {
 		return state, err
 	}
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -224,7 +244,7 @@ func (c *Client) Quit(ctx context.Context) (err error) {
 	if err == nil {
 		err = r.Err()
 	}
-	if err == nil && c.deadline(c.raw.SetReadDeadline, time.Second) == nil {
+	if err == nil && c.readBy(time.Second) == nil {
 		c.rw.Read(c.in.buf) // the server closes first, RFC 5321 section 4.1.1.10
 	}
 	return err

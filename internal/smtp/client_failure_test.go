@@ -136,7 +136,7 @@ func TestClientDeadlines(t *testing.T) {
 		if _, err := c.Send(context.Background(), message(t)); !isTimeout(err) || !errs.Is(err, errs.Temporary) {
 			t.Error(err)
 		}
-		if took := time.Since(began); took != 3*time.Minute {
+		if took := time.Since(began); took < 3*time.Minute || took > 3*time.Minute+3*time.Minute/slack {
 			t.Error(took)
 		}
 	})
