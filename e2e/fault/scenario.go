@@ -70,6 +70,11 @@ func Scenarios() []Scenario {
 		{"F1", "kill -9 of the gateway at any instant under load", 100, 6, killGateway},
 		{"F2", "kill -9 of the manager while it takes in, releases and deletes", 50, 4, killManager},
 		{"F3", "kill -9 of both, and again while they recover", 20, 2, killBoth},
+		{"F10", "the link to the manager down, half open, one way, and cut at octets of the CPQ dialogue", 3000, 12, partition},
+		{"F11", "the manager away while mail for it piles up (a trial is a message)", 100_000, 0, away},
+		{"F19", "foreign hosts that misbehave, beside one that does not", 40, 3, hostile},
+		{"F21", "256 MiB for the gateway, and mails of 45 MiB", 1, 0, memory},
+		{"F22", "suspend and resume, reload, stop and start under a hundred sessions", 8, 4, operations},
 	}
 }
 
@@ -80,13 +85,17 @@ func between(min, max time.Duration) time.Duration {
 // underLoad runs a number of trials in a world with clients and an operator,
 // then heals, drains and judges.
 func underLoad(ctx context.Context, name string, c Config, trials int, trial func(w *World, i int) error) (*Result, error) {
+	return loaded(ctx, name, c, trials, 50, trial)
+}
+
+func loaded(ctx context.Context, name string, c Config, trials, sessions int, trial func(w *World, i int) error) (*Result, error) {
 	w, err := New(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	defer w.Kill()
 	r := &Result{Name: name, Trials: trials}
-	load := w.Begin(&Load{Sessions: 50, Pause: 150 * time.Millisecond})
+	load := w.Begin(&Load{Sessions: sessions, Pause: 150 * time.Millisecond})
 	op := w.Operate(200 * time.Millisecond)
 	for i := range trials {
 		if err = trial(w, i); err != nil || ctx.Err() != nil {

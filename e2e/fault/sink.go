@@ -83,6 +83,15 @@ func (s *Sink) Close() {
 	s.wg.Wait()
 }
 
+// breakAll ends all connections there are.
+func (s *Sink) breakAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.Close()
+	}
+}
+
 func (s *Sink) accept() {
 	for {
 		c, err := s.ln.Accept()
