@@ -10,6 +10,8 @@
 #   ./prove.sh power          power cuts on a real ext4, full disks, failing system calls (root; half an hour)
 #   ./prove.sh hostile        floods, spellings, rates, changes of a listener under load (ulimit -n 20000; a quarter of an hour)
 #   ./prove.sh fuzz [TIER [WORD]]  all fuzz targets, or those with WORD in their name: T0 (hours), T1, T2, or a number of executions
+#   ./prove.sh faults [NAME...]    kills, partitions, hostile hosts and the others of the matrix against running appliances (half an hour)
+#   ./prove.sh soak [DURATION]     half of the maximum load with a random fault a minute: 1h without
 #   ./prove.sh table          the table of what was collected
 #
 # LAZARET_CRASH_ROUNDS, LAZARET_POWER_CUTS and the others of docs/testing.md
@@ -27,6 +29,15 @@ run() {
 	grep -E '^(proof: |--- FAIL|FAIL|ok|    [a-z_]+_test.go)' "$log" || cat "$log"
 	grep -E '^proof: ' "$log" | sed "s/\$/ at=$(date -u +%Y-%m-%dT%H:%MZ) commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)/" >>"$out" || true
 	rm -f "$log"
+}
+
+# prove ARGUMENTS: faults against running appliances, with the proof lines kept.
+prove() {
+	log=$(mktemp)
+	{ go run ./e2e/prove "$@" || echo failed >"$log.bad"; } | tee "$log"
+	[ ! -e "$log.bad" ] || failed=1
+	grep -E '^proof: ' "$log" | sed "s/\$/ at=$(date -u +%Y-%m-%dT%H:%MZ) commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)/" >>"$out" || true
+	rm -f "$log" "$log.bad"
 }
 
 table() {
@@ -97,11 +108,20 @@ hostile)
 	run ./internal/listener 'SEC_|F22|Rates|Floors'
 	run ./internal/smtp 'SEC_B9|SEC_B10'
 	;;
+faults)
+	shift
+	[ $# -gt 0 ] || set -- F1 F2 F3 F10 F11 F19 F21 F22
+	prove "$@"
+	set -- faults
+	;;
+soak)
+	prove --duration "${2:-1h}" soak
+	;;
 table)
 	table
 	;;
 *)
-	sed -n '2,18p' "$0" | sed 's/^# \{0,1\}//'
+	awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
 	exit 2
 	;;
 esac
