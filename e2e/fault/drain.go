@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -110,6 +111,26 @@ func (w *World) judge() (*history.Report, error) {
 
 var subjectKey = regexp.MustCompile(`(?:plain|HOLDME|COPYME|DROPME) (l\d+s\d+n\d+)`)
 
+// undelivered notes what the gateway keeps because it failed for good.
+func (w *World) undelivered() {
+	reports, _ := filepath.Glob(filepath.Join(w.Gateway.Dir, "undelivered", "*.txt"))
+	for _, name := range reports {
+		text, err := os.ReadFile(name)
+		content, cerr := os.ReadFile(strings.TrimSuffix(name, ".txt") + ".eml")
+		if err != nil || cerr != nil {
+			continue // then it counts as lost
+		}
+		e := history.Event{Who: history.Gateway, What: history.Undelivered, Appliance: w.Gateway.Host}
+		e.Key, e.Hash, _, e.Size = identify(content)
+		for line := range strings.Lines(string(text)) {
+			if to, ok := strings.CutPrefix(strings.TrimSpace(line), "To: <"); ok {
+				e.To = append(e.To, strings.TrimSuffix(to, ">"))
+			}
+		}
+		w.H.Add(e)
+	}
+}
+
 // collect notes what the appliances have in the end.
 func (w *World) collect(ctx context.Context) error {
 	conditions := "" // search without a state leaves out what is deleted
@@ -131,9 +152,10 @@ func (w *World) collect(ctx context.Context) error {
 				taken++
 			}
 		}
-		w.H.Add(history.Event{Who: history.Manager, What: history.Holds, Key: m.key(), Appliance: w.Manager.Host, MID: m.MID, Origin: m.Gateway, OriginMID: m.OriginMID,
+		w.H.Add(history.Event{At: m.Received, Who: history.Manager, What: history.Holds, Key: m.key(), Appliance: w.Manager.Host, MID: m.MID, Origin: m.Gateway, OriginMID: m.OriginMID,
 			State: m.State, Hash: m.SHA256, Size: m.Size, From: m.Sender, To: m.Recipients, Taken: taken})
 	}
+	w.undelivered()
 	for _, q := range []struct {
 		p    *Process
 		line string

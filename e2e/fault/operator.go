@@ -23,6 +23,7 @@ type held struct {
 	SHA256     string   `json:"sha256"`
 	Size       int64    `json:"size"`
 	State      string   `json:"state"`
+	Received   time.Time
 	Release    []struct{ State string }
 }
 

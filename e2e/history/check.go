@@ -25,6 +25,7 @@ type item struct {
 	deleted  bool // somebody asked for it
 	confirm  bool // the deletion was confirmed
 	decided  time.Time
+	kept     []string // recipients for whom it is kept as undeliverable
 	copies   []int
 	cuts     []int
 }
@@ -110,6 +111,8 @@ func (c *checker) event(e *Event) {
 	case Aside:
 		c.r.Aside++
 		it.aside = append(it.aside, e)
+	case Undelivered:
+		it.kept = append(it.kept, e.To...)
 	case Tried:
 		it.decided = e.At
 		it.released = it.released || e.Note == Released
@@ -279,6 +282,10 @@ func (c *checker) missing(it *item, i, missing int) {
 			missing--
 		}
 	}
+	if missing > 0 && slices.Contains(it.kept, it.sent.To[i]) {
+		c.r.Bounced++
+		missing--
+	}
 	if missing > 0 {
 		c.r.add(Lost, it.key, "%s, and %d copies for <%s> never arrived", it.sent.What, missing, it.sent.To[i])
 	}
@@ -348,6 +355,9 @@ func (c *checker) tornOff(it *item) bool {
 	seen := []time.Time{it.sent.At, it.decided}
 	for _, a := range it.arrivals {
 		seen = append(seen, a.At)
+	}
+	for _, m := range it.records {
+		seen = append(seen, m.At)
 	}
 	for _, kills := range c.kills {
 		for _, k := range kills {

@@ -256,3 +256,16 @@ func TestLinesLostByAKill(t *testing.T) {
 		}
 	}
 }
+
+// A failure for good is told by the log, or by what is kept.
+func TestUndelivered(t *testing.T) {
+	h := whole()
+	h.Logs[gw].Messages[7].Bounced = nil
+	if r := Check(h); r.Counts()[Lost] != 1 {
+		t.Error(r.Violations)
+	}
+	h.Events = append(h.Events, Event{Who: Gateway, What: Undelivered, Key: "half", To: []string{"bob@b.example"}})
+	if r := Check(h); len(r.Violations) > 0 || r.Bounced != 1 {
+		t.Error(r.Violations)
+	}
+}

@@ -40,10 +40,12 @@ const (
 	Deleted  = "deleted"  // operator: delete confirmed
 	Tried    = "tried"    // operator: about to be asked; written before
 
-	Holds = "holds" // manager: a record, in the end
+	Holds = "holds" // manager: a record, in the end; At is when it came in
 
-	Queued = "queued" // gateway: still in the queue, in the end
-	Aside  = "aside"  // gateway: set aside or held back, in the end
+	Queued      = "queued"      // gateway: still in the queue, in the end
+	Undelivered = "undelivered" // gateway: kept after a failure for good, for the recipients of To
+
+	Aside = "aside" // gateway: set aside or held back, in the end
 
 	Killed = "killed" // fault: kill -9 of the appliance named in Appliance
 	Other  = "other"  // fault: anything else, named in Note
