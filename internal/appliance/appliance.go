@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"lazaret/internal/adminssh"
+	"lazaret/internal/alert"
 	"lazaret/internal/auth"
 	"lazaret/internal/certs"
 	"lazaret/internal/config"
@@ -83,8 +84,9 @@ type Appliance struct {
 	sockets sockets
 	disks   []*disk.Watch // all made before Start
 	fatal   chan error
-	broken  chan struct{} // closed by Fatal
-	grace   time.Duration // for an end after Fatal
+	alerts  chan alert.Alert // to be mailed; see KeepAlerts
+	broken  chan struct{}    // closed by Fatal
+	grace   time.Duration    // for an end after Fatal
 	opened  bool
 	once    sync.Once
 	closers []func() error
@@ -110,7 +112,7 @@ func SocketPath(dir string) string { return filepath.Join(dir, socketName) }
 // Open reads everything that is in the directory. role is what it must be.
 func Open(opt Options, role config.Role) (a *Appliance, err error) {
 	a = &Appliance{
-		Dir: opt.Dir, Now: opt.Clock, opt: opt, Stats: &stats.Set{}, fatal: make(chan error, 1), broken: make(chan struct{}), grace: brokenGrace,
+		Dir: opt.Dir, Now: opt.Clock, opt: opt, Stats: &stats.Set{}, fatal: make(chan error, 1), alerts: make(chan alert.Alert, maxAlerts), broken: make(chan struct{}), grace: brokenGrace,
 	}
 	if a.Now == nil {
 		a.Now = time.Now

@@ -144,6 +144,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.wg.Go(func() { g.KeepCertificates(run) })
 	g.wg.Go(func() { g.forget(run) })
 	g.wg.Go(func() { g.decideLater(run) })
+	g.wg.Go(func() { g.KeepAlerts(run, g.postAlert) })
 	if err := g.OpenPorts(); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/emersion/go-msgauth/dkim"
 
+	"lazaret/internal/alert"
 	"lazaret/internal/appliance"
 	"lazaret/internal/config"
 	"lazaret/internal/dns"
@@ -408,4 +409,30 @@ func TestProfiles(t *testing.T) {
 	if w.keptNumber() != 0 {
 		t.Error("kept")
 	}
+}
+
+// An alert is mailed to those who want its class and level, by the ordinary
+// queue; a repeated one is held back; a reply to it has nowhere to go.
+func TestAlertByMail(t *testing.T) {
+	w := newWorld(t, nil, func(c *config.Config) {
+		c.Alerts.Recipients = []config.AlertRecipient{
+			{Address: "ops@partner.example"}, {Address: "cpq@partner.example", Classes: "cpq"}, {Address: "night@partner.example", Severity: "critical"},
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.KeepAlerts(ctx, w.postAlert) }()
+	for i := range 10 {
+		w.Alert(appliance.AlertDelivery, fmt.Sprintf("MID %d could not be delivered", i))
+	}
+	w.until("one mail", func() bool { return len(w.mailbox.Messages()) == 1 && w.empty() })
+	w.AlertLevel(appliance.AlertHardware, alert.Critical, "the disk\r\nBcc: victim@example.net")
+	w.until("two more", func() bool { return len(w.mailbox.Messages()) == 3 && w.empty() })
+	for _, m := range w.mailbox.Messages() {
+		if !strings.HasPrefix(m.From, "FROM:<>") || strings.HasPrefix(m.To[0], "TO:<cpq") || strings.Contains(string(m.Content), "\nBcc") {
+			t.Errorf("%s %s\n%s", m.From, m.To, m.Content)
+		}
+	}
+	cancel()
+	<-done
 }
