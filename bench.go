@@ -17,6 +17,7 @@ var benchKinds = []struct {
 	name string
 	run  func(context.Context, bench.Options) error
 }{
+	{"all", bench.All},
 	{"relay", bench.Relay},
 	{"circle", bench.Circle},
 	{"release", bench.Release},
@@ -25,12 +26,13 @@ var benchKinds = []struct {
 	{"fill", bench.Fill},
 }
 
-const benchArgs = "relay|postfix|circle|release|backlog|search|fill [--messages N] [--sessions N] [--size OCTETS] [--runs N] [--dir DIR] [--json]"
+const benchArgs = "all|relay|postfix|circle|release|backlog|search|fill [--messages N] [--sessions N] [--size OCTETS] [--runs N] [--dir DIR] [--json]"
 
 const benchHelp = `Usage: lazaret bench KIND [OPTIONS]
 Measures this machine. Everything it starts, on loopback, ends with it.
 
 KIND
+  all        all of these, in some ten minutes on two cores; --messages shortens it
   relay      mail through a gateway to a sink: taken in durably, judged, delivered
   postfix    the same with Postfix beside it, in turn, and the ratio; load by
              smtp-source and smtp-sink (relay --peer postfix --tools)
@@ -51,6 +53,7 @@ OPTIONS
   --runs N         median, least and most are given (3; release 1, search 20)
   --rate N         messages a second, to see the latency below full load
   --peer postfix   or postfix-default: measured in turn with us
+  --alone          all without Postfix, also where it is installed
   --tools          load by smtp-source and smtp-sink, where Postfix is installed
   --dir DIR        work there, on the disk that counts; otherwise in a temporary directory
   --keep           leave there what was made
@@ -107,6 +110,7 @@ func benchOptions(e env, kind string, args []string) (bench.Options, []string, e
 	f.IntVar(&o.Rate, "rate", 0, "")
 	f.StringVar(&o.Peer, "peer", "", "")
 	f.BoolVar(&o.Tools, "tools", false, "")
+	f.BoolVar(&o.Alone, "alone", false, "")
 	f.StringVar(&o.Dir, "dir", "", "")
 	f.BoolVar(&o.Keep, "keep", false, "")
 	f.StringVar(&o.Profile, "profile", "", "")

@@ -35,6 +35,7 @@ type Options struct {
 	Rate     int      // messages a second; 0: as many as go through
 	Peer     string   // "", postfix or postfix-default: measured in turn with us
 	Tools    bool     // load by smtp-source and smtp-sink, which come with Postfix
+	Alone    bool     // All without a peer
 	Keep     bool     // leave the directory
 	Profile  string   // directory for CPU and allocation profiles of the roles; "": none
 	Program  []string // how to start one part: the binary and its words

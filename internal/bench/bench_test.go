@@ -87,6 +87,30 @@ func empty(t *testing.T, dir string) {
 	}
 }
 
+// Every measurement, short: the whole circle to the sink and back, a backlog
+// that waits again behind kill -9, a manager filled and searched.
+func TestAll(t *testing.T) {
+	var out bytes.Buffer
+	o := options(t, &out)
+	o.Messages, o.Alone = 1, true
+	if err := All(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	figures := make(map[string]bool)
+	for line := range bytes.Lines(out.Bytes()) {
+		for _, f := range decoded(t, line).Figures {
+			figures[f.Name] = figures[f.Name] || f.Median > 0
+		}
+	}
+	for _, n := range []string{"lazaret delivered", "lazaret final dot to 250, p99", "held and durable", "last message found after",
+		"decided and delivered", "memory, full", "start after kill -9", "filled", "newest 50, p50"} {
+		if !figures[n] {
+			t.Errorf("no %s in %v", n, figures)
+		}
+	}
+	empty(t, o.Dir)
+}
+
 // Postfix beside us: its own instance, which ends with the measurement.
 func TestRelayBesidePostfix(t *testing.T) {
 	if err := findPostfix(true); err != nil {
@@ -106,41 +130,8 @@ func TestRelayBesidePostfix(t *testing.T) {
 	if err := Relay(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	r := decoded(t, out.Bytes())
-	want(t, r, "lazaret delivered", "postfix delivered", "delivered, lazaret to postfix", "postfix memory")
+	want(t, decoded(t, out.Bytes()), "lazaret delivered", "postfix delivered", "delivered, lazaret to postfix", "postfix memory")
 	empty(t, dir)
-}
-
-// The whole circle: held and found at a manager; decided and brought home.
-func TestCircleAndRelease(t *testing.T) {
-	for _, c := range []struct {
-		run   func(context.Context, Options) error
-		names []string
-	}{
-		{Circle, []string{"accepted by the gateway", "held and durable", "last message found after", "manager memory"}},
-		{Release, []string{"decided", "decided and delivered"}},
-	} {
-		var out bytes.Buffer
-		o := options(t, &out)
-		o.Messages, o.Sessions, o.Runs = 40, 4, 1
-		if err := c.run(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-		want(t, decoded(t, out.Bytes()), c.names...)
-		empty(t, o.Dir)
-	}
-}
-
-// All that waited waits again behind kill -9.
-func TestBacklog(t *testing.T) {
-	var out bytes.Buffer
-	o := options(t, &out)
-	o.Messages, o.Sessions, o.Runs = 100, 5, 1
-	if err := Backlog(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	want(t, decoded(t, out.Bytes()), "memory, idle", "memory, full", "start after kill -9")
-	empty(t, o.Dir)
 }
 
 // A manager is made and filled, filled further, and searched.

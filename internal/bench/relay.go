@@ -9,25 +9,33 @@ import (
 )
 
 // Relay measures mail through a gateway: taken in durably, judged, delivered.
-func Relay(ctx context.Context, o Options) (err error) {
-	if err := o.check(15000, 20, 4096, 3); err != nil {
-		return err
-	}
-	dir, remove, err := o.place("relay")
+func Relay(ctx context.Context, o Options) error {
+	r, err := o.relayed(ctx)
 	if err != nil {
 		return err
 	}
+	return r.write(o.Stdout, o.JSON)
+}
+
+func (o *Options) relayed(ctx context.Context) (r *result, err error) {
+	if err := o.check(15000, 20, 4096, 3); err != nil {
+		return nil, err
+	}
+	dir, remove, err := o.place("relay")
+	if err != nil {
+		return nil, err
+	}
 	defer func() { err = errors.Join(err, remove()) }()
-	r := newResult("relay", o.parameters())
+	r = newResult("relay", o.parameters())
 	if err := o.relay(ctx, dir, r); err != nil {
-		return err
+		return nil, err
 	}
 	r.close()
 	if o.Peer != "" {
 		r.ratio("delivered, lazaret to "+o.Peer, lazaret+" delivered", o.Peer+" delivered")
 		r.ratio("CPU, "+o.Peer+" to lazaret", o.Peer+" CPU", lazaret+" CPU")
 	}
-	return r.write(o.Stdout, o.JSON)
+	return r, nil
 }
 
 func (o *Options) parameters() map[string]any {
