@@ -70,7 +70,7 @@ func shake(server, client *tls.Config) (serverErr, clientErr error) {
 }
 
 // Both ends accept exactly the pinned other one and name every other cause (register D1).
-func TestPins(t *testing.T) {
+func TestSEC_D1_Pins(t *testing.T) {
 	now := time.Now()
 	gw, sma, other := pair(t, "GATEWAY01", now), pair(t, "MANAGER01", now), pair(t, "STRANGER1", now)
 	old, future := pair(t, "GATEWAY01", now.Add(-Lifetime-48*time.Hour)), pair(t, "GATEWAY01", now.Add(48*time.Hour))

@@ -96,14 +96,10 @@ func NewKeyring(system Source, clock func() time.Time) (*Keyring, error) {
 	// must not keep the appliance from starting.
 	stamp := stampOf(system)
 	p, err := system.Load(clock())
-	fault := ""
-	if err != nil {
-		fault = err.Error()
-		if p.Leaf == nil {
-			return nil, err
-		}
+	if p.Leaf == nil {
+		return nil, err
 	}
-	k.all[System] = &entry{held: Held{Source: system, Pair: p, Since: clock(), Fault: fault}, stamp: stamp}
+	k.all[System] = &entry{held: Held{Source: system, Pair: p, Since: clock()}, stamp: stamp}
 	return k, nil
 }
 
@@ -151,11 +147,7 @@ func (k *Keyring) Set(sources []Source, lenient bool) error {
 				continue
 			}
 		}
-		e = &entry{held: Held{Source: s, Pair: p, Since: k.clock()}, stamp: stamp}
-		if err != nil {
-			e.held.Fault = err.Error()
-		}
-		next[s.Name] = e
+		next[s.Name] = &entry{held: Held{Source: s, Pair: p, Since: k.clock()}, stamp: stamp}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -331,7 +331,8 @@ func (o *Own) Advance(peers []string, now bool) (Step, error) {
 	switch {
 	case o.state.Next != 0:
 		ready, away := o.count(o.state.Next, peers)
-		if away > 0 && (ready == 0 || waited < Patience) {
+		over := InTime(o.pairs[o.state.Current].Leaf, o.clock()) != nil // then it is of no use to those who are away
+		if away > 0 && (ready == 0 || waited < Patience && !over) {
 			return NoStep, nil
 		}
 		next := o.state.step(o.clock())

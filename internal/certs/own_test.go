@@ -1,10 +1,14 @@
 package certs
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -261,5 +265,61 @@ func TestStatements(t *testing.T) {
 	}
 	if err := o.Hear("P", []string{"p"}, 1); err != nil {
 		t.Errorf("after a new pairing: %v", err)
+	}
+}
+
+// A pinned key does not make up for what is wrong with its certificate, at
+// either end; the cause has no word of the peer's in it (register D1).
+func TestSEC_D1_PinnedAndNoGood(t *testing.T) {
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	strong, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	gw := pair(t, "GATEWAY01", now)
+	const secret = "words of the peer"
+	parse := func(m made) Pair {
+		p, err := Parse(m.cert, m.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	named := func(edit func(*x509.Certificate)) func(*x509.Certificate) {
+		return func(c *x509.Certificate) { c.Subject.CommonName, c.DNSNames = secret, []string{secret}; edit(c) }
+	}
+	for cause, bad := range map[string]Pair{
+		"has an RSA key of 1024 bits; at least 2048 are needed": parse(forge(t, small, named(func(*x509.Certificate) {}))),
+		"is signed with SHA1-RSA, which can be forged":          parse(sha1Signed(t, strong)),
+		"is not one for TLS ":                                   parse(forge(t, ec(t), named(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageCodeSigning} }))),
+		"expired on ":                                           parse(forge(t, ec(t), named(func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Minute) }))),
+		"is not valid before ":                                  parse(forge(t, ec(t), named(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Minute) }))),
+	} {
+		pinned := Peer{ID: "P", Name: "peer", Pins: []Pin{bad.Pin()}}
+		other := Peer{ID: "G", Name: "gw", Pins: []Pin{gw.Pin()}}
+		serverErr, clientErr := shake(check(gw, pinned).Server(), check(bad, other).Client())
+		if serverErr == nil || clientErr == nil || !strings.Contains(ClientCause(serverErr), "certificate of client: "+cause) || strings.Contains(ClientCause(serverErr), secret) {
+			t.Errorf("%s: server %v, client %v", cause, serverErr, clientErr)
+		}
+		serverErr, clientErr = shake(check(bad, other).Server(), check(gw, pinned).Client())
+		if serverErr == nil || clientErr == nil || !strings.Contains(Cause(clientErr), "certificate of server: "+cause) || strings.Contains(Cause(clientErr), secret) {
+			t.Errorf("%s: client %v, server %v", cause, clientErr, serverErr)
+		}
+	}
+	// One that offers another protocol, and one that proves nothing and offers it too.
+	alpn := check(gw, Peer{Pins: []Pin{gw.Pin()}}).Client()
+	alpn.NextProtos = []string{secret}
+	stranger := check(pair(t, "STRANGER1", now), Peer{Pins: []Pin{gw.Pin()}}).Client()
+	stranger.NextProtos = []string{secret}
+	server := check(gw, Peer{Pins: []Pin{gw.Pin()}}).Server()
+	if s, c := shake(server, alpn); s != nil || c != nil {
+		t.Errorf("a protocol nobody asked for: %v %v", s, c)
+	}
+	if s, _ := shake(server, stranger); s == nil || strings.Contains(ClientCause(s), secret) {
+		t.Errorf("a stranger with a protocol: %v", s)
 	}
 }

@@ -66,7 +66,7 @@ func TestForm(t *testing.T) {
 }
 
 // Each block is one step away from a good one and is refused, with a place or a name.
-func TestDecodeIsStrict(t *testing.T) {
+func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 	dep := func(old, new string) string { return strings.Replace(depositBlock, old, new, 1) }
 	rel := func(old, new string) string { return strings.Replace(releaseBlock, old, new, 1) }
 	for name, c := range map[string]struct{ block, want string }{

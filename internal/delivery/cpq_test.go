@@ -2,7 +2,10 @@ package delivery
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -298,13 +301,28 @@ func TestNotLocated(t *testing.T) {
 
 // Promise P4: whoever does not prove to be the peer gets EHLO and STARTTLS in
 // clear and nothing else; the seed's two lines say why.
-func TestUnprovenPeersGetNothing(t *testing.T) {
+func TestSEC_D1_UnprovenPeersGetNothing(t *testing.T) {
 	gw, sma, other := pair(t, "GATEWAY1"), pair(t, "MANAGER1"), pair(t, "OTHER001")
 	conf := check(gw.TLS, sma.Pin()).Client()
 	expired := testlib.Certificate(t, testlib.CertOptions{NotAfter: time.Now().Add(-time.Hour)})
+	rsaKey := func(bits int) *rsa.PrivateKey {
+		k, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	// All of these have the pinned key: what is wrong with them counts.
+	early := testlib.Certificate(t, testlib.CertOptions{NotAfter: time.Now().Add(48 * time.Hour)})
+	small := testlib.Certificate(t, testlib.CertOptions{Key: rsaKey(1024)})
+	sha1 := testlib.Certificate(t, testlib.CertOptions{Key: rsaKey(2048), SHA1: true})
+	use := testlib.Certificate(t, testlib.CertOptions{Uses: []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}})
+	// Signed by the very certificate that is pinned, which would do for a web browser.
+	child := testlib.Certificate(t, testlib.CertOptions{Names: []string{"other.example"}, Parent: &sma.TLS})
+	pinned := func(c tls.Certificate) *tls.Config { return check(gw.TLS, certs.PinOf(c.Leaf)).Client() }
 	files := func(c tls.Certificate) []string {
 		cert, key := testlib.CertificateFiles(t, c)
-		return []string{"-cert", cert, "-key", key}
+		return []string{"-cert", cert, "-key", key, "-cipher", "DEFAULT:@SECLEVEL=0"}
 	}
 	for _, c := range []struct {
 		name  string
@@ -315,6 +333,14 @@ func TestUnprovenPeersGetNothing(t *testing.T) {
 		{"anonymous-ciphers-only", []string{"-nocert", "-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"}, conf, "no certificate from server"},
 		{"no-certificate", []string{"-nocert"}, conf, "no certificate from server"},
 		{"wrong-certificate", files(other.TLS), conf, "certificate of server is not the pinned one"},
+		{"not-yet-valid", files(early), pinned(early), "is not valid before"},
+		{"RSA-1024", files(small), pinned(small), "has an RSA key of 1024 bits"},
+		{"SHA-1", files(sha1), pinned(sha1), "is signed with SHA1-RSA"},
+		{"wrong-use", files(use), pinned(use), "is not one for TLS servers"},
+		{"right-signer-wrong-name", files(child), conf, "certificate of server is not the pinned one"},
+		{"ALPN", append(files(other.TLS), "-alpn", "h2"), conf, "certificate of server is not the pinned one"},
+		{"anonymous-of-old", []string{"-nocert", "-cipher", "ADH:AECDH:@SECLEVEL=0", "-tls1_2"}, conf, "no certificate from server"},
+		{"TLS-1.2-and-renegotiation", append(files(sma.TLS), "-tls1_2", "-legacy_renegotiation"), conf, "it does not speak TLS 1.3"},
 		{"expired", files(expired), check(gw.TLS, certs.PinOf(expired.Leaf)).Client(), "expired on"},
 		{"TLS-1.2", append(files(sma.TLS), "-tls1_2"), conf, "it does not speak TLS 1.3"},
 		// OpenSSL demands a client certificate that it trusts: told to us only

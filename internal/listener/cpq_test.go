@@ -218,7 +218,7 @@ func TestCPQRefused(t *testing.T) {
 }
 
 // Peers without the right certificate get no word in, and the log has the cause.
-func TestCPQStrangers(t *testing.T) {
+func TestSEC_D1_Strangers(t *testing.T) {
 	for cause, certs := range map[string][]tls.Certificate{
 		"no certificate from client":        nil,
 		"certificate is not the pinned one": {certificate(t, time.Now().Add(time.Hour))},

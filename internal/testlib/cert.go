@@ -1,6 +1,8 @@
 package testlib
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,14 +21,22 @@ import (
 type CertOptions struct {
 	Names    []string
 	NotAfter time.Time // zero: in an hour
+
+	Key    crypto.Signer      // nil: one on P-256
+	Uses   []x509.ExtKeyUsage // nil: any
+	SHA1   bool               // names SHA-1 as its signature's hash; Key must be RSA
+	Parent *tls.Certificate   // who signs it; nil: itself
 }
 
 // Certificate makes a self-signed certificate.
 func Certificate(t testing.TB, o CertOptions) tls.Certificate {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	key := o.Key
+	if key == nil {
+		var err error
+		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if o.NotAfter.IsZero() {
 		o.NotAfter = time.Now().Add(time.Hour)
@@ -42,10 +52,22 @@ func Certificate(t testing.TB, o CertOptions) tls.Certificate {
 		NotAfter:     o.NotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		IsCA:         true, BasicConstraintsValid: true,
+		ExtKeyUsage: o.Uses,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	parent, by := tmpl, key
+	if o.Parent != nil {
+		parent, by = o.Parent.Leaf, o.Parent.PrivateKey.(crypto.Signer)
+	}
+	if o.SHA1 {
+		tmpl.SignatureAlgorithm = x509.SHA256WithRSA
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), by)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.SHA1 { // which crypto/x509 signs no more: another name for the hash does
+		const rsa = "\x2a\x86\x48\x86\xf7\x0d\x01\x01"
+		der = bytes.ReplaceAll(der, []byte(rsa+"\x0b"), []byte(rsa+"\x05"))
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
