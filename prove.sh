@@ -91,11 +91,11 @@ crash)
 	: "${LAZARET_CRASH_ROUNDS:=60}"
 	export LAZARET_CRASH_ROUNDS
 	run ./internal/disk 'TestReplace|TestFull|TestStall'
-	run ./internal/spool 'TestCrashAtEveryOperation|TestFail|TestDamaged|TestSlow'
-	run ./internal/blob 'TestCrash|TestFail|TestDamage'
+	run ./internal/spool 'TestCrashAtEveryOperation|TestFail|TestFullDisk|TestDamaged'
+	run ./internal/blob 'TestCrash|TestPowerCut|TestDamage'
 	run ./internal/config 'TestSaveCrash|TestSaveFails|TestDamagedFile'
-	run ./internal/appliance 'TestStateCrash|TestStateFails|TestStateDamaged'
-	run ./internal/store 'TestKill|TestFail'
+	run ./internal/appliance 'TestState'
+	run ./internal/store 'TestKill'
 	;;
 power)
 	: "${LAZARET_POWER_CUTS:=100}"

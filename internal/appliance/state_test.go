@@ -8,6 +8,7 @@ import (
 
 	"lazaret/internal/errs"
 	"lazaret/internal/stats"
+	"lazaret/internal/testlib/proof"
 )
 
 // What is suspended and the lifetime counters survive.
@@ -74,4 +75,40 @@ func TestStateRefused(t *testing.T) {
 			t.Errorf("%s: the file became %q, %v", text, b, err)
 		}
 	}
+}
+
+// F6: each byte of the state file flipped, the file cut at each length: refused,
+// with what to do, or what it was.
+func TestStateDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	s, err := OpenState(path)
+	if err == nil {
+		err = s.SetSuspendedListeners([]string{"cpq_listener"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trials := 0
+	for i := range text {
+		flipped := slices.Clone(text)
+		flipped[i] ^= 0x11
+		for _, bad := range [][]byte{flipped, text[:i]} {
+			trials++
+			if err := os.WriteFile(path, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := OpenState(path)
+			switch {
+			case err == nil && !slices.Equal(got.SuspendedListeners(), []string{"cpq_listener"}):
+				t.Errorf("byte %d: a suspended listener would open", i)
+			case err != nil && !errs.Is(err, errs.Damaged):
+				t.Errorf("byte %d: %v", i, err)
+			}
+		}
+	}
+	proof.Line(t, "state-damaged", trials)
 }

@@ -60,6 +60,8 @@ type Options struct {
 	OnFatal func(error) // the engine cannot go on: end the process; called at most once
 	OnFault func(error) // something to be logged
 	Disk    *disk.Watch // nil: one that tells nobody
+
+	memTable uint64 // bytes of the engine's write buffer, for tests; 0: memTable
 }
 
 const (
@@ -91,6 +93,9 @@ func Open(opt Options) (*Store, error) {
 	}
 	if opt.FS == nil {
 		opt.FS = vfs.Default
+	}
+	if opt.memTable == 0 {
+		opt.memTable = memTable
 	}
 	if opt.Disk == nil {
 		opt.Disk = disk.NewWatch("content", nil)
@@ -157,7 +162,7 @@ func (s *Store) engine() *pebble.Options {
 		FS:                          disk.Engine(s.opt.FS, s.opt.Disk, s.fatal),
 		Cache:                       s.cache,
 		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                memTable,
+		MemTableSize:                s.opt.memTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,

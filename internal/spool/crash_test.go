@@ -27,7 +27,7 @@ var shared = pebble.NewCache(1 << 20)
 // small are the options of a spool that flushes and compacts early. Small
 // chunks keep the engine from searching long blocks for flipped bits.
 func small(fs vfs.FS) Options {
-	return Options{Dir: "spool", Serial: serial, FS: fs, Log: &faults{}, MemTable: 32 << 10, chunk: 600, cache: shared}
+	return Options{Dir: "spool", Serial: serial, FS: fs, Log: &faults{}, MemTable: 32 << 10, chunk: 600, cache: shared, wait: time.Hour}
 }
 
 // life is a spool that goes through all that a gateway does with one, and what
@@ -350,6 +350,10 @@ func (l *life) live(n int) {
 // operations: LAZARET_CRASH_ROUNDS.
 func TestCrashAtEveryOperation(t *testing.T) {
 	images, nested, did := 0, 0, map[string]int{}
+	defer func() {
+		proof.Line(t, "spool-crash-images", images)
+		proof.Line(t, "spool-crash-in-recovery-images", nested)
+	}()
 	for seed := range uint64(proof.Rounds(1)) {
 		c := proof.NewImages[facts](seed)
 		if raceEnabled {
@@ -393,8 +397,6 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	if images < 100 {
 		t.Errorf("only %d images: the injector sees nothing", images)
 	}
-	proof.Line(t, "spool-crash-images", images)
-	proof.Line(t, "spool-crash-in-recovery-images", nested)
 }
 
 // crashRecovery recovers an image and crashes before every write of that.

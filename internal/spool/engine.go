@@ -93,7 +93,7 @@ func (s *Spool) bounded(b *pebble.Batch, sync bool, undo func() error) (err erro
 			s.opt.Log.Fault("spool", "a message that was refused late: "+err.Error())
 		}
 	}()
-	t := time.NewTimer(patience)
+	t := time.NewTimer(s.opt.wait)
 	defer t.Stop()
 	select {
 	case err := <-done:

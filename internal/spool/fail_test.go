@@ -297,7 +297,7 @@ func fullOnce(t *testing.T, k int) bool {
 	mem := vfs.NewCrashableMem()
 	f := &faultAt{cause: syscall.ENOSPC, k: k, forever: true, match: room}
 	o := small(errorfs.Wrap(mem, errorfs.InjectorFunc(f.inject)))
-	o.cache = nil
+	o.cache, o.wait = nil, 0
 	o.Disk = disk.NewWatch("spool", nil)
 	o.OnFatal = func(err error) { t.Error(err) }
 	l := &life{t: t, rng: rand.New(rand.NewPCG(uint64(k), 6)), know: newFacts(), now: time.Unix(1e9, 0), did: map[string]int{}, fail: true, tell: func(f func()) { f() }}

@@ -72,6 +72,7 @@ type Options struct {
 	Disk *disk.Watch
 
 	chunk int           // bytes of content in one key, for tests; 0: chunkSize
+	wait  time.Duration // for the answer to a client, for tests; 0: patience
 	cache *pebble.Cache // for tests that open many spools; nil: one of its own
 
 	MemTable uint64 // bytes of the engine's write buffer; 0: 64 MiB
@@ -124,6 +125,9 @@ func Open(opt Options) (*Spool, error) {
 		if opt.Space == nil {
 			opt.Space = func() (uint64, uint64, error) { return free(opt.Dir) }
 		}
+	}
+	if opt.wait == 0 {
+		opt.wait = patience
 	}
 	if opt.chunk == 0 {
 		opt.chunk = chunkSize
