@@ -105,12 +105,16 @@ func (s Settings) warningsDue(accepted, now time.Time) int {
 	return min(int(now.Sub(accepted)/s.WarnAfter), s.Warnings)
 }
 
-// settings gives the bounce profile of a message at a destination.
+// settings gives the bounce profile of a message at a destination. Queue.mu is
+// not held.
 func (q *Queue) settings(it *Item, h *host) Settings {
+	q.mu.Lock()
+	set := h.set // a commit may change it meanwhile
+	q.mu.Unlock()
 	if q.opt.Profile == nil || h.dest.Quarantine() {
-		return h.set
+		return set
 	}
-	return q.opt.Profile(it, h.dest, h.set).normal(h.dest)
+	return q.opt.Profile(it, h.dest, set).normal(h.dest)
 }
 
 // Wait gives the time between failure number n (from 1) and the next attempt:

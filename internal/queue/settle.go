@@ -66,7 +66,7 @@ type change struct {
 // outcome moves one active recipient. entry.mu is held.
 func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, now time.Time) {
 	state := o.State
-	if state == Bounced && h.set.Forever && h.dest.Name != CPQReleaseHost {
+	if state == Bounced && h.dest.Quarantine() && h.dest.Name != CPQReleaseHost {
 		// Never bounce quarantined mail (P3). A release that the gateway
 		// refused for good does end: the message is still held at the
 		// manager, whose store marks the release as failed.
