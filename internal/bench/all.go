@@ -34,7 +34,9 @@ func All(ctx context.Context, o Options) error {
 				return err
 			}
 		}
-		o.say("# %s", s.title)
+		if o.JSON {
+			o.say("# %s", s.title)
+		}
 		if err := s.run(ctx, one); err != nil {
 			return errs.Context(err, "%s", s.title)
 		}

@@ -100,6 +100,11 @@ func (o *Options) place(name string) (dir string, remove func() error, err error
 		if dir, err = os.MkdirTemp("", "lazaret-bench"); err != nil {
 			return "", nil, errs.Wrap(errs.Internal, err, "temporary directory")
 		}
+		if o.Peer != "" { // Postfix has to get in as another user
+			if err := os.Chmod(dir, 0o711); err != nil {
+				return "", nil, errs.Wrap(errs.Internal, err, "temporary directory")
+			}
+		}
 	} else {
 		if dir, err = filepath.Abs(filepath.Join(o.Dir, name)); err != nil {
 			return "", nil, errs.Wrap(errs.Invalid, err, "--dir")

@@ -235,6 +235,17 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Postfix would start in a directory that is closed to it and never answer.
+func TestPostfixCannotEnter(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "closed")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := openToOthers(filepath.Join(dir, "postfix")); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), dir) {
+		t.Error(err)
+	}
+}
+
 // A directory with something of the same name in it is left alone.
 func TestDirectoryIsTaken(t *testing.T) {
 	o := options(t, io.Discard)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -48,6 +49,9 @@ func (p *postfixSite) subject() *subject {
 // startPostfix makes and runs an instance that relays to the sink, or that
 // puts all mail into its hold queue.
 func (o *Options) startPostfix(ctx context.Context, dir, sink string, hold bool) (*postfixSite, error) {
+	if err := openToOthers(dir); err != nil {
+		return nil, err
+	}
 	free, err := ports(1)
 	if err != nil {
 		return nil, err
@@ -65,7 +69,29 @@ func (o *Options) startPostfix(ctx context.Context, dir, sink string, hold bool)
 		return nil, err
 	}
 	p.pid = r.Pid
-	return p, listening(ctx, at(p.port))
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := listening(ctx, at(p.port)); err != nil {
+		return nil, errors.Join(err, p.child.end())
+	}
+	return p, nil
+}
+
+// openToOthers refuses a directory that the user postfix cannot enter: Postfix
+// would start and never answer.
+func openToOthers(dir string) error {
+	for d := filepath.Dir(dir); ; d = filepath.Dir(d) {
+		info, err := os.Stat(d)
+		if err != nil {
+			return errs.Wrap(errs.Invalid, err, "--dir")
+		}
+		if info.Mode()&0o001 == 0 {
+			return errs.New(errs.Invalid, "Postfix runs as another user and cannot enter %s: choose another --dir", d)
+		}
+		if d == filepath.Dir(d) {
+			return nil
+		}
+	}
 }
 
 // plainMain is what an instance of its own needs.
