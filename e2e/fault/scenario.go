@@ -67,12 +67,12 @@ type Scenario struct {
 // Scenarios gives all, in the order of the matrix.
 func Scenarios() []Scenario {
 	return []Scenario{
-		{"F1", "kill -9 of the gateway at any instant under load", 100, 6, killGateway},
-		{"F2", "kill -9 of the manager while it takes in, releases and deletes", 50, 4, killManager},
-		{"F3", "kill -9 of both, and again while they recover", 20, 2, killBoth},
-		{"F10", "the link to the manager down, half open, one way, and cut at octets of the CPQ dialogue", 3000, 12, partition},
+		{"F1", "kill -9 of the gateway at any instant under load", 100, 4, killGateway},
+		{"F2", "kill -9 of the manager while it takes in, releases and deletes", 50, 2, killManager},
+		{"F3", "kill -9 of both, and again while they recover", 20, 1, killBoth},
+		{"F10", "the link to the manager down, half open, one way, and cut at octets of the CPQ dialogue", 3000, 8, partition},
 		{"F11", "the manager away while mail for it piles up (a trial is a message)", 100_000, 0, away},
-		{"F19", "foreign hosts that misbehave, beside one that does not", 40, 3, hostile},
+		{"F19", "foreign hosts that misbehave, beside one that does not", 40, 2, hostile},
 		{"F21", "mails of 45 MiB, several at once: at most 512 MiB resident", 1, 0, memory},
 		{"F22", "suspend and resume, reload, stop and start under a hundred sessions", 8, 4, operations},
 	}
