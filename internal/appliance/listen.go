@@ -13,13 +13,15 @@ import (
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
+	"lazaret/internal/message"
 	"lazaret/internal/reputation"
 )
 
 // Sinks are what a role receives with.
 type Sinks struct {
-	SMTP listener.Sink // nil on a manager
-	CPQ  listener.CPQSink
+	SMTP   listener.Sink // nil on a manager
+	CPQ    listener.CPQSink
+	Passes *message.Passes // nil on a manager
 }
 
 // Listen makes the group of listeners; nothing is open yet.
@@ -35,7 +37,7 @@ func (a *Appliance) Listen(s Sinks) error {
 	}
 	a.reputation.Use(source)
 	g, err := listener.New(listener.Options{
-		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: a.State.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Logins: a.Senders, Clock: a.Now, Reputation: a.reputation,
+		Hostname: c.Hostname, Log: a.Log, Stats: a.Stats, Resolver: a.Resolver, NextICID: a.State.NextICID, Sink: s.SMTP, CPQSink: s.CPQ, Logins: a.Senders, Clock: a.Now, Reputation: a.reputation, Passes: s.Passes,
 	})
 	if err != nil {
 		return err

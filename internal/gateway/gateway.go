@@ -25,6 +25,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/filter"
 	"lazaret/internal/mail"
+	"lazaret/internal/message"
 	"lazaret/internal/mtasts"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/queue"
@@ -51,6 +52,7 @@ type Gateway struct {
 	alarms    *access.Rates[string] // so that no manager floods the administrators
 	returning returning
 
+	passes    *message.Passes // for mail that comes back
 	verifier  *senderauth.Verifier
 	outsiders outsiders
 	kept      keptStore
@@ -74,7 +76,7 @@ func New(opt Options) (g *Gateway, err error) {
 			err = errors.Join(err, g.Close())
 		}
 	}()
-	for _, step := range []func(Options) error{g.openSpool, g.openKept, g.openPipeline, g.openQueue, g.openListeners, g.openLanguage} {
+	for _, step := range []func(Options) error{g.openPasses, g.openSpool, g.openKept, g.openPipeline, g.openQueue, g.openListeners, g.openLanguage} {
 		if err := step(opt); err != nil {
 			return g, err
 		}
@@ -125,7 +127,7 @@ func (g *Gateway) openQueue(opt Options) (err error) {
 }
 
 func (g *Gateway) openListeners(Options) error {
-	return g.Listen(appliance.Sinks{SMTP: intake{g}, CPQ: custody{g}})
+	return g.Listen(appliance.Sinks{SMTP: intake{g}, CPQ: custody{g}, Passes: g.passes})
 }
 
 // Start takes up what is in the spool and opens all ports.

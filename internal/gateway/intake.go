@@ -32,6 +32,7 @@ func (s intake) Receive(ctx context.Context, m *listener.Message) error {
 	}
 	it := s.g.item(m)
 	it.Prepend = message.Received(m.Origin, s.g.Config.Committed().Hostname, m.MID, m.Envelope.To, it.Accepted)
+	it.Prepend = append(it.Prepend, s.g.passes.Line(m.MID)...)
 	if err := d.Commit(ctx, it); err != nil {
 		return err
 	}

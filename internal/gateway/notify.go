@@ -145,8 +145,13 @@ func (g *Gateway) told(report, of mail.MID, recipients int) {
 func (g *Gateway) makeReport(it *queue.Item, kind bounce.Kind, p bounce.Profile, to mail.Address, events []queue.Event, content io.Reader) (queue.Made, error) {
 	c := g.Config.Committed()
 	mid, now := g.nextMID(), g.Now()
+	pass, err := mail.NewHeader(message.PassField, g.passes.Mark(mid))
+	if err != nil {
+		return queue.Made{}, err
+	}
 	r := bounce.Report{
 		Kind: kind, Hostname: c.Hostname, From: c.ReportSender(), To: to, Now: now, ID: mid.String() + "." + c.Serial, Secret: secret(), Profile: p,
+		Marker: []mail.Header{pass},
 		Original: bounce.Original{
 			Params: it.Params, From: it.From, Subject: message.DecodeHeader(it.Subject), MessageID: it.MessageID, Helo: it.Origin.Helo,
 			Arrived: it.Accepted, Content: content,

@@ -59,6 +59,9 @@ func (a *asciiHeader) write(p []byte) bool {
 	return true
 }
 
+// errPasses is a message that we had too often.
+var errPasses = errs.New(errs.Invalid, "message loop: it was here more than %d times", maxPasses)
+
 var errLoop = errs.New(errs.Invalid, "message loop: more than %d Received lines", maxReceived-1)
 
 // mismatchError is content that is not the one of its metadata (register D6).
@@ -98,6 +101,9 @@ func (in *intake) watch(p []byte) bool {
 	}
 	if in.header.ReceivedCount() >= maxReceived { // RFC 5321 section 6.3
 		in.err = errLoop
+	}
+	if in.header.PassCount() > maxPasses {
+		in.err = errPasses
 	}
 	if in.ascii != nil && !in.ascii.write(p) {
 		in.err = errEightBit
@@ -167,6 +173,9 @@ func (in *intake) finish() error {
 func (in *intake) reply() smtp.Reply {
 	if in.err == errLoop {
 		return smtp.NewReply(554, "5.4.6", "message loop: too many Received lines")
+	}
+	if in.err == errPasses {
+		return smtp.NewReply(554, "5.4.6", errs.Public(in.err))
 	}
 	if in.err == errEightBit {
 		return smtp.NewReply(550, "5.6.9", errs.Public(in.err)) // RFC 6531 section 3.6

@@ -116,6 +116,10 @@ type Options struct {
 	// Reputation is asked about clients where the HAT needs it. nil: nobody is.
 	Reputation Reputation
 
+	// Passes are the marks of this gateway: what bears more than ten of them goes
+	// round and is refused (register B7). nil: none are counted.
+	Passes *message.Passes
+
 	// Listen opens a socket. nil: a TCP socket with that backlog.
 	Listen func(ctx context.Context, addr netip.AddrPort, backlog int) (net.Listener, error)
 
@@ -170,6 +174,7 @@ const (
 	maxBacklog        = 65535
 	DefaultMaxClients = 5000
 	maxReceived       = 100 // register B7
+	maxPasses         = 10  // marks of our own; reinjection by a scanner or a list makes one or two
 	maxNameLen        = 32
 	cpqRecipients     = 100_000
 )

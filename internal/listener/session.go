@@ -204,6 +204,9 @@ func (s *session) take(ctx context.Context, in *intake, give func(*Message) (mai
 		in.ascii = &asciiHeader{}
 	}
 	in.mid, in.sender, in.header = tx.mid, tx.env.From, message.NewHeaderScanner()
+	if s.rules.Protocol == SMTP { // by CPQ comes what was looked at before
+		in.header.CountPasses(s.listener.group.opts.Passes)
+	}
 	mid, err := give(&Message{
 		MID: tx.mid, Envelope: tx.env, Origin: s.origin, Size: tx.size,
 		Content: in, Header: in.header, Peer: in.peer, Metadata: in.metadata,
@@ -247,7 +250,7 @@ func (s *session) contentRefused(mid mail.MID, err error) {
 	var refused *smtp.RefusedError
 	var mismatch mismatchError
 	switch {
-	case errors.Is(err, errLoop):
+	case errors.Is(err, errLoop), errors.Is(err, errPasses):
 		s.log.ReceivingFailed(s.icid, "Message loop")
 	case errors.Is(err, errEightBit):
 		s.log.ReceivingFailed(s.icid, "Header is not ASCII")

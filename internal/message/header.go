@@ -39,6 +39,8 @@ type HeaderScanner struct {
 	gotSubj   bool
 	gotID     bool
 	received  int
+	known     *Passes // nil: passes are not counted
+	passes    int
 }
 
 type fieldKind uint8
@@ -51,6 +53,9 @@ const (
 
 // NewHeaderScanner gives an empty scanner.
 func NewHeaderScanner() *HeaderScanner { return &HeaderScanner{} }
+
+// CountPasses has the marks of a gateway counted, from the next byte on.
+func (h *HeaderScanner) CountPasses(of *Passes) { h.known = of }
 
 // Write takes the next bytes of the content.
 func (h *HeaderScanner) Write(p []byte) (int, error) {
@@ -106,6 +111,10 @@ func (h *HeaderScanner) endLine() {
 		}
 	case len(name) == 8 && strings.EqualFold(string(name), "Received"):
 		h.received++
+	case h.known != nil && len(name) == len(PassField) && strings.EqualFold(string(name), PassField):
+		if h.known.ours(value) {
+			h.passes++
+		}
 	}
 }
 
@@ -136,6 +145,10 @@ func (h *HeaderScanner) MessageID() string { return string(h.messageID) }
 
 // ReceivedCount gives the number of Received fields, for the loop check of RFC 5321 section 6.3.
 func (h *HeaderScanner) ReceivedCount() int { return h.received }
+
+// PassCount gives the number of marks that are those of CountPasses. The header
+// block bounds how many there can be; one that is folded is none.
+func (h *HeaderScanner) PassCount() int { return h.passes }
 
 // Done reports whether the header has ended.
 func (h *HeaderScanner) Done() bool { return h.done }
