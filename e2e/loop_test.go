@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,7 +116,7 @@ func (d *loopDisk) again() {
 // plain is one process of the program that is no demo.
 type plain struct {
 	cmd    *exec.Cmd
-	stderr *bytes.Buffer
+	stderr *output
 	done   chan struct{}
 }
 
@@ -130,9 +131,27 @@ func role(t testing.TB, name, dir string, before ...string) *plain {
 	return p
 }
 
+// output is what a process said, read while it still speaks.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
 func tryRole(t testing.TB, name, dir string, before ...string) (*plain, error) {
 	words := append(before, binary, name, "--dir", dir)
-	p := &plain{cmd: exec.Command(words[0], words[1:]...), stderr: &bytes.Buffer{}, done: make(chan struct{})}
+	p := &plain{cmd: exec.Command(words[0], words[1:]...), stderr: &output{}, done: make(chan struct{})}
 	ready, w, err := os.Pipe()
 	if err != nil {
 		return nil, err

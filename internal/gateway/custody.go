@@ -102,7 +102,9 @@ func (c custody) sent(peer string, r *cpq.Release) (spool.Sent, error) {
 	if here {
 		// The manager has it and we have not noted its receipt, perhaps never
 		// shall, after a crash. Then it goes there once more, meets its own key,
-		// and this release is right.
+		// and this release is right. Without a word that could wait for as long as
+		// the two back-offs together.
+		c.g.hurry()
 		return spool.Sent{}, errs.New(errs.Temporary, "message %s is still on its way to the manager", r.Key)
 	}
 	sent, found, err := c.g.spool.Sent(r.Key)
@@ -190,4 +192,12 @@ func (c custody) checkEnvelope(m *listener.Message, sent spool.Sent) ([]mail.Rcp
 		left, params = slices.Delete(left, at, at+1), slices.Delete(params, at, at+1)
 	}
 	return asked, nil
+}
+
+// hurry makes what waits for the manager due now, at most once a second.
+func (g *Gateway) hurry() {
+	now := g.Now().Unix()
+	if last := g.hurried.Load(); last != now && g.hurried.CompareAndSwap(last, now) {
+		g.queue.DeliverNow(queue.CPQHost)
+	}
 }

@@ -51,6 +51,7 @@ type Gateway struct {
 	releases  *access.Rates[string] // what each manager gives back
 	alarms    *access.Rates[string] // so that no manager floods the administrators
 	returning returning
+	hurried   atomic.Int64 // when hurry last did something, Unix seconds
 
 	passes    *message.Passes // for mail that comes back
 	verifier  *senderauth.Verifier

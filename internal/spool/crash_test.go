@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -361,11 +363,15 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		}
 		l := &life{t: t, rng: rand.New(rand.NewPCG(seed, 2)), know: newFacts(), tell: c.Learn, now: time.Unix(1e9, 0), did: did}
 		c.Know = func() facts { return l.know.clone() }
-		n := 0
+		var n atomic.Int64 // the engine works in several goroutines, and each takes images
+		var mu sync.Mutex
 		c.Check = func(op string, image *vfs.MemFS, know facts) error {
-			if n++; n%60 == int(seed%60) {
+			if n := n.Add(1); n%60 == int64(seed%60) {
 				k, err := crashRecovery(seed+uint64(n), image, know)
-				if nested += k; err != nil {
+				mu.Lock()
+				nested += k
+				mu.Unlock()
+				if err != nil {
 					return err
 				}
 			}
