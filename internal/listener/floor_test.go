@@ -40,7 +40,7 @@ func (d *disk) free(bytes, inodes uint64) { d.bytes.Store(bytes); d.inodes.Store
 
 // Floors of bytes and of inodes at acceptance, through a real spool on an
 // injected file system: a message whose SIZE does not fit is refused at MAIL,
-// one without SIZE at DATA, one that outgrows the disk at its dot; always with
+// one for which room went meanwhile at DATA, one that outgrows the disk at its dot; always with
 // 452 4.3.1, never with the connection; and mail is taken again as soon as there
 // is room, without anybody's help (fault F8).
 func TestFloorsAtAcceptance(t *testing.T) {
@@ -67,7 +67,7 @@ func TestFloorsAtAcceptance(t *testing.T) {
 	set(floor-1, many)
 	d.say("DATA", full)
 	set(floor+10<<20, 10)
-	d.all("MAIL FROM:<a@b.example> SIZE=100", full+": no inodes", "MAIL FROM:<a@b.example>", "250", bob, "250", "DATA", full, "NOOP", "250")
+	d.all("MAIL FROM:<a@b.example> SIZE=100", full+": no inodes", "MAIL FROM:<a@b.example>", full+": no inodes", "NOOP", "250")
 	set(floor+10<<20, many)
 	d.all("MAIL FROM:<a@b.example>", "250", bob, "250", "DATA", "354")
 	part := strings.Repeat(strings.Repeat("x", 98)+"\r\n", 6000) // some chunks

@@ -410,6 +410,18 @@ func TestTCPRefuse(t *testing.T) {
 	}
 }
 
+// second gives an error from the second call on: MAIL asks first.
+func second(err error) func(int64) error {
+	asked := false
+	return func(int64) error {
+		if !asked {
+			asked = true
+			return nil
+		}
+		return err
+	}
+}
+
 // What a failing sink looks like: never 250, never 5xx for what may pass, and no cause told.
 func TestSinkFailures(t *testing.T) {
 	for _, c := range []struct {
@@ -418,8 +430,8 @@ func TestSinkFailures(t *testing.T) {
 		at, say string
 		log     string
 	}{
-		{"full before", func(s *sink) { s.ready = func(int64) error { return errs.New(errs.Full, "no space for mail") } }, "DATA", "452 4.3.1 no space for mail", "ICID 1 Receiving Failed: Resources Low\n"},
-		{"odd before", func(s *sink) { s.ready = func(int64) error { return errs.New(errs.Invalid, "what?") } }, "DATA", "452 4.3.1", "Resources Low\n"},
+		{"full before", func(s *sink) { s.ready = second(errs.New(errs.Full, "no space for mail")) }, "DATA", "452 4.3.1 no space for mail", "ICID 1 Receiving Failed: Resources Low\n"},
+		{"odd before", func(s *sink) { s.ready = second(errs.New(errs.Invalid, "what?")) }, "DATA", "452 4.3.1", "Resources Low\n"},
 		{"disk", func(s *sink) {
 			s.receive = func(m *Message) error {
 				io.Copy(io.Discard, m.Content)

@@ -84,10 +84,11 @@ func (s *session) begin(c smtp.MailCommand, sink space) smtp.Reply {
 		s.log.ReceivingFailed(s.icid, "Too Many Messages")
 		return smtp.NewReply(421, "4.7.0", "too many messages in one session")
 	}
-	if c.Size > 0 { // RFC 1870 section 6.1: better now than after the content
-		if err := sink.Ready(c.Size); err != nil {
-			return s.notReady(err)
-		}
+	// RFC 1870 section 6.1: better now than after the content. Without a size
+	// too: a number for the message may have to be reserved on the disk, and on
+	// one that is full that waits.
+	if err := sink.Ready(c.Size); err != nil {
+		return s.notReady(err)
 	}
 	s.tx = transaction{mid: sink.NextMID(), env: mail.Envelope{From: c.From, Params: c.Params}, size: c.Size}
 	if s.rules.Protocol == SMTP {

@@ -52,7 +52,9 @@ func (s *Spool) NextMID() mail.MID {
 		// When this fails the engine is dead and nothing can be stored under
 		// the number any more; or the disk takes long, and then the bound stands
 		// in the log before whatever is stored under the number.
-		if s.reserve(n.next+block) == nil {
+		// So nobody has to wait for the disk here a second time: behind one who
+		// waits half a minute all the others would, one after the other.
+		if err, abandoned := s.reserve(n.next + block); err == nil || abandoned {
 			n.limit = n.next + block
 		}
 	}
@@ -66,15 +68,14 @@ func (s *Spool) LastMID() mail.MID { return mail.MID(s.number.last.Load()) }
 
 // reserve makes a bound durable. The answer is an error, too, when the disk
 // takes too long: a higher bound that is written later does no harm.
-func (s *Spool) reserve(limit uint64) error {
+func (s *Spool) reserve(limit uint64) (err error, abandoned bool) {
 	b := s.db.NewBatch()
 	key := nameKey(keyNumber, midName)
 	if err := b.Set(key, seal(key, binary.BigEndian.AppendUint64(nil, limit)), nil); err != nil {
 		b.Close()
-		return s.die(err)
+		return s.die(err), false
 	}
-	err, _ := s.bounded(b, true, func() error { return nil })
-	return err
+	return s.bounded(b, true, func() error { return nil })
 }
 
 // closeNumber gives back what was reserved and not used.
@@ -85,7 +86,7 @@ func (s *Spool) closeNumber() error {
 	if n.next >= n.limit {
 		return nil
 	}
-	if err := s.reserve(n.next); err != nil {
+	if err, _ := s.reserve(n.next); err != nil {
 		return err
 	}
 	n.limit = n.next
