@@ -296,3 +296,12 @@ func TestFigures(t *testing.T) {
 		}
 	}
 }
+
+// A manager that holds nothing is no place to measure searches.
+func TestSearchOfNothing(t *testing.T) {
+	o := options(t, io.Discard)
+	o.Dir = t.TempDir()
+	if err := Search(t.Context(), o); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "lazaret bench fill") {
+		t.Error(err)
+	}
+}

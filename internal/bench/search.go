@@ -57,6 +57,9 @@ func (o *Options) search(ctx context.Context, m *manager.Manager, r *result) err
 	for _, q := range held {
 		n += q.Messages
 	}
+	if n == 0 {
+		return errs.New(errs.Invalid, "the manager in %s holds nothing: fill it first, with lazaret bench fill N --dir %s, or leave --dir out", o.Dir, o.Dir)
+	}
 	r.Parameters["held"] = n
 	for _, k := range searches {
 		took := make([]float64, o.Runs)
