@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every test of the short tier. On a fresh Debian machine with Go it
 # installs the real programs that the tests talk to: OpenSSH, OpenSSL, swaks,
-# telnet, Postfix, Unbound. Exits non-zero when anything is wrong.
+# telnet, Postfix, Unbound, strace. Exits non-zero when anything is wrong.
 #
 #   ./test.sh          the short tier, as in CI (under 15 minutes on two cores)
 #   ./test.sh quick    the same without the race detector
