@@ -205,9 +205,9 @@ func (s *Spool) Close() (err error) {
 	s.once.Do(func() {
 		close(s.closing)
 		s.opt.Disk.Stop() // nobody waits for room any more
-		s.wg.Wait()
-		if e := s.dead.Load(); e != nil {
-			err = *e // the engine may hang: leave it to the end of the process
+		// The engine of a dead spool may hang, and the sweep with it: that is left to
+		// the end of the process.
+		if err = s.orDead(func() error { s.wg.Wait(); return s.Err() }); err != nil {
 			return
 		}
 		if err = s.closeNumber(); s.dead.Load() != nil {
