@@ -88,7 +88,7 @@ func (d *Draft) spill() error {
 // bounded commits a batch of the draft and undoes the draft when it is too late.
 func (d *Draft) bounded(b *pebble.Batch, sync bool) (err error) {
 	s, mid, chunks := d.s, d.mid, int(d.chunks)
-	err, d.left = s.bounded(b, sync, func() error {
+	err, d.left = s.bounded(b, sync, s.opt.wait, func() error {
 		b := s.db.NewBatch()
 		defer b.Close()
 		if err := s.dropContent(b, mid, chunks); err != nil {
@@ -216,7 +216,10 @@ func (d *Draft) fill(b *pebble.Batch, it *queue.Item, action mail.ActionKey) err
 }
 
 // Abort drops the message. What is in the engine already goes without a sync:
-// if that is lost, the sweep at the next start finds it.
+// if that is lost, the sweep at the next start finds it. Somebody waits for the
+// answer that stands behind it, so on a full disk the drop is left to a
+// goroutine that waits for room; nothing new is begun meanwhile, so these are
+// no more than there are sessions.
 func (d *Draft) Abort() {
 	if d.ended {
 		return
@@ -225,15 +228,28 @@ func (d *Draft) Abort() {
 	if d.left || d.chunks == 0 || d.s.dead.Load() != nil {
 		return
 	}
-	b := d.s.db.NewBatch()
-	defer b.Close()
-	if err := d.s.dropContent(b, d.mid, int(d.chunks)); err == nil {
-		err = d.s.commit(b, false)
-		if err == nil {
-			return
-		}
+	if err := d.drop(); err != nil {
 		d.s.opt.Log.Fault("spool", "dropping MID "+d.mid.String()+": "+err.Error())
 	}
+}
+
+// drop deletes what was spilled.
+func (d *Draft) drop() error {
+	s := d.s
+	b := s.db.NewBatch()
+	if err := s.dropContent(b, d.mid, int(d.chunks)); err != nil {
+		b.Close()
+		return err
+	}
+	wait := s.opt.wait
+	if s.opt.Disk.Ready() != nil {
+		wait = 0
+	}
+	err, abandoned := s.bounded(b, false, wait, func() error { return nil })
+	if abandoned {
+		return nil // it goes when there is room
+	}
+	return err
 }
 
 func (d *Draft) end() {

@@ -72,11 +72,11 @@ func (s *Spool) commit(b *pebble.Batch, sync bool) error { return s.apply(b, syn
 const patience = 30 * time.Second
 
 // bounded is commit for those whom somebody waits for. It owns the batch. When
-// the disk takes longer than patience the answer is an error, and what came
+// the disk takes longer than wait the answer is an error, and what came
 // of the batch after all is undone as soon as the disk goes on: who heard 4xx
 // sends again. A crash in between may keep it: then it is there twice, as SMTP
 // allows.
-func (s *Spool) bounded(b *pebble.Batch, sync bool, undo func() error) (err error, abandoned bool) {
+func (s *Spool) bounded(b *pebble.Batch, sync bool, wait time.Duration, undo func() error) (err error, abandoned bool) {
 	var answered atomic.Bool
 	done := make(chan error, 1)
 	go func() {
@@ -93,7 +93,7 @@ func (s *Spool) bounded(b *pebble.Batch, sync bool, undo func() error) (err erro
 			s.opt.Log.Fault("spool", "a message that was refused late: "+err.Error())
 		}
 	}()
-	t := time.NewTimer(s.opt.wait)
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case err := <-done:

@@ -75,7 +75,7 @@ func (s *Spool) reserve(limit uint64) (err error, abandoned bool) {
 		b.Close()
 		return s.die(err), false
 	}
-	return s.bounded(b, true, func() error { return nil })
+	return s.bounded(b, true, s.opt.wait, func() error { return nil })
 }
 
 // closeNumber gives back what was reserved and not used.
