@@ -432,6 +432,23 @@ func TestDiagnostic(t *testing.T) {
 		}
 	}
 	s = newScript()
+	if code := l.Exec(t.Context(), admin, "diagnostic heap", s); code != 0 || !strings.HasPrefix(s.String(), "heap profile: ") || !strings.Contains(s.String(), "# runtime.MemStats") {
+		t.Errorf("status %d, no profile that pprof reads: %.200s", code, s.String())
+	}
+	s = newScript()
+	if code := l.Exec(t.Context(), admin, "diagnostic goroutine", s); code != 0 || !strings.Contains(s.String(), "TestDiagnostic") {
+		t.Errorf("status %d: %.200s", code, s.String())
+	}
+	for _, who := range []struct {
+		p    mail.Principal
+		line string
+	}{{mail.Principal{Name: "oscar", Role: mail.Operator}, "diagnostic heap"}, {admin, "diagnostic cmdline"}} {
+		s = newScript()
+		if code := l.Exec(t.Context(), who.p, who.line, s); code == 0 || strings.Contains(s.String(), "profile: ") {
+			t.Errorf("%s ran %s: %.200s", who.p.Name, who.line, s.String())
+		}
+	}
+	s = newScript()
 	if l.Exec(t.Context(), admin, "help", s); strings.Contains(s.String(), "diagnostic") {
 		t.Error("is in help")
 	}
