@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every test of the short tier. On a fresh Debian machine with Go it
 # installs the real programs that the tests talk to: OpenSSH, OpenSSL, swaks,
-# telnet, Postfix, Unbound, strace. Exits non-zero when anything is wrong.
+# telnet, Postfix, Unbound, strace, PostgreSQL. Exits non-zero when anything is wrong.
 #
 #   ./test.sh          the short tier, as in CI (under 15 minutes on two cores)
 #   ./test.sh quick    the same without the race detector
@@ -23,6 +23,7 @@ want unbound unbound
 want ldns-signzone ldnsutils
 want gcc gcc
 want strace strace
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
 want mkfs.ext4 e2fsprogs
 want mount mount
 want pgrep procps

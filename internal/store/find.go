@@ -13,6 +13,7 @@ import (
 // where collects the conditions of a search. Values are always parameters,
 // those from our own tables too (register A6).
 type where struct {
+	d     dialect
 	conds []string
 	args  []any
 }
@@ -49,7 +50,7 @@ func (w *where) text(column string, t quarantine.Text) {
 	case quarantine.EndsWith:
 		cond, args = "length("+column+") >= length(?) AND substr("+column+", length("+column+") - length(?) + 1) = ?", []any{v, v, v}
 	default:
-		cond, args = "instr("+column+", ?) > 0", []any{v}
+		cond, args = w.d.has(column), []any{v}
 	}
 	if t.Not {
 		cond = "NOT (" + cond + ")"
@@ -70,7 +71,7 @@ func (w *where) recipients(t quarantine.Text) {
 	if t.Op == quarantine.Is || t.Op == quarantine.EndsWith {
 		v += "\n"
 	}
-	cond := "instr(lower(m.recipients), ?) > 0"
+	cond := w.d.has("lower(m.recipients)")
 	if t.Not {
 		cond = "NOT (" + cond + ")"
 	}
@@ -99,7 +100,7 @@ func (s *Store) Find(ctx context.Context, q quarantine.Query) (out []*quarantine
 }
 
 func (s *Store) findPage(ctx context.Context, q quarantine.Query) ([]*quarantine.Record, []mail.MID, error) {
-	var w where
+	w := where{d: s.d}
 	from, order := fromMessage, "m.mid"
 	if q.Quarantine != "" {
 		from, order = " FROM membership b CROSS JOIN message m LEFT JOIN content c ON c.hash = m.hash ", "b.mid"

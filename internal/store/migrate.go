@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"strconv"
 	"strings"
@@ -14,8 +15,6 @@ import (
 
 //go:embed migration/*.sql
 var migrations embed.FS
-
-const dialect = "sqlite"
 
 // migration is one numbered file. Files are never changed once released: the
 // checksum of each is kept with the database.
@@ -28,7 +27,7 @@ type migration struct {
 
 // listMigrations reads the files NNNN_name.DIALECT.sql; numbers start at 1 and
 // have no gaps.
-func listMigrations(dir fs.FS) ([]migration, error) {
+func listMigrations(dir fs.FS, dialect string) ([]migration, error) {
 	names, err := fs.Glob(dir, "migration/*."+dialect+".sql") // sorted
 	if err != nil {
 		return nil, err
@@ -54,14 +53,22 @@ func listMigrations(dir fs.FS) ([]migration, error) {
 // migrate brings the database to the newest form, each step in a transaction of
 // its own.
 func (s *Store) migrate(ctx context.Context) error {
-	list, err := listMigrations(migrations)
+	list, err := listMigrations(migrations, s.d.name())
 	if err != nil {
 		return err
 	}
+	if err := s.d.alone(ctx, s.conn, true); err != nil {
+		return sqlError(err, "opening the database %s", s.d.place())
+	}
+	err = s.migrateTo(ctx, list)
+	return errors.Join(err, sqlError(s.d.alone(ctx, s.conn, false), "opening the database %s", s.d.place()))
+}
+
+func (s *Store) migrateTo(ctx context.Context, list []migration) error {
 	const table = `CREATE TABLE IF NOT EXISTS schema_version (
 		version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, sum TEXT NOT NULL, at BIGINT NOT NULL)`
 	if _, err := s.conn.ExecContext(ctx, table); err != nil {
-		return sqlError(err, "opening the database %s", s.opt.Path)
+		return sqlError(err, "opening the database %s", s.d.place())
 	}
 	have, err := s.applied(ctx)
 	if err != nil {
@@ -69,16 +76,16 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	if len(have) > len(list) {
 		return errs.New(errs.Invalid, "the database %s is of version %d; this program knows versions up to %d: use a newer program",
-			s.opt.Path, len(have), len(list))
+			s.d.place(), len(have), len(list))
 	}
 	for i, sum := range have {
 		if sum != list[i].sum {
-			return errs.New(errs.Damaged, "the database %s was made with another migration %d than this program has", s.opt.Path, i+1)
+			return errs.New(errs.Damaged, "the database %s was made with another migration %d than this program has", s.d.place(), i+1)
 		}
 	}
 	for _, m := range list[len(have):] {
 		if err := s.step(ctx, m); err != nil {
-			return sqlError(err, "migrating the database %s to version %d", s.opt.Path, m.version)
+			return sqlError(err, "migrating the database %s to version %d", s.d.place(), m.version)
 		}
 	}
 	return nil
@@ -88,7 +95,7 @@ func (s *Store) migrate(ctx context.Context) error {
 func (s *Store) applied(ctx context.Context) ([]string, error) {
 	rows, err := s.conn.QueryContext(ctx, "SELECT version, sum FROM schema_version ORDER BY version")
 	if err != nil {
-		return nil, sqlError(err, "reading the version of the database %s", s.opt.Path)
+		return nil, sqlError(err, "reading the version of the database %s", s.d.place())
 	}
 	defer rows.Close()
 	var out []string
@@ -96,14 +103,14 @@ func (s *Store) applied(ctx context.Context) ([]string, error) {
 		var v int
 		var sum string
 		if err := rows.Scan(&v, &sum); err != nil {
-			return nil, sqlError(err, "reading the version of the database %s", s.opt.Path)
+			return nil, sqlError(err, "reading the version of the database %s", s.d.place())
 		}
 		if v != len(out)+1 {
-			return nil, errs.New(errs.Damaged, "the database %s lacks migration %d", s.opt.Path, len(out)+1)
+			return nil, errs.New(errs.Damaged, "the database %s lacks migration %d", s.d.place(), len(out)+1)
 		}
 		out = append(out, sum)
 	}
-	return out, sqlError(rows.Err(), "reading the version of the database %s", s.opt.Path)
+	return out, sqlError(rows.Err(), "reading the version of the database %s", s.d.place())
 }
 
 func (s *Store) step(ctx context.Context, m migration) error {

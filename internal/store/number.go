@@ -72,7 +72,7 @@ func (s *Store) loadNumbers() error {
 	n.next, n.more, n.kick = 1, make(chan struct{}), make(chan struct{}, 1)
 	if b != nil {
 		if len(b) != 8 {
-			return errs.New(errs.Damaged, "the database %s: the last message number has %d bytes", s.opt.Path, len(b))
+			return errs.New(errs.Damaged, "the database %s: the last message number has %d bytes", s.d.place(), len(b))
 		}
 		n.next = binary.BigEndian.Uint64(b)
 	}

@@ -160,7 +160,7 @@ func (s *Store) recipients(ctx context.Context, mids []mail.MID) (map[mail.MID][
 		if err := rows.Scan(&mid, &r.RID, &r.State, &r.Attempts, &next, &r.Reply); err != nil {
 			return nil, sqlError(err, "reading releases")
 		}
-		r.Next = fromMS(next)
+		r.Next, r.Reply = fromMS(next), unescape(r.Reply)
 		out[mail.MID(mid)] = append(out[mail.MID(mid)], r)
 	}
 	return out, sqlError(rows.Err(), "reading releases")
@@ -225,7 +225,7 @@ func (q *Releases) Apply(ctx context.Context, u queue.Update) error {
 // flush makes the commit write, so that it takes all earlier ones to stable
 // storage.
 func (t *tx) flush() error {
-	return t.exec(`INSERT INTO meta (name, value) VALUES ('flush', x'') ON CONFLICT (name) DO UPDATE SET value = excluded.value`)
+	return t.exec(`INSERT INTO meta (name, value) VALUES ('flush', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, []byte{})
 }
 
 // saveItem writes the state of a release and of its recipients.

@@ -65,12 +65,12 @@ func inList(mids []mail.MID) string {
 // damaged one is reported and left out, so that it does not hide the others;
 // skipped are the numbers of such.
 func (s *Store) query(ctx context.Context, query string, args []any) (out []*quarantine.Record, skipped []mail.MID, err error) {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.read.BeginTx(ctx, s.d.snapshot())
 	if err != nil {
 		return nil, nil, sqlError(err, "reading the database")
 	}
 	defer tx.Rollback()
-	rows, err := tx.QueryContext(ctx, query, args...)
+	rows, err := tx.QueryContext(ctx, query, bind(args)...)
 	if err != nil {
 		return nil, nil, sqlError(err, "reading the database")
 	}
@@ -112,6 +112,8 @@ func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
 	if r.State.Final() {
 		r.Content = "" // another message may have the same content; this one has none any more
 	}
+	r.GatewayName, r.Subject, r.Display, r.MessageID = unescape(r.GatewayName), unescape(r.Subject), unescape(r.Display), unescape(r.MessageID)
+	r.Hold.Why, sender, recipients = unescape(r.Hold.Why), unescape(sender), unescape(recipients)
 	if copy(r.Hash[:], hash) != len(r.Hash) {
 		return r, errs.New(errs.Damaged, "message %s: its hash has %d bytes", r.MID, len(hash))
 	}
@@ -145,6 +147,7 @@ func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error 
 		if err := rows.Scan(&mid, &m.Quarantine, &m.Reason, &m.State, &entered, &exit, &gone, &m.Cause, &m.By, &m.Decision); err != nil {
 			return err
 		}
+		m.Reason, m.By = unescape(m.Reason), unescape(m.By)
 		m.Entered, m.Exit, m.Left = fromMS(entered), fromMS(exit), fromMS(gone)
 		by[mid].Memberships = append(by[mid].Memberships, m)
 		return nil
@@ -160,7 +163,8 @@ func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error 
 		if err := rows.Scan(&mid, &d.RID, &address, &d.State, &d.Reply, &remote, &at); err != nil {
 			return err
 		}
-		a, err := mail.ParseAddress(address)
+		d.Reply = unescape(d.Reply)
+		a, err := mail.ParseAddress(unescape(address))
 		if err != nil {
 			return errs.Wrap(errs.Damaged, err, "message %d", mid)
 		}
@@ -202,7 +206,7 @@ func (s *Store) DecidedBy(ctx context.Context, id quarantine.DecisionID) ([]mail
 }
 
 func (s *Store) mids(ctx context.Context, doing, query string, args ...any) (out []mail.MID, err error) {
-	rows, err := s.read.QueryContext(ctx, query, args...)
+	rows, err := s.read.QueryContext(ctx, query, bind(args)...)
 	if err != nil {
 		return nil, sqlError(err, "%s", doing)
 	}

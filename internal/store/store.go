@@ -17,11 +17,8 @@ import (
 	"database/sql"
 	"errors"
 	"hash/maphash"
-	"net/url"
 	"sync"
 	"time"
-
-	"modernc.org/sqlite"
 
 	"lazaret/internal/disk"
 	"lazaret/internal/errs"
@@ -38,6 +35,7 @@ var (
 // Options of a store.
 type Options struct {
 	Path     string              // of the SQLite file
+	DSN      string              // of a PostgreSQL database, in place of Path
 	Contents quarantine.Contents // where content lies
 	OnFatal  func(error)         // nothing more can be written: end the process; called at most once
 	OnFault  func(error)         // something to be logged
@@ -49,6 +47,7 @@ type Options struct {
 // Store is one open database. Safe for concurrent use.
 type Store struct {
 	opt     Options
+	d       dialect
 	now     func() time.Time
 	read    *sql.DB
 	write   *sql.DB
@@ -63,8 +62,8 @@ type Store struct {
 // Open opens the database, makes or migrates it, and refuses one that a newer
 // program made.
 func Open(ctx context.Context, opt Options) (s *Store, err error) {
-	if opt.Contents == nil || opt.Path == "" {
-		return nil, errs.New(errs.Internal, "store needs a path and contents")
+	if opt.Contents == nil || (opt.Path == "") == (opt.DSN == "") {
+		return nil, errs.New(errs.Internal, "store needs contents and either a path or the address of a server")
 	}
 	if opt.Clock == nil {
 		opt.Clock = time.Now
@@ -75,16 +74,21 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	if opt.Readers <= 0 {
 		opt.Readers = 4
 	}
-	s = &Store{opt: opt, now: opt.Clock, done: make(chan struct{})}
+	s = &Store{opt: opt, now: opt.Clock, done: make(chan struct{}), d: liteDialect{opt.Path}}
+	if opt.DSN != "" {
+		if s.d, err = newPostgres(opt.DSN); err != nil {
+			return nil, err
+		}
+	}
 	s.w.jobs, s.w.gone = make(chan *job, 4*maxBatch), make(chan struct{})
-	if s.write, err = openDB(opt.Path, 1, "_txlock=immediate"); err != nil {
+	if s.write, err = s.d.write(); err != nil {
 		return nil, err
 	}
 	if s.conn, err = s.write.Conn(ctx); err != nil {
-		return nil, errors.Join(errs.Wrap(errs.Internal, err, "opening the database %s", opt.Path), s.write.Close())
+		return nil, errors.Join(sqlError(err, "opening the database %s", s.d.place()), s.write.Close())
 	}
 	if err = s.migrate(ctx); err == nil {
-		s.read, err = openDB(opt.Path, opt.Readers, "_pragma=query_only(1)")
+		s.read, err = s.d.read(opt.Readers)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.conn.Close(), s.write.Close())
@@ -95,22 +99,6 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	}
 	s.wg.Go(s.numberLoop)
 	return s, nil
-}
-
-// openDB opens a pool in which every connection has the settings of stack.md
-// 3.11. WAL with FULL is one flush a commit and no reader in a writer's way.
-func openDB(path string, conns int, extra string) (*sql.DB, error) {
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
-		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
-		"&_pragma=wal_autocheckpoint(4000)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)&" + extra
-	c, err := sqlite.NewConnector(dsn)
-	if err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "opening the database %s", path)
-	}
-	db := sql.OpenDB(c)
-	db.SetMaxOpenConns(conns)
-	db.SetMaxIdleConns(conns)
-	return db, nil
 }
 
 // Close waits for what was begun and ends the store.

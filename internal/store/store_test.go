@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		crashChild(dir) // never returns
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(withServer{m})
 }
 
 func openSQLite(t testing.TB, path string, c quarantine.Contents) *Store {
@@ -153,7 +153,7 @@ func TestMigrations(t *testing.T) {
 		t.Errorf("another migration: %v", err)
 	}
 	bad := fstest.MapFS{"migration/0001_a.sqlite.sql": {}, "migration/0003_b.sqlite.sql": {}}
-	if _, err := listMigrations(bad); err == nil {
+	if _, err := listMigrations(bad, "sqlite"); err == nil {
 		t.Error("a gap in the numbers was accepted")
 	}
 }

@@ -136,7 +136,7 @@ func (s *Store) Binned(ctx context.Context, limit int) ([]quarantine.Weight, err
 
 // Evictable implements quarantine.Pool.
 func (s *Store) Evictable(ctx context.Context, exempt []string, limit int) ([]quarantine.Weight, error) {
-	var w where
+	w := where{d: s.d}
 	w.add("m.state = 0 AND m.hold_at = 0")
 	if len(exempt) > 0 {
 		w.add("NOT EXISTS (SELECT 1 FROM membership b WHERE b.mid = m.mid AND b.state = 0 AND b.quarantine IN ("+marks(len(exempt))+"))", anys(exempt)...)
@@ -145,7 +145,7 @@ func (s *Store) Evictable(ctx context.Context, exempt []string, limit int) ([]qu
 }
 
 func (s *Store) weights(ctx context.Context, query string, args ...any) (out []quarantine.Weight, err error) {
-	rows, err := s.read.QueryContext(ctx, query, args...)
+	rows, err := s.read.QueryContext(ctx, query, bind(args)...)
 	if err != nil {
 		return nil, sqlError(err, "looking for room")
 	}
@@ -196,7 +196,7 @@ func (s *Store) DueBy(ctx context.Context, at time.Time) (out []quarantine.Count
 }
 
 func (s *Store) eachRow(ctx context.Context, query string, args []any, fn func(scan func(...any) error) error) error {
-	rows, err := s.read.QueryContext(ctx, query, args...)
+	rows, err := s.read.QueryContext(ctx, query, bind(args)...)
 	if err != nil {
 		return sqlError(err, "reading the database")
 	}

@@ -5,9 +5,6 @@ import (
 	"database/sql"
 	"errors"
 
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"lazaret/internal/errs"
 	"lazaret/internal/quarantine"
 )
@@ -133,7 +130,7 @@ func (s *Store) commit(batch []*job) (err error) {
 	if err := s.flushing(durable); err != nil {
 		return err
 	}
-	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
+	if err := s.exec(s.d.begin()); err != nil {
 		return err
 	}
 	t := &tx{s: s, tally: make(map[string]*tally), hours: make(map[int64]*tally)}
@@ -158,7 +155,7 @@ func (s *Store) commit(batch []*job) (err error) {
 	for _, j := range batch {
 		j.garbage = nil
 	}
-	if rerr := s.exec("ROLLBACK"); rerr != nil && !isCode(rerr, sqlite3.SQLITE_ERROR) { // "no transaction": it was rolled back
+	if rerr := s.exec("ROLLBACK"); rerr != nil && !isCode(rerr, sqliteError) { // "no transaction": it was rolled back
 		return errors.Join(err, rerr)
 	}
 	return err
@@ -170,12 +167,7 @@ func (s *Store) flushing(on bool) error {
 	if s.w.relax == !on {
 		return nil
 	}
-	mode := "FULL"
-	if !on {
-		mode = "NORMAL"
-	}
-	// Not a prepared statement: this pragma acts when it is compiled.
-	if _, err := s.conn.ExecContext(context.Background(), "PRAGMA synchronous="+mode); err != nil {
+	if err := s.d.flush(context.Background(), s.conn, on); err != nil {
 		return sqlError(err, "writing the database")
 	}
 	s.w.relax = !on
@@ -186,7 +178,7 @@ func (s *Store) flushing(on bool) error {
 // the kernel takes the lost pages for written, and what is committed later
 // would stand behind a hole in the log (rule Q-2).
 func (s *Store) check(err error) {
-	if !isCode(err, sqlite3.SQLITE_IOERR) && !isCode(err, sqlite3.SQLITE_CORRUPT) {
+	if !diskFailed(err) {
 		return
 	}
 	s.w.dead = errs.Wrap(errs.Closed, err, "the database has stopped after a failure of the disk")
@@ -202,19 +194,28 @@ func (s *Store) exec(query string, args ...any) error {
 }
 
 func (s *Store) execN(query string, args ...any) (int64, error) {
+	var r sql.Result
 	st, err := s.stmt(query)
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, err
+	case st != nil:
+		r, err = st.Exec(bind(args)...)
+	default:
+		r, err = s.conn.ExecContext(context.Background(), query, bind(args)...)
 	}
-	r, err := st.Exec(args...)
 	if err != nil {
 		return 0, sqlError(err, "writing the database")
 	}
 	return r.RowsAffected()
 }
 
-// stmt gives a prepared statement; texts are constants, so there are few.
+// stmt gives a prepared statement, or nil when the driver keeps its own; texts
+// are constants, so there are few.
 func (s *Store) stmt(query string) (*sql.Stmt, error) {
+	if !s.d.prepares() {
+		return nil, nil
+	}
 	if st := s.w.stmts[query]; st != nil {
 		return st, nil
 	}
@@ -246,32 +247,15 @@ func (t *tx) row(query string, args []any, dest ...any) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = st.QueryRow(args...).Scan(dest...)
+	var row *sql.Row
+	if st != nil {
+		row = st.QueryRow(bind(args)...)
+	} else {
+		row = t.s.conn.QueryRowContext(context.Background(), query, bind(args)...)
+	}
+	err = row.Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	return err == nil, sqlError(err, "reading the database")
-}
-
-// isCode compares the primary code of an SQLite error.
-func isCode(err error, code int) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code()&0xff == code
-}
-
-// sqlError gives a database error its kind.
-func sqlError(err error, format string, args ...any) error {
-	kind := errs.Internal
-	switch {
-	case err == nil:
-		return nil
-	case isCode(err, sqlite3.SQLITE_FULL):
-		kind = errs.Full
-	case isCode(err, sqlite3.SQLITE_BUSY), isCode(err, sqlite3.SQLITE_LOCKED),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		kind = errs.Temporary
-	case isCode(err, sqlite3.SQLITE_CORRUPT), isCode(err, sqlite3.SQLITE_NOTADB):
-		kind = errs.Damaged
-	}
-	return errs.Wrap(kind, err, format, args...)
 }

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"lazaret/internal/errs"
+)
+
+// liteDialect is SQLite, in a file that one process works on.
+type liteDialect struct{ path string }
+
+func (d liteDialect) name() string  { return "sqlite" }
+func (d liteDialect) place() string { return d.path }
+
+func (d liteDialect) read(conns int) (*sql.DB, error) {
+	return openDB(d.path, conns, "_pragma=query_only(1)")
+}
+
+func (d liteDialect) write() (*sql.DB, error) { return openDB(d.path, 1, "_txlock=immediate") }
+
+func (d liteDialect) alone(context.Context, *sql.Conn, bool) error { return nil }
+
+func (d liteDialect) begin() string { return "BEGIN IMMEDIATE" }
+
+// flush: a commit that flushes takes all earlier ones with it, which stand
+// before it in the same log. This pragma acts when it is compiled: it must not
+// be a prepared statement.
+func (d liteDialect) flush(ctx context.Context, c *sql.Conn, on bool) error {
+	mode := "FULL"
+	if !on {
+		mode = "NORMAL"
+	}
+	_, err := c.ExecContext(ctx, "PRAGMA synchronous="+mode)
+	return err
+}
+
+func (d liteDialect) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly: true} }
+
+func (d liteDialect) has(column string) string { return "instr(" + column + ", ?) > 0" }
+
+func (d liteDialect) mine() string { return "" } // the writer is alone
+
+func (d liteDialect) prepares() bool { return true }
+
+// openDB opens a pool in which every connection has the same
+// settings. WAL with FULL is one flush a commit and no reader in a writer's way.
+func openDB(path string, conns int, extra string) (*sql.DB, error) {
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
+		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
+		"&_pragma=wal_autocheckpoint(4000)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)&" + extra
+	c, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, err, "opening the database %s", path)
+	}
+	db := sql.OpenDB(c)
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+const sqliteError = sqlite3.SQLITE_ERROR
+
+// isCode compares the primary code of an SQLite error.
+func isCode(err error, code int) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == code
+}
+
+// sqliteKind tells what an error of SQLite means.
+func sqliteKind(err error) (kind errs.Kind, known bool) {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return errs.Internal, false
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_FULL:
+		return errs.Full, true
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return errs.Temporary, true
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return errs.Damaged, true
+	}
+	return errs.Internal, !isOver(err)
+}
+
+// diskFailed reports an error of the disk under an SQLite file: what is written
+// after it cannot be believed.
+func diskFailed(err error) bool {
+	return isCode(err, sqlite3.SQLITE_IOERR) || isCode(err, sqlite3.SQLITE_CORRUPT)
+}
