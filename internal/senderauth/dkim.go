@@ -23,13 +23,17 @@ const (
 	maxSignatures = 10
 	maxKeyBits    = 8192
 	maxKeyRecord  = 4096 // bytes of a TXT record
+
+	// maxBlank bounds a run of blanks and line ends, in bytes. The library copies a
+	// run again for each piece of it that it reads: 8 MiB cost it a minute.
+	maxBlank = 64 << 10
 )
 
 // DKIM checks the signatures of a message, the first ten. An error is one of
 // reading it. A message with more than one From field has no valid signature:
 // a field put on top is not covered, and it is the one that people see.
 func (v *Verifier) DKIM(ctx context.Context, content io.Reader) (out []Signature, err error) {
-	src := &source{ctx: ctx, r: content}
+	src := &source{ctx: ctx, r: content, maxBlank: maxBlank}
 	buffered := bufio.NewReader(src)
 	header, err := readHeader(buffered)
 	if src.err != nil {
@@ -54,6 +58,9 @@ func (v *Verifier) DKIM(ctx context.Context, content io.Reader) (out []Signature
 	})
 	if src.err != nil {
 		return nil, errs.Context(src.err, "reading the message")
+	}
+	if src.flood {
+		return []Signature{{Verdict: PermError, Reason: fmt.Sprintf("the message has more than %d blanks in a row", maxBlank)}}, nil
 	}
 	if err != nil && !errors.Is(err, dkim.ErrTooManySignatures) { // that one comes with results
 		return []Signature{{Verdict: PermError, Reason: err.Error()}}, nil
@@ -144,6 +151,10 @@ type source struct {
 	ctx context.Context
 	r   io.Reader
 	err error
+
+	maxBlank int  // how many blanks may follow each other, 0: any number
+	run      int  // so many have
+	flood    bool // there were more; the message ends there
 }
 
 // Read implements io.Reader.
@@ -151,14 +162,35 @@ func (s *source) Read(p []byte) (int, error) {
 	if s.err == nil && s.ctx.Err() != nil {
 		s.err = errs.Wrap(errs.Temporary, s.ctx.Err(), "checking signatures")
 	}
-	if s.err != nil {
+	if s.err != nil || s.flood {
 		return 0, io.EOF
 	}
 	n, err := s.r.Read(p)
+	s.count(p[:n])
 	if err != nil && err != io.EOF {
 		s.err, err = err, io.EOF
 	}
 	return n, err
+}
+
+// count looks for a run of blanks that is too long.
+func (s *source) count(b []byte) {
+	if s.maxBlank == 0 {
+		return
+	}
+	for len(b) > 0 && !s.flood {
+		rest := bytes.TrimLeft(b, " \t\r\n")
+		if s.run += len(b) - len(rest); len(rest) == 0 {
+			break
+		}
+		s.flood = s.run > s.maxBlank
+		s.run = 0
+		if b = rest; bytes.IndexAny(b, "\r\n\t ") < 0 {
+			return
+		}
+		b = b[bytes.IndexAny(b, "\r\n\t "):]
+	}
+	s.flood = s.flood || s.run > s.maxBlank
 }
 
 // count gives the number of fields of a name.

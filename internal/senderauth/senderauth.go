@@ -1,11 +1,13 @@
 // Package senderauth finds out whether a message is really from the domain
 // that it says: SPF (RFC 7208) for the address it came from, DKIM (RFC 6376)
-// for its signatures.
+// for its signatures, DMARC (RFC 9989) for what people see of it, and ARC (RFC
+// 8617) for those who passed it on.
 //
-// It is a wrapper around two libraries with the limits that hostile mail asks
-// for (register C6): 10 look-ups of SPF and 2 that find nothing, 10
-// signatures, keys up to 8192 bits, no l= tag, one From field. It decides
-// nothing: what a result means for a message is up to who asks.
+// SPF and DKIM are two libraries with the limits that hostile mail asks for
+// (register C6): 10 look-ups of SPF and 2 that find nothing, 10 signatures,
+// keys up to 8192 bits, no l= tag, one From field. DMARC and ARC are our own,
+// for no library follows them. It decides nothing: what a result means for a
+// message is up to who asks.
 //
 // It promises that no message and no answer of DNS makes it panic, wait longer
 // than its context, or hold more of a message in memory than its header.
@@ -62,8 +64,10 @@ type Signature struct {
 
 // Result is all that is known of who sent a message.
 type Result struct {
-	SPF  SPF
-	DKIM []Signature
+	SPF   SPF
+	DKIM  []Signature
+	DMARC DMARC // of Examine
+	ARC   ARC   // of Examine
 }
 
 // Verifier verifies. Safe for concurrent use.
