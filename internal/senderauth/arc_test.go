@@ -14,6 +14,7 @@ import (
 
 	"lazaret/internal/dns"
 	"lazaret/internal/errs"
+	"lazaret/internal/mail"
 )
 
 // The messages of testdata/arc were sealed by dkimpy 1.1.4 with keys of their
@@ -188,4 +189,29 @@ func TestKeyRecords(t *testing.T) {
 			t.Errorf("%.40q: %v", record, err)
 		}
 	}
+}
+
+// FuzzHeader: no header makes it panic; a chain that is not as it was is not
+// believed.
+func FuzzHeader(f *testing.F) {
+	for _, name := range []string{"one", "two", "afterfail"} {
+		b, err := os.ReadFile(filepath.Join("testdata/arc", name+".eml"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte("From: \"(<@\r\n\t x\r\nARC-Seal: i=1;;=\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		v := New(&dns.Fake{})
+		if got, err := v.ARC(t.Context(), bytes.NewReader(message)); err != nil || got.Verdict == Pass {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if d, err := Author(message); err == nil {
+			if d2, err := mail.ParseDomain(d); err != nil || d != d2 {
+				t.Errorf("%q is no domain in normal form", d)
+			}
+		}
+		Claims(string(message), "gw.example")
+	})
 }

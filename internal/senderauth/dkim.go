@@ -185,10 +185,11 @@ func (s *source) count(b []byte) {
 		}
 		s.flood = s.run > s.maxBlank
 		s.run = 0
-		if b = rest; bytes.IndexAny(b, "\r\n\t ") < 0 {
+		next := bytes.IndexAny(rest, " \t\r\n")
+		if next < 0 {
 			return
 		}
-		b = b[bytes.IndexAny(b, "\r\n\t "):]
+		b = rest[next:]
 	}
 	s.flood = s.flood || s.run > s.maxBlank
 }
