@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs every test of the short tier. On a fresh Debian machine with Go it
 # installs the real programs that the tests talk to: OpenSSH, OpenSSL, swaks,
-# telnet, Postfix, Unbound, strace, PostgreSQL. Exits non-zero when anything is wrong.
+# telnet, Postfix, Unbound, strace, PostgreSQL, versitygw. Exits non-zero when
+# anything is wrong.
 #
 #   ./test.sh          the short tier, as in CI (under 15 minutes on two cores)
 #   ./test.sh quick    the same without the race detector
@@ -35,6 +36,9 @@ if [ -n "$need" ]; then
 	# shellcheck disable=SC2086
 	$run env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $need libc6-dev >/dev/null
 fi
+
+echo "== S3 server for tests" # a module of its own: nothing of it is in the product's go.mod
+go -C tools/s3 install github.com/versity/versitygw/cmd/versitygw
 
 race=-race
 [ "${1:-}" = quick ] && race=""

@@ -29,11 +29,8 @@ package blob
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -41,7 +38,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/klauspost/compress/zstd"
 
 	"lazaret/internal/disk"
 	"lazaret/internal/errs"
@@ -75,9 +71,7 @@ type Store struct {
 	opt   Options
 	db    *pebble.DB
 	cache *pebble.Cache
-	enc   *zstd.Encoder
-	dec   *zstd.Decoder
-	bufs  sync.Pool // *[]byte of chunkSize
+	codec
 	old   *pebble.Snapshot
 	oldMu sync.Mutex // guards old
 	free  freeSpace
@@ -104,7 +98,6 @@ func Open(opt Options) (*Store, error) {
 		opt.MinFree = defaultMinFree
 	}
 	s := &Store{opt: opt, cache: pebble.NewCache(blockCache), died: make(chan struct{})}
-	s.bufs.New = func() any { b := make([]byte, chunkSize); return &b }
 	if err := s.orDead(s.start); err != nil {
 		return nil, errs.Context(err, "opening the content store %s", opt.Dir)
 	}
@@ -137,14 +130,7 @@ func (s *Store) start() (err error) {
 
 // prepare makes what is needed besides the engine and checks the key.
 func (s *Store) prepare() (err error) {
-	// 256 KiB is all that a chunk can refer back to.
-	s.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(chunkSize),
-		zstd.WithEncoderConcurrency(max(2, runtime.GOMAXPROCS(0))), zstd.WithLowerEncoderMem(true), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return err
-	}
-	s.dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(max(2, runtime.GOMAXPROCS(0))), zstd.WithDecoderMaxMemory(2*chunkSize))
-	if err != nil {
+	if err := s.codec.init(s.opt.Key); err != nil {
 		return err
 	}
 	if err := s.checkKey(); err != nil {
@@ -213,9 +199,7 @@ func (s *Store) fault(err error) {
 // checkKey holds the key against the one that this store was made with: with
 // another one all content would look damaged.
 func (s *Store) checkKey() error {
-	mac := hmac.New(sha256.New, s.opt.Key)
-	mac.Write([]byte("lazaret content key check"))
-	want := mac.Sum(nil)
+	want := keyCheck(s.opt.Key)
 	got, closer, err := s.db.Get([]byte{prefixKey})
 	if errors.Is(err, pebble.ErrNotFound) {
 		return s.db.Set([]byte{prefixKey}, want, pebble.Sync)
@@ -234,9 +218,7 @@ func (s *Store) checkKey() error {
 func (s *Store) Close() error {
 	s.opt.Disk.Stop() // nobody waits for room any more
 	s.endSweep()
-	if s.dec != nil {
-		s.dec.Close()
-	}
+	s.codec.close()
 	if e := s.dead.Load(); e != nil {
 		return *e // the engine may hang: leave it to the end of the process
 	}
@@ -250,7 +232,7 @@ func (s *Store) Close() error {
 // Delete removes content; one that is not there is no error. It is not synced:
 // should a crash undo it, the next sweep finds it again.
 func (s *Store) Delete(_ context.Context, id quarantine.ContentID) error {
-	o, err := parseID(id)
+	o, err := parseID(id, classSmall, classLarge)
 	if err != nil {
 		return err
 	}

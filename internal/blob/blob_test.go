@@ -176,7 +176,7 @@ func TestDamage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o, _ := parseID(id)
+		o, _ := parseID(id, classSmall, classLarge)
 		return o
 	}
 	small, other, large := put(100), put(101), put(2*chunkSize+1)
@@ -267,7 +267,7 @@ func TestSweep(t *testing.T) {
 		}
 		ids = append(ids, id)
 	}
-	lost := newObject(true) // chunks without a record: the crash came in the middle
+	lost := newObject(classLarge) // chunks without a record: the crash came in the middle
 	if err := errors.Join(s.db.Set(lost.key(prefixList), nil, nil), s.db.Set(lost.chunkKey(0), []byte("x"), nil)); err != nil {
 		t.Fatal(err)
 	}

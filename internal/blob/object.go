@@ -1,13 +1,10 @@
 package blob
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -24,6 +21,7 @@ const (
 
 	classSmall = 's'
 	classLarge = 'l'
+	classKept  = 'b' // in a bucket
 
 	idSize    = 1 + 16 // class and number
 	chunkSize = 256 << 10
@@ -41,13 +39,9 @@ const (
 // object is the number of one object.
 type object [idSize]byte
 
-func newObject(large bool) object {
-	var o object
+func newObject(class byte) object {
+	o := object{class}
 	rand.Read(o[1:]) // never fails, crypto/rand
-	o[0] = classSmall
-	if large {
-		o[0] = classLarge
-	}
 	return o
 }
 
@@ -55,8 +49,9 @@ func (o object) id() quarantine.ContentID {
 	return quarantine.ContentID(string(o[0]) + hex.EncodeToString(o[1:]))
 }
 
-func parseID(id quarantine.ContentID) (o object, err error) {
-	if len(id) != 1+2*(idSize-1) || id[0] != classSmall && id[0] != classLarge {
+// parseID reads the number of a content that is of one of some classes.
+func parseID(id quarantine.ContentID, classes ...byte) (o object, err error) {
+	if len(id) != 1+2*(idSize-1) || !slices.Contains(classes, id[0]) {
 		return o, errs.New(errs.Invalid, "%.60q is not the number of a content", string(id))
 	}
 	o[0] = id[0]
@@ -88,18 +83,6 @@ func (o object) remove(b *pebble.Batch) error {
 	return b.Delete(o.key(prefixList), nil)
 }
 
-// seal makes the cipher of one object.
-func (s *Store) seal(o object) (cipher.AEAD, error) {
-	mac := hmac.New(sha256.New, s.opt.Key)
-	mac.Write([]byte("lazaret content"))
-	mac.Write(o[:])
-	block, err := aes.NewCipher(mac.Sum(nil))
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
-
 func nonce(n uint64) []byte {
 	b := make([]byte, 12)
 	binary.BigEndian.PutUint64(b[4:], n)
@@ -127,25 +110,4 @@ func parseHeader(b []byte) (h header, ok bool) {
 	copy(h.hash[:], b[8:])
 	h.chunks = binary.BigEndian.Uint32(b[40:])
 	return h, h.size >= 0 && h.chunks <= maxChunks && h.size <= int64(h.chunks)*chunkSize
-}
-
-// pack compresses one chunk when that helps, behind a byte that says so.
-func (s *Store) pack(dst, chunk []byte) []byte {
-	dst = append(dst[:0], packed)
-	dst = s.enc.EncodeAll(chunk, dst)
-	if len(dst) >= 1+len(chunk) {
-		dst = append(append(dst[:0], raw), chunk...)
-	}
-	return dst
-}
-
-// unpack undoes pack.
-func (s *Store) unpack(dst, b []byte) ([]byte, error) {
-	switch {
-	case len(b) > 0 && b[0] == raw:
-		return append(dst[:0], b[1:]...), nil
-	case len(b) > 0 && b[0] == packed:
-		return s.dec.DecodeAll(b[1:], dst[:0])
-	}
-	return nil, errs.New(errs.Damaged, "unknown form of a chunk")
 }

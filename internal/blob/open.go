@@ -33,7 +33,7 @@ type reader struct {
 // Open gives content from its start: errs.NotFound when there is none,
 // errs.Damaged, here or on Read, when it is not what was put.
 func (s *Store) Open(_ context.Context, id quarantine.ContentID) (io.ReadCloser, error) {
-	o, err := parseID(id)
+	o, err := parseID(id, classSmall, classLarge)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 
 // putter is one content on its way in.
 type putter struct {
-	s      *Store
+	c      *codec
 	o      object
 	aead   cipher.AEAD
 	sum    hash.Hash
@@ -38,19 +38,29 @@ func (s *Store) Put(ctx context.Context, content io.Reader) (quarantine.ContentI
 	if err != nil {
 		return "", 0, mail.Hash{}, err
 	}
-	p := &putter{s: s, o: newObject(!last), sum: sha256.New()}
-	if p.aead, err = s.seal(p.o); err != nil {
+	class := byte(classSmall)
+	if !last {
+		class = classLarge
+	}
+	p, err := s.newPutter(newObject(class))
+	if err != nil {
 		return "", 0, mail.Hash{}, err
 	}
 	if last {
-		err = p.small((*buf)[:n])
+		err = s.small(p, (*buf)[:n])
 	} else {
-		err = p.large(ctx, content, *buf, n)
+		err = s.large(ctx, p, content, *buf, n)
 	}
 	if err != nil {
 		return "", 0, mail.Hash{}, err
 	}
 	return p.o.id(), p.header.size, p.header.hash, nil
+}
+
+func (c *codec) newPutter(o object) (p *putter, err error) {
+	p = &putter{c: c, o: o, sum: sha256.New()}
+	p.aead, err = c.seal(o)
+	return p, err
 }
 
 // fill reads until buf is full or the content ends. It does not use
@@ -71,7 +81,7 @@ func fill(r io.Reader, buf []byte) (n int, last bool, err error) {
 func (p *putter) take(dst, chunk []byte) []byte {
 	p.sum.Write(chunk)
 	p.header.size += int64(len(chunk))
-	p.packed = p.s.pack(p.packed, chunk)
+	p.packed = p.c.pack(p.packed, chunk)
 	dst = p.aead.Seal(dst, nonce(uint64(p.header.chunks)), p.packed, nil)
 	p.header.chunks++
 	return dst
@@ -85,10 +95,10 @@ func (p *putter) record(dst []byte) []byte {
 }
 
 // small writes everything in one batch.
-func (p *putter) small(chunk []byte) error {
+func (s *Store) small(p *putter, chunk []byte) error {
 	sealed := p.take(make([]byte, 0, len(chunk)+64), chunk)
 	value := append(p.record(make([]byte, 0, 1+sealedHeader+len(sealed))), sealed...)
-	b := p.s.db.NewBatch()
+	b := s.db.NewBatch()
 	defer b.Close()
 	if err := errors.Join(b.Set(p.o.key(prefixList), nil, nil), b.Set(p.o.key(prefixObject), value, nil)); err != nil {
 		return err
@@ -98,14 +108,14 @@ func (p *putter) small(chunk []byte) error {
 
 // large writes chunks unsynced as they come; the record, synced, comes last and
 // takes them all to stable storage with it: they are earlier in the same log.
-func (p *putter) large(ctx context.Context, content io.Reader, buf []byte, n int) (err error) {
-	db := p.s.db
+func (s *Store) large(ctx context.Context, p *putter, content io.Reader, buf []byte, n int) (err error) {
+	db := s.db
 	if err := db.Set(p.o.key(prefixList), nil, pebble.NoSync); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, p.undo())
+			err = errors.Join(err, s.undo(p.o))
 		}
 	}()
 	sealed := make([]byte, 0, chunkSize+64)
@@ -126,7 +136,7 @@ func (p *putter) large(ctx context.Context, content io.Reader, buf []byte, n int
 		if err := ctx.Err(); err != nil {
 			return errs.Wrap(errs.Temporary, err, "the content broke off")
 		}
-		if err := p.s.Ready(chunkSize); err != nil {
+		if err := s.Ready(chunkSize); err != nil {
 			return err
 		}
 		if n, last, err = fill(content, buf); err != nil {
@@ -141,10 +151,10 @@ func (p *putter) large(ctx context.Context, content io.Reader, buf []byte, n int
 	return commit(b)
 }
 
-func (p *putter) undo() error {
-	b := p.s.db.NewBatch()
+func (s *Store) undo(o object) error {
+	b := s.db.NewBatch()
 	defer b.Close()
-	if err := p.o.remove(b); err != nil {
+	if err := o.remove(b); err != nil {
 		return err
 	}
 	return b.Commit(pebble.NoSync)
