@@ -156,42 +156,42 @@ func TestF16Faults(t *testing.T) {
 		return false
 	}
 	for name, c := range map[string]struct {
-		f         fault
+		f         *fault
 		put, read bool // whether it is overcome
 	}{
-		"SlowDown once":        {fault{times: 1, before: says(503, "SlowDown")}, true, true},
-		"SlowDown three times": {fault{times: 3, before: says(503, "SlowDown")}, true, true},
-		"SlowDown for ever":    {fault{times: -1, before: says(503, "SlowDown")}, false, false},
-		"InternalError once":   {fault{times: 1, before: says(500, "InternalError")}, true, true},
-		"a bare 502":           {fault{times: 2, before: func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(502); return true }}, true, true},
-		"reset once":           {fault{times: 1, before: abort}, true, true},
-		"reset for ever":       {fault{times: -1, before: abort}, false, false},
-		"silent once":          {fault{times: 1, before: stall}, true, true},
-		"silent for ever":      {fault{times: -1, before: stall}, false, false},
-		"answer lost":          {fault{method: "PUT", times: 1, after: func(*http.Response) { panic(http.ErrAbortHandler) }}, true, true},
-		"body changed, once":   {fault{method: "PUT", times: 1, before: flipped}, true, true},
-		"body changed, always": {fault{method: "PUT", times: -1, before: flipped}, false, true},
-		"a portal's page":      {fault{times: -1, before: func(w http.ResponseWriter, _ *http.Request) bool { w.Write([]byte("<html>Log in")); return true }}, false, false},
-		"a proxy's 404": {fault{times: -1, before: func(w http.ResponseWriter, _ *http.Request) bool {
+		"SlowDown once":        {&fault{times: 1, before: says(503, "SlowDown")}, true, true},
+		"SlowDown three times": {&fault{times: 3, before: says(503, "SlowDown")}, true, true},
+		"SlowDown for ever":    {&fault{times: -1, before: says(503, "SlowDown")}, false, false},
+		"InternalError once":   {&fault{times: 1, before: says(500, "InternalError")}, true, true},
+		"a bare 502":           {&fault{times: 2, before: func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(502); return true }}, true, true},
+		"reset once":           {&fault{times: 1, before: abort}, true, true},
+		"reset for ever":       {&fault{times: -1, before: abort}, false, false},
+		"silent once":          {&fault{times: 1, before: stall}, true, true},
+		"silent for ever":      {&fault{times: -1, before: stall}, false, false},
+		"answer lost":          {&fault{method: "PUT", times: 1, after: func(*http.Response) { panic(http.ErrAbortHandler) }}, true, true},
+		"body changed, once":   {&fault{method: "PUT", times: 1, before: flipped}, true, true},
+		"body changed, always": {&fault{method: "PUT", times: -1, before: flipped}, false, true},
+		"a portal's page":      {&fault{times: -1, before: func(w http.ResponseWriter, _ *http.Request) bool { w.Write([]byte("<html>Log in")); return true }}, false, false},
+		"a proxy's 404": {&fault{times: -1, before: func(w http.ResponseWriter, _ *http.Request) bool {
 			w.WriteHeader(404)
 			w.Write([]byte("<html>"))
 			return true
 		}}, false, false},
-		"bucket gone":      {fault{times: -1, before: says(404, "NoSuchBucket")}, false, false},
-		"denied":           {fault{times: -1, before: says(403, "AccessDenied")}, false, false},
-		"expired once":     {fault{times: 1, before: says(400, "ExpiredToken")}, true, true},
-		"expired for ever": {fault{times: -1, before: says(400, "ExpiredToken")}, false, false},
-		"clock":            {fault{times: -1, before: says(403, "RequestTimeTooSkewed")}, false, false},
-		"a redirection": {fault{times: -1, before: func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, direct.Endpoint+r.URL.Path, 307)
+		"bucket gone":      {&fault{times: -1, before: says(404, "NoSuchBucket")}, false, false},
+		"denied":           {&fault{times: -1, before: says(403, "AccessDenied")}, false, false},
+		"expired once":     {&fault{times: 1, before: says(400, "ExpiredToken")}, true, true},
+		"expired for ever": {&fault{times: -1, before: says(400, "ExpiredToken")}, false, false},
+		"clock":            {&fault{times: -1, before: says(403, "RequestTimeTooSkewed")}, false, false},
+		"a redirection": {&fault{times: -1, before: func(w http.ResponseWriter, r *http.Request) bool {
+			http.Redirect(w, r, direct.Endpoint+r.URL.Path, http.StatusTemporaryRedirect)
 			return true
 		}}, false, false},
-		"hostile code":          {fault{times: -1, before: says(400, "x\r\n\x1b[2J")}, false, false},
-		"cut once":              {fault{method: "GET", times: 1, after: cutBody(1000)}, true, true},
-		"cut again and again":   {fault{method: "GET", times: 20, after: cutBody(200_000)}, true, true},
-		"cut at once, for ever": {fault{method: "GET", times: -1, after: cutBody(0)}, true, false},
-		"changed once":          {fault{method: "GET", times: 1, after: flipBody(2000)}, true, true},
-		"changed for ever":      {fault{method: "GET", times: -1, after: flipBody(2000)}, true, false},
+		"hostile code":          {&fault{times: -1, before: says(400, "x\r\n\x1b[2J")}, false, false},
+		"cut once":              {&fault{method: "GET", times: 1, after: cutBody(1000)}, true, true},
+		"cut again and again":   {&fault{method: "GET", times: 20, after: cutBody(200_000)}, true, true},
+		"cut at once, for ever": {&fault{method: "GET", times: -1, after: cutBody(0)}, true, false},
+		"changed once":          {&fault{method: "GET", times: 1, after: flipBody(2000)}, true, true},
+		"changed for ever":      {&fault{method: "GET", times: -1, after: flipBody(2000)}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, body := range [][]byte{small, large} {
@@ -200,7 +200,7 @@ func TestF16Faults(t *testing.T) {
 				known := mustPut(t, b, body)
 				c.f.hit.Store(0)
 				pauses.Store(0)
-				way.fault.Store(&c.f)
+				way.fault.Store(c.f)
 				id, _, _, err := b.Put(t.Context(), bytes.NewReader(body))
 				if (err == nil) != c.put || err != nil && !errs.Is(err, errs.Temporary) {
 					t.Errorf("put: %v", err)
