@@ -25,6 +25,9 @@ func (d deposits) Ready(size int64) error {
 	if err := d.m.quarantine.Ready(size); err != nil {
 		return err
 	}
+	if err := d.m.store.Ready(); err != nil {
+		return err
+	}
 	return d.m.contents.Ready(size)
 }
 

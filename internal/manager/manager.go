@@ -185,6 +185,11 @@ func (m *Manager) Start(ctx context.Context) error {
 			m.Log.Fault("quarantine", err.Error())
 		}
 	})
+	m.wg.Go(func() {
+		if err := m.store.Releases().TakeOver(run, m.queue.Enqueue); err != nil {
+			m.Log.Fault("queue", err.Error())
+		}
+	})
 	m.wg.Go(func() { m.KeepCounters(run) })
 	m.wg.Go(func() { m.sweep(run) })
 	m.wg.Go(func() { m.KeepCertificates(run) })

@@ -200,7 +200,7 @@ func (s *Service) plan(ctx context.Context, mids []mail.MID, who party, op opera
 // messages changed. Behind a jump of the clock it does nothing until the clock
 // can be believed.
 func (s *Service) ExpireDue(ctx context.Context) (int, error) {
-	steady, err := s.look(ctx)
+	steady, err := s.look(ctx, true)
 	if err == nil && steady {
 		steady, err = s.bearable(ctx)
 	}

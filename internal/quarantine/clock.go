@@ -41,8 +41,9 @@ type Clock struct {
 	Blocked bool      `json:"blocked"` // more is due at once than expires without confirmation
 }
 
-// look notes the time and reports whether it may be believed.
-func (s *Service) look(ctx context.Context) (bool, error) {
+// look notes the time and reports whether it may be believed. note says that it
+// is kept for the next life.
+func (s *Service) look(ctx context.Context, note bool) (bool, error) {
 	w := &s.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -68,7 +69,7 @@ func (s *Service) look(ctx context.Context) (bool, error) {
 	if w.doubt && elapsed-w.since < clockStable {
 		return false, nil
 	}
-	if elapsed-w.saved >= time.Minute {
+	if note && elapsed-w.saved >= time.Minute {
 		w.saved = elapsed
 		return true, s.opt.Store.Seen(ctx, wall)
 	}

@@ -45,6 +45,12 @@ type Calendar interface {
 	Retire(ctx context.Context, name string, a Action) error
 	Unretire(ctx context.Context, name string) error
 	Retired(ctx context.Context) (map[string]Action, error)
+	// Turn says whether it is this appliance's turn, of those that share the
+	// store, to do what the name says, and keeps it so for a while; EndTurn
+	// lets another one have it at once. A store that is nobody else's always
+	// says yes.
+	Turn(ctx context.Context, name string, d time.Duration) (bool, error)
+	EndTurn(ctx context.Context, name string) error
 	// DecidedBy gives the messages that a decision changed, as far as nothing
 	// else was decided about them since.
 	DecidedBy(ctx context.Context, id DecisionID) ([]mail.MID, error)

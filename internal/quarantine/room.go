@@ -2,6 +2,7 @@ package quarantine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -55,16 +56,22 @@ func (s *Service) MakeRoom(ctx context.Context) (int, error) {
 			return total, err
 		}
 		s.tellLevel(u)
-		limit := s.rules().Pool
-		over := u.All.Bytes - u.Going.Bytes - limit
-		if limit == 0 || over <= 0 {
+		over := s.over(u)
+		if over <= 0 {
 			s.pool.full.Store(false)
 			return total, nil
 		}
-		n, err := s.evict(ctx, over)
+		mine, err := s.opt.Store.Turn(ctx, turnRoom, roomFor)
+		if err != nil || !mine { // another appliance makes room now
+			return total, err
+		}
+		n, needed, err := s.evictInTurn(ctx)
 		total += n
 		if err != nil {
 			return total, err
+		}
+		if !needed {
+			continue
 		}
 		if n == 0 {
 			if !s.pool.full.Swap(true) {
@@ -74,6 +81,25 @@ func (s *Service) MakeRoom(ctx context.Context) (int, error) {
 		}
 	}
 	return total, ctx.Err()
+}
+
+// over is by how much the pool is above its limit.
+func (s *Service) over(u Usage) int64 {
+	if limit := s.rules().Pool; limit > 0 {
+		return u.All.Bytes - u.Going.Bytes - limit
+	}
+	return 0
+}
+
+// evictInTurn frees what one batch can, while no other appliance does; needed
+// is whether that was still to be done.
+func (s *Service) evictInTurn(ctx context.Context) (n int, needed bool, err error) {
+	u, err := s.opt.Store.Usage(ctx) // again: somebody may have made room just before
+	if over := s.over(u); err == nil && over > 0 {
+		needed = true
+		n, err = s.evict(ctx, over)
+	}
+	return n, needed, errors.Join(err, s.opt.Store.EndTurn(ctx, turnRoom))
 }
 
 // evict frees at least the bytes asked for, if one batch can.

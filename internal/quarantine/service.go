@@ -235,6 +235,23 @@ func (s *Service) Quarantines(ctx context.Context, p mail.Principal) ([]Listed, 
 	return out, nil
 }
 
+// Of appliances that share a store one acts on time, and any of them makes
+// room, one at a time. Two at once would do no harm (the record's version puts
+// them in order), but for room: they would make too much.
+const (
+	turnKeeper = "keeper"
+	keeperFor  = time.Minute // how long until another takes the place of one that is gone
+	turnRoom   = "room"
+	roomFor    = 10 * time.Second
+)
+
+// keeper reports whether this appliance is the one that acts on time.
+func (s *Service) keeper(ctx context.Context) bool {
+	mine, err := s.opt.Store.Turn(ctx, turnKeeper, keeperFor)
+	s.trouble("asking whose turn it is", err)
+	return mine
+}
+
 // Run applies default actions to what is due, carries out what can no longer
 // be taken back, and forgets what is old, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
@@ -249,20 +266,33 @@ func (s *Service) Run(ctx context.Context) error {
 			_, err := s.MakeRoom(ctx)
 			s.trouble("making room", err)
 		case <-ripe.C:
-			_, err := s.Ripen(ctx)
-			s.trouble("carrying out decisions", err)
+			if s.keeper(ctx) {
+				_, err := s.Ripen(ctx)
+				s.trouble("carrying out decisions", err)
+			}
 			ripe.Reset(s.opt.RipenEvery)
 		case <-due.C:
-			_, err := s.ExpireDue(ctx)
-			s.trouble("expiry", err)
-			_, err = s.ClearRetired(ctx)
-			s.trouble("clearing quarantines that were deleted", err)
-			_, err = s.MakeRoom(ctx) // a changed limit, or an alert that is due
-			s.trouble("making room", err)
-			s.trouble("forgetting old records", s.forget(ctx))
+			s.onTime(ctx)
 			due.Reset(s.opt.ExpireEvery)
 		}
 	}
+}
+
+// onTime does what is due. An appliance whose turn it is not only looks at the
+// clock, so that a jump of it is known when its turn comes.
+func (s *Service) onTime(ctx context.Context) {
+	if s.keeper(ctx) {
+		_, err := s.ExpireDue(ctx)
+		s.trouble("expiry", err)
+		_, err = s.ClearRetired(ctx)
+		s.trouble("clearing quarantines that were deleted", err)
+		s.trouble("forgetting old records", s.forget(ctx))
+	} else {
+		_, err := s.look(ctx, false)
+		s.trouble("looking at the clock", err)
+	}
+	_, err := s.MakeRoom(ctx) // a changed limit, or an alert that is due
+	s.trouble("making room", err)
 }
 
 func (s *Service) trouble(doing string, err error) {

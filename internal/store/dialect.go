@@ -34,6 +34,11 @@ type dialect interface {
 	// mine is appended to a SELECT of a row that the same transaction changes:
 	// until it ends nobody else does.
 	mine() string
+	// exclude makes a transaction wait until no other one is in the same thing.
+	exclude(t *tx, thing string) error
+	// shared says that it is a server, which may be away, and which other
+	// managers may work on too.
+	shared() bool
 	// prepares says whether the writer keeps its statements prepared itself.
 	prepares() bool
 }
@@ -50,7 +55,11 @@ func sqlError(err error, format string, args ...any) error {
 	if !known && isOver(err) {
 		kind = errs.Temporary
 	}
-	return errs.Wrap(kind, err, format, args...)
+	err = errs.Wrap(kind, err, format, args...)
+	if known && isAway(err) {
+		return errs.Wrap(kind, err, "the database cannot be reached")
+	}
+	return err
 }
 
 // Text in a database is UTF-8 without NUL, and mail is not: each byte that

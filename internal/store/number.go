@@ -12,19 +12,47 @@ import (
 
 // Numbers of messages are reserved in blocks: a block is on stable storage as
 // used before its first number is given out, so that none is ever given twice.
-// A crash skips what is left of a block.
+// A crash skips what is left of a block. Managers that share a database take
+// smaller blocks in turn, so that numbers still grow about as mail comes in.
 const (
 	block       = 10000
+	sharedBlock = 500
 	retryNumber = 100 * time.Millisecond
-	midName     = "mid" // in meta
+	midName     = "mid" // in meta: the first number that is not reserved
 )
+
+// span is a run of reserved numbers.
+type span struct{ next, limit uint64 }
 
 type numbers struct {
 	mu    sync.Mutex
-	next  uint64        // to be given out
-	limit uint64        // first number that is not reserved
-	more  chan struct{} // closed when limit has grown
-	kick  chan struct{} // capacity 1: the block is half used
+	spans []span // in the order of use; all but the first are whole
+	last  uint64 // given out
+	more  chan struct{}
+	kick  chan struct{} // capacity 1: half of a block is left
+	size  uint64        // of a block
+	open  bool
+}
+
+// left gives how many numbers can be given out.
+func (n *numbers) left() (sum uint64) {
+	for _, sp := range n.spans {
+		sum += sp.limit - sp.next
+	}
+	return sum
+}
+
+// add takes up a block.
+func (n *numbers) add(sp span) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if i := len(n.spans) - 1; i >= 0 && n.spans[i].limit == sp.next {
+		n.spans[i].limit = sp.limit
+	} else {
+		n.spans = append(n.spans, sp)
+	}
+	close(n.more)
+	n.more = make(chan struct{})
 }
 
 // NextMID gives a number that no message had before; 0 only when the store is
@@ -33,15 +61,19 @@ func (s *Store) NextMID() mail.MID {
 	n := &s.numbers
 	for {
 		n.mu.Lock()
-		if n.limit-n.next < block/2 {
+		if n.left() < n.size/2 {
 			select {
 			case n.kick <- struct{}{}:
 			default:
 			}
 		}
-		if n.next < n.limit {
-			mid := n.next
-			n.next++
+		for len(n.spans) > 0 && n.spans[0].next == n.spans[0].limit {
+			n.spans = n.spans[1:]
+		}
+		if len(n.spans) > 0 {
+			n.last = n.spans[0].next
+			n.spans[0].next++
+			mid := n.last
 			n.mu.Unlock()
 			return mail.MID(mid)
 		}
@@ -55,47 +87,53 @@ func (s *Store) NextMID() mail.MID {
 	}
 }
 
-// LastMID gives the last number given, in this life or an earlier one.
+// LastMID gives the last number given here, in this life or an earlier one.
 func (s *Store) LastMID() mail.MID {
 	s.numbers.mu.Lock()
 	defer s.numbers.mu.Unlock()
-	return mail.MID(s.numbers.next - 1)
+	return mail.MID(s.numbers.last)
 }
 
-// loadNumbers goes on behind what the last life reserved.
+// loadNumbers goes on behind what was reserved before.
 func (s *Store) loadNumbers() error {
-	b, err := s.get(midName)
+	n := &s.numbers
+	n.more, n.kick, n.size = make(chan struct{}), make(chan struct{}, 1), block
+	if s.d.shared() {
+		n.size = sharedBlock
+	}
+	sp, err := s.reserve()
 	if err != nil {
 		return err
 	}
-	n := &s.numbers
-	n.next, n.more, n.kick = 1, make(chan struct{}), make(chan struct{}, 1)
-	if b != nil {
+	n.last, n.open = sp.next-1, true
+	n.add(sp)
+	return nil
+}
+
+// reserve makes one more block durable.
+func (s *Store) reserve() (sp span, err error) {
+	err = s.do(context.Background(), true, func(t *tx) error {
+		sp = span{next: 1}
+		// The row must be there to be locked.
+		err := t.exec("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", midName, number(1))
+		if err != nil {
+			return err
+		}
+		var b []byte
+		if _, err := t.row("SELECT value FROM meta WHERE name = $1"+s.d.mine(), []any{midName}, &b); err != nil {
+			return err
+		}
 		if len(b) != 8 {
 			return errs.New(errs.Damaged, "the database %s: the last message number has %d bytes", s.d.place(), len(b))
 		}
-		n.next = binary.BigEndian.Uint64(b)
-	}
-	n.limit = n.next
-	return s.reserve()
+		sp.next = binary.BigEndian.Uint64(b)
+		sp.limit = sp.next + s.numbers.size
+		return t.exec("UPDATE meta SET value = $1 WHERE name = $2", number(sp.limit), midName)
+	})
+	return sp, err
 }
 
-// reserve makes one more block durable and then usable.
-func (s *Store) reserve() error {
-	n := &s.numbers
-	n.mu.Lock()
-	limit := n.limit + block
-	n.mu.Unlock()
-	if err := s.put(midName, binary.BigEndian.AppendUint64(nil, limit)); err != nil {
-		return err
-	}
-	n.mu.Lock()
-	n.limit = limit
-	close(n.more)
-	n.more = make(chan struct{})
-	n.mu.Unlock()
-	return nil
-}
+func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 // numberLoop reserves ahead, so that nobody waits for a number.
 func (s *Store) numberLoop() {
@@ -110,52 +148,38 @@ func (s *Store) numberLoop() {
 			return
 		}
 		n.mu.Lock()
-		low := n.limit-n.next < block/2
+		low := n.left() < n.size/2
 		n.mu.Unlock()
 		if !low {
 			continue
 		}
-		if err := s.reserve(); err != nil && !errs.Is(err, errs.Closed) {
+		sp, err := s.reserve()
+		switch {
+		case err == nil:
+			n.add(sp)
+		case !errs.Is(err, errs.Closed):
 			s.fault(errs.Context(err, "reserving message numbers"))
 			retry.Reset(retryNumber)
 		}
 	}
 }
 
-// put keeps a small piece of state under a name.
-func (s *Store) put(name string, value []byte) error {
-	return s.do(context.Background(), true, func(t *tx) error { return t.exec(putMeta, name, value) })
-}
-
 const putMeta = `INSERT INTO meta (name, value) VALUES ($1, $2)
 	ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 
-// giveBack keeps what is left of the block for the next life, at a clean end.
-// The loops have ended: nobody else writes, and no number is given any more.
+// giveBack keeps what is left of the last block for the next life, at a clean
+// end, if nobody has reserved behind it. The loops have ended: nobody else here
+// writes, and no number is given any more.
 func (s *Store) giveBack() error {
 	n := &s.numbers
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.limit == 0 || s.conn == nil { // it was never open
+	if !n.open || len(n.spans) == 0 || s.conn == nil {
 		return nil
 	}
-	n.limit = n.next
-	_, err := s.conn.ExecContext(context.Background(), putMeta, midName, binary.BigEndian.AppendUint64(nil, n.next))
+	sp := n.spans[len(n.spans)-1]
+	n.spans = nil
+	_, err := s.conn.ExecContext(context.Background(), "UPDATE meta SET value = $1 WHERE name = $2 AND value = $3",
+		number(sp.next), midName, number(sp.limit))
 	return sqlError(err, "keeping the last message number")
-}
-
-// get gives what put kept; nil when there is nothing.
-func (s *Store) get(name string) (v []byte, err error) {
-	rows, err := s.read.Query("SELECT value FROM meta WHERE name = $1", name)
-	if err != nil {
-		return nil, sqlError(err, "reading %q", name)
-	}
-	defer rows.Close()
-	if rows.Next() {
-		err = rows.Scan(&v)
-	}
-	if err == nil {
-		err = rows.Err()
-	}
-	return v, sqlError(err, "reading %q", name)
 }

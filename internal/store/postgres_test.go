@@ -44,7 +44,12 @@ func newDatabase(t testing.TB) string {
 
 func openPostgres(t testing.TB, dsn string, c quarantine.Contents) *Store {
 	t.Helper()
-	s, err := Open(ctx, Options{DSN: dsn, Contents: c, Clock: func() time.Time { return start },
+	return openAs(t, dsn, c, "M1")
+}
+
+func openAs(t testing.TB, dsn string, c quarantine.Contents, name string) *Store {
+	t.Helper()
+	s, err := Open(ctx, Options{DSN: dsn, Name: name, Place: "memory", AnyClock: true, Contents: c, Clock: func() time.Time { return start },
 		OnFault: func(err error) { t.Error(err) }, OnFatal: func(err error) { t.Error(err) }})
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ type intent struct {
 func (q *Releases) Scan(ctx context.Context, fn func(*queue.Item) error) error {
 	s := q.s
 	err := s.do(ctx, true, func(t *tx) error {
-		return t.exec("UPDATE intent SET qstate = $1, tries = 0 WHERE qstate = $2", int(queue.Routed), int(queue.Work))
+		return t.exec("UPDATE intent SET qstate = $1, tries = 0 WHERE qstate = $2 AND owner = $3", int(queue.Routed), int(queue.Work), s.opt.Name)
 	})
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (q *Releases) Scan(ctx context.Context, fn func(*queue.Item) error) error {
 }
 
 func (s *Store) intents(ctx context.Context, cond string, arg any) (out []intent, err error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT mid, action, cause, actor, at, qstate, tries FROM intent WHERE "+cond, arg)
+	rows, err := s.read.QueryContext(ctx, "SELECT mid, action, cause, actor, at, qstate, tries FROM intent WHERE owner = $2 AND "+cond, arg, s.opt.Name)
 	if err != nil {
 		return nil, sqlError(err, "reading releases")
 	}
@@ -230,9 +230,9 @@ func (t *tx) flush() error {
 
 // saveItem writes the state of a release and of its recipients.
 func (t *tx) saveItem(it *queue.Item, now time.Time) error {
-	n, err := t.execN("UPDATE intent SET qstate = $1, tries = $2 WHERE mid = $3", int(it.State), it.Tries, int64(it.MID))
+	n, err := t.execN("UPDATE intent SET qstate = $1, tries = $2 WHERE mid = $3 AND owner = $4", int(it.State), it.Tries, int64(it.MID), t.s.opt.Name)
 	if err != nil || n == 0 {
-		return err // n == 0: it is over
+		return err // n == 0: it is over, or another manager has taken it over
 	}
 	return t.saveRecipients(it, now)
 }
@@ -270,6 +270,10 @@ func (t *tx) saveRecipients(it *queue.Item, now time.Time) error {
 // receipt notes the message's new number at the gateway for the recipients that
 // were taken with it.
 func (t *tx) receipt(r *queue.Receipt) error {
+	mine, err := t.row("SELECT 1 FROM intent WHERE mid = $1 AND owner = $2", []any{int64(r.Item.MID), t.s.opt.Name}, new(int))
+	if err != nil || !mine {
+		return err // another manager's now; that one hears the same from the gateway
+	}
 	remote, err := mail.ParseMID(r.Remote)
 	if err != nil {
 		remote = 0 // taken all the same; the reply is kept as it came
@@ -293,9 +297,9 @@ func (t *tx) receipt(r *queue.Receipt) error {
 // and is kept for another decision. Deleted from the queue for everybody: that
 // was the decision.
 func (t *tx) finish(mid mail.MID, it *queue.Item, now time.Time) error {
-	n, err := t.execN("DELETE FROM intent WHERE mid = $1", int64(mid))
+	n, err := t.execN("DELETE FROM intent WHERE mid = $1 AND owner = $2", int64(mid), t.s.opt.Name)
 	if err != nil || n == 0 {
-		return err // n == 0: done before
+		return err // n == 0: done before, or another manager's now
 	}
 	if it != nil {
 		if err := t.saveRecipients(it, now); err != nil {
@@ -346,7 +350,7 @@ func (q *Releases) SetAside(ctx context.Context, mid mail.MID, cause error) erro
 	s := q.s
 	now := s.now()
 	return s.do(ctx, true, func(t *tx) error {
-		n, err := t.execN("DELETE FROM intent WHERE mid = $1", int64(mid))
+		n, err := t.execN("DELETE FROM intent WHERE mid = $1 AND owner = $2", int64(mid), s.opt.Name)
 		if err != nil || n == 0 {
 			return err
 		}

@@ -80,13 +80,20 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 			t.drop(r.Content)
 			return nil
 		}
-		err = t.exec(`INSERT INTO message (mid, key, gateway, gateway_name, gateway_mid, hash, size, sender, recipients,
+		added, err := t.execN(`INSERT INTO message (mid, key, gateway, gateway_name, gateway_mid, hash, size, sender, recipients,
 			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions, latest)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+			ON CONFLICT (key) DO NOTHING`,
 			int64(r.MID), string(r.Key), r.Gateway, r.GatewayName, int64(r.GatewayMID), r.Hash[:], r.Size,
 			r.Envelope.From.String(), recipients, r.Subject, r.Display, folded, r.MessageID, string(d),
 			ms(r.Accepted), ms(r.Received), ms(r.Changed), int(r.State), int64(r.Version), int64(r.Actions), ms(r.Latest()))
 		if err != nil {
+			return err
+		}
+		if added == 0 { // another manager has just taken it in
+			existing = true
+			mid, err = t.lookup(r.Key)
+			t.drop(r.Content)
 			return err
 		}
 		if err := t.link(r); err != nil {
@@ -233,8 +240,9 @@ func (s *Store) Decide(ctx context.Context, d quarantine.Decision) (id quarantin
 
 // intend writes a release decision, for the queue to carry out.
 func (t *tx) intend(r *quarantine.Record, in *quarantine.Intent) error {
-	err := t.exec("INSERT INTO intent (mid, action, cause, actor, at, qstate, tries) VALUES ($1, $2, $3, $4, $5, $6, 0)",
-		int64(r.MID), string(in.Action), string(in.Cause), in.By, ms(in.At), int(queue.Work))
+	t.j.intents = append(t.j.intents, r.MID)
+	err := t.exec("INSERT INTO intent (mid, action, cause, actor, at, qstate, tries, owner) VALUES ($1, $2, $3, $4, $5, $6, 0, $7)",
+		int64(r.MID), string(in.Action), string(in.Cause), in.By, ms(in.At), int(queue.Work), t.s.opt.Name)
 	if err != nil {
 		return err
 	}
@@ -269,6 +277,9 @@ func (s *Store) Forget(ctx context.Context, records, keys time.Time, limit int) 
 // forget takes whole batches with a few statements; the sub-select is the same
 // in each, as nothing else runs between them.
 func (t *tx) forget(records, keys int64, limit int) (int, error) {
+	if err := t.s.d.exclude(t, "forget"); err != nil { // or the sub-select would not be the same
+		return 0, err
+	}
 	const old = "(SELECT mid FROM message WHERE state IN (3, 5) AND changed < $1 ORDER BY changed, mid LIMIT $2)"
 	err := t.exec("INSERT INTO known (key, mid, at) SELECT key, mid, changed FROM message WHERE mid IN "+old, records, limit)
 	if err != nil {

@@ -46,6 +46,10 @@ func (d liteDialect) has(column string) string { return "instr(" + column + ", ?
 
 func (d liteDialect) mine() string { return "" } // the writer is alone
 
+func (d liteDialect) exclude(*tx, string) error { return nil } // the writer is alone
+
+func (d liteDialect) shared() bool { return false }
+
 func (d liteDialect) prepares() bool { return true }
 
 // openDB opens a pool in which every connection has the same

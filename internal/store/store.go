@@ -36,12 +36,16 @@ var (
 type Options struct {
 	Path     string              // of the SQLite file
 	DSN      string              // of a PostgreSQL database, in place of Path
+	Name     string              // with DSN: of this manager among those on the database
+	Place    string              // with DSN: where content lies; all managers on a database must say the same
+	AnyClock bool                // with DSN: a clock that differs from the server's is none the worse (tests)
 	Contents quarantine.Contents // where content lies
 	OnFatal  func(error)         // nothing more can be written: end the process; called at most once
 	OnFault  func(error)         // something to be logged
 	Clock    func() time.Time
-	Disk     *disk.Watch // nil: one that tells nobody
-	Readers  int         // read connections; 0: 4
+	Lease    time.Duration // with DSN: how long a manager is believed to be alive; 0: 30 s
+	Disk     *disk.Watch   // nil: one that tells nobody
+	Readers  int           // read connections; 0: 4
 }
 
 // Store is one open database. Safe for concurrent use.
@@ -54,6 +58,8 @@ type Store struct {
 	conn    *sql.Conn // of write: the only one
 	w       writer
 	numbers numbers
+	life    string // of this process, with DSN
+	turns   turns
 	done    chan struct{}
 	wg      sync.WaitGroup
 	once    sync.Once
@@ -71,11 +77,17 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	if opt.Disk == nil {
 		opt.Disk = disk.NewWatch("database", nil)
 	}
+	if opt.Lease <= 0 {
+		opt.Lease = lease
+	}
 	if opt.Readers <= 0 {
 		opt.Readers = 4
 	}
 	s = &Store{opt: opt, now: opt.Clock, done: make(chan struct{}), d: liteDialect{opt.Path}}
 	if opt.DSN != "" {
+		if opt.Name == "" || opt.Place == "" {
+			return nil, errs.New(errs.Internal, "a store on a server needs the name of its manager and the place of content")
+		}
 		if s.d, err = newPostgres(opt.DSN); err != nil {
 			return nil, err
 		}
@@ -88,6 +100,9 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 		return nil, errors.Join(sqlError(err, "opening the database %s", s.d.place()), s.write.Close())
 	}
 	if err = s.migrate(ctx); err == nil {
+		err = s.register(ctx)
+	}
+	if err == nil {
 		s.read, err = s.d.read(opt.Readers)
 	}
 	if err != nil {
@@ -98,6 +113,9 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	s.wg.Go(s.numberLoop)
+	if s.d.shared() {
+		s.wg.Go(s.heartbeat)
+	}
 	return s, nil
 }
 
@@ -106,7 +124,11 @@ func (s *Store) Close() (err error) {
 	s.once.Do(func() {
 		close(s.done)
 		s.wg.Wait()
-		err = errors.Join(s.giveBack(), s.closeStatements(), s.conn.Close(), s.write.Close())
+		err = errors.Join(s.giveBack(), s.leave(), s.closeStatements())
+		if s.conn != nil {
+			err = errors.Join(err, s.conn.Close())
+		}
+		err = errors.Join(err, s.write.Close())
 		if s.read != nil {
 			err = errors.Join(err, s.read.Close())
 		}

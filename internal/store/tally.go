@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,7 +67,8 @@ func (t *tx) arrived(at time.Time, size int64) {
 
 // saveTally writes the counters once a batch.
 func (t *tx) saveTally() error {
-	for q, c := range t.tally {
+	for _, q := range slices.Sorted(maps.Keys(t.tally)) { // in one order, or two managers lock each other out
+		c := t.tally[q]
 		if *c == (tally{}) {
 			continue
 		}
@@ -78,7 +81,8 @@ func (t *tx) saveTally() error {
 			return err
 		}
 	}
-	for hour, c := range t.hours {
+	for _, hour := range slices.Sorted(maps.Keys(t.hours)) {
+		c := t.hours[hour]
 		err := t.exec(`INSERT INTO arrival (hour, messages, bytes) VALUES ($1, $2, $3)
 			ON CONFLICT (hour) DO UPDATE SET messages = arrival.messages + excluded.messages, bytes = arrival.bytes + excluded.bytes`,
 			hour, c.messages, c.bytes)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/mail"
 	"lazaret/internal/quarantine"
 )
 
@@ -19,6 +21,7 @@ type job struct {
 	run     func(*tx) error
 	durable bool
 	garbage []quarantine.ContentID // objects that no record names once the job is committed
+	intents []mail.MID             // releases that begin with it
 	err     error
 	done    chan struct{}
 }
@@ -30,6 +33,9 @@ type writer struct {
 	stmts map[string]*sql.Stmt
 	relax bool  // the connection does not flush at commit now
 	dead  error // a flush failed: nothing written after it can be believed
+	ctx   context.Context
+
+	link link // to a server
 }
 
 // tx is the open transaction of a batch.
@@ -69,12 +75,17 @@ func (s *Store) do(ctx context.Context, durable bool, run func(*tx) error) error
 			return errs.New(errs.Closed, "the database is closed")
 		}
 	}
-	for _, id := range j.garbage {
-		if err := s.opt.Contents.Delete(context.WithoutCancel(ctx), id); err != nil {
+	s.remove(j.garbage)
+	return j.err
+}
+
+// remove removes content that no record names any more.
+func (s *Store) remove(list []quarantine.ContentID) {
+	for _, id := range list {
+		if err := s.opt.Contents.Delete(context.Background(), id); err != nil {
 			s.fault(errs.Context(err, "removing content")) // the next sweep finds it
 		}
 	}
-	return j.err
 }
 
 // writeLoop commits batch after batch. While one is flushed, the next gathers:
@@ -98,67 +109,110 @@ func (s *Store) writeLoop() {
 				break more
 			}
 		}
-		if err := s.commit(batch); err != nil {
-			if len(batch) == 1 {
-				batch[0].err = err
-			} else {
-				s.oneByOne(batch)
-			}
-		}
+		s.writeAll(batch)
 		for _, j := range batch {
 			close(j.done)
 		}
 	}
 }
 
-// oneByOne repeats a batch that failed: one job's failure is not the others'.
-func (s *Store) oneByOne(batch []*job) {
+// writeAll commits a batch. One that failed is repeated job by job: what is
+// wrong with one is not the others' affair, unless it is wrong for all.
+func (s *Store) writeAll(batch []*job) {
+	err := s.commit(batch)
+	if err == nil {
+		return
+	}
+	if len(batch) > 1 && !isAway(err) && !errors.Is(err, errUnsure) {
+		for _, j := range batch {
+			j.err = s.commit([]*job{j})
+		}
+		return
+	}
 	for _, j := range batch {
-		j.err = s.commit([]*job{j})
+		j.err = err
 	}
 }
 
-// commit runs jobs in one transaction: all of them or none.
-func (s *Store) commit(batch []*job) (err error) {
+// commit makes the jobs of a batch durable together: all or none. Over a
+// network it goes on after what is no fault of theirs: another transaction that
+// was in the way, a connection that was lost and is there again soon.
+func (s *Store) commit(batch []*job) error {
+	var began time.Time
+	for try := 0; ; try++ {
+		err := s.commitOnce(batch)
+		if errors.Is(err, errMade) {
+			return nil
+		}
+		if err == nil || !s.d.shared() || !isClash(err) && !isAway(err) {
+			return err
+		}
+		if try == 0 {
+			began = time.Now()
+		}
+		if !s.again(try, time.Since(began), err) {
+			return err
+		}
+	}
+}
+
+// commitOnce is one transaction.
+func (s *Store) commitOnce(batch []*job) (err error) {
 	if s.w.dead != nil {
 		return s.w.dead
 	}
+	end, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer end()
 	durable := false
 	for _, j := range batch {
 		durable = durable || j.durable
 	}
 	if err := s.flushing(durable); err != nil {
-		return err
+		return s.lost(err)
 	}
 	if err := s.exec(s.d.begin()); err != nil {
-		return err
+		return s.lost(err)
 	}
-	t := &tx{s: s, tally: make(map[string]*tally), hours: make(map[int64]*tally)}
-	for _, j := range batch {
-		j.garbage, t.j = nil, j
-		if err = j.run(t); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		err = t.saveTally()
-	}
-	if err == nil {
+	if err = s.runAll(batch); err == nil {
 		o := s.opt.Disk.Begin("commit", "database")
 		err = s.exec("COMMIT")
 		o.End()
 		s.check(err)
-	}
-	if err == nil {
-		return nil
+		if err == nil {
+			return nil
+		}
+		if isAway(err) {
+			return s.unsure(err, batch)
+		}
 	}
 	for _, j := range batch {
-		j.garbage = nil
+		j.garbage, j.intents = nil, nil
+	}
+	if isAway(err) {
+		return s.lost(err)
 	}
 	if rerr := s.exec("ROLLBACK"); rerr != nil && !isCode(rerr, sqliteError) { // "no transaction": it was rolled back
-		return errors.Join(err, rerr)
+		return errors.Join(err, s.lost(rerr))
 	}
 	return err
+}
+
+// runAll runs the jobs of a batch in the open transaction.
+func (s *Store) runAll(batch []*job) error {
+	t := &tx{s: s, tally: make(map[string]*tally), hours: make(map[int64]*tally)}
+	if err := t.mark(); err != nil {
+		return err
+	}
+	for _, j := range batch {
+		j.garbage, j.intents, t.j = nil, nil, j
+		if err := j.run(t); err != nil {
+			return err
+		}
+	}
+	return t.saveTally()
 }
 
 // flushing sets whether a commit flushes the log. One that does takes all
@@ -167,7 +221,7 @@ func (s *Store) flushing(on bool) error {
 	if s.w.relax == !on {
 		return nil
 	}
-	if err := s.d.flush(context.Background(), s.conn, on); err != nil {
+	if err := s.d.flush(s.w.ctx, s.conn, on); err != nil {
 		return sqlError(err, "writing the database")
 	}
 	s.w.relax = !on
@@ -176,14 +230,18 @@ func (s *Store) flushing(on bool) error {
 
 // check ends all writing when the disk failed at a commit: after a failed flush
 // the kernel takes the lost pages for written, and what is committed later
-// would stand behind a hole in the log (rule Q-2).
+// would stand behind a hole in the log (rule Q-2). A server sees to that itself.
 func (s *Store) check(err error) {
 	if !diskFailed(err) {
 		return
 	}
 	s.w.dead = errs.Wrap(errs.Closed, err, "the database has stopped after a failure of the disk")
+	s.die(s.w.dead)
+}
+
+func (s *Store) die(err error) {
 	if s.opt.OnFatal != nil {
-		s.opt.OnFatal(s.w.dead)
+		s.opt.OnFatal(err)
 	}
 }
 
@@ -202,7 +260,7 @@ func (s *Store) execN(query string, args ...any) (int64, error) {
 	case st != nil:
 		r, err = st.Exec(bind(args)...)
 	default:
-		r, err = s.conn.ExecContext(context.Background(), query, bind(args)...)
+		r, err = s.conn.ExecContext(s.w.ctx, query, bind(args)...)
 	}
 	if err != nil {
 		return 0, sqlError(err, "writing the database")
@@ -251,7 +309,7 @@ func (t *tx) row(query string, args []any, dest ...any) (bool, error) {
 	if st != nil {
 		row = st.QueryRow(bind(args)...)
 	} else {
-		row = t.s.conn.QueryRowContext(context.Background(), query, bind(args)...)
+		row = t.s.conn.QueryRowContext(t.s.w.ctx, query, bind(args)...)
 	}
 	err = row.Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
