@@ -56,7 +56,7 @@ func (q Quarantines) Commands() []Command {
 	}
 	if q.Config != nil {
 		all = append(all, Command{Name: "quarantineconfig", Summary: "Create, change and delete quarantines", Usage: quarantineConfigUsage,
-			Right: auth.ConfigChange, MaxArgs: 12, Run: q.quarantineConfig})
+			Right: auth.ConfigChange, MaxArgs: 20, Run: q.quarantineConfig})
 	}
 	return all
 }

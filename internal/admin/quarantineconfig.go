@@ -15,10 +15,13 @@ import (
 const quarantineConfigUsage = `quarantineconfig
 quarantineconfig new NAME RETENTION ACTION
 quarantineconfig edit NAME [retention 10d] [action Delete|Release] [exempt yes|no] [users A,B|none] [roles A,B|none]
+    [early_subject TEXT|none] [early_subject_place start|end] [early_header "X-NAME: VALUE"|none] [early_strip yes|no]
 quarantineconfig delete NAME Y
 quarantineconfig rules [undo_release 30s] [delete_rest 7d] [pool_size 20G]
 quarantineconfig retain NAME      apply the retention in force to what is held there already; at once
 quarantineconfig confirmclock Y   say that the clock is right, after it jumped; at once
+The early_ settings, with action Release, are done to what is released to make room, before its time: text in
+the subject, a header, attachments stripped. The gateway does it; what is released by hand or by time goes as it came.
 RETENTION is hours or days: 12h, 10d. What a new retention says holds for what comes in from then on.`
 
 // quarantineConfig is menu and batch form of the settings of quarantines.
@@ -72,6 +75,9 @@ func (q Quarantines) showSettings(c *Call) {
 		c.Printf("%d. %-20s retention %s, then %s", i+1, Plain(s.Name), Plain(s.Retention), Plain(s.Action))
 		if s.Exempt {
 			c.Printf(", makes no room")
+		}
+		if early := earlyWords(s); early != "" {
+			c.Printf(", early: %s", Plain(early))
 		}
 		if who := strings.Join(slices.Concat(s.Users, s.Roles), ", "); who != "" {
 			c.Printf(", for %s", Plain(who))
@@ -139,96 +145,6 @@ func (q Quarantines) pickQuarantine(c *Call, question string) (string, error) {
 		return "", err
 	}
 	return names[i], nil
-}
-
-func (q Quarantines) editQuarantine(c *Call) error {
-	name, err := q.pickQuarantine(c, "Enter the number of the quarantine you wish to edit.")
-	if err != nil {
-		return err
-	}
-	conf, _ := q.Config.Pending()
-	old := conf.Quarantines[slices.IndexFunc(conf.Quarantines, func(s config.Quarantine) bool { return s.Name == name })]
-	var words []string
-	if c.Batch {
-		words, c.Args = c.Args, nil
-	} else if words, err = askQuarantine(c, old); err != nil {
-		return err
-	}
-	if len(words) == 0 || len(words)%2 != 0 {
-		return Usage("edit needs a setting and its value")
-	}
-	return q.Config.Change(c.Principal, "edit quarantine "+quoted(append([]string{name}, words...)), func(next *config.Config) error {
-		i := slices.IndexFunc(next.Quarantines, func(s config.Quarantine) bool { return s.Name == name })
-		if i < 0 {
-			return errs.New(errs.NotFound, "there is no quarantine %q", name)
-		}
-		for w := 0; w < len(words); w += 2 {
-			if err := setQuarantine(&next.Quarantines[i], strings.ToLower(words[w]), words[w+1]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// askQuarantine asks for each setting with what it is as default.
-func askQuarantine(c *Call, old config.Quarantine) (words []string, err error) {
-	exempt := "no"
-	if old.Exempt {
-		exempt = "yes"
-	}
-	for _, f := range []struct{ name, question, def string }{
-		{"retention", "How long are messages kept? (10d, 12h)", old.Retention},
-		{"action", "What becomes of them then? (Delete, Release)", old.Action},
-		{"exempt", "Do they stay when the pool is full? (yes, no)", exempt},
-		{"users", "Users who may work in it, between commas, or none:", textOr(strings.Join(old.Users, ","), "none")},
-		{"roles", "Roles that may, between commas, or none:", textOr(strings.Join(old.Roles, ","), "none")},
-	} {
-		answer, err := c.Ask(f.question, f.def)
-		if err != nil {
-			return nil, err
-		}
-		words = append(words, f.name, answer)
-	}
-	return words, nil
-}
-
-func setQuarantine(s *config.Quarantine, name, value string) error {
-	switch name {
-	case "retention":
-		s.Retention = value
-	case "action":
-		s.Action = actionWord(value)
-	case "exempt":
-		switch strings.ToLower(value) {
-		case "yes", "y":
-			s.Exempt = true
-		case "no", "n":
-			s.Exempt = false
-		default:
-			return Usage("exempt is yes or no, not %q", value)
-		}
-	case "users":
-		s.Users = listOf(value)
-	case "roles":
-		s.Roles = listOf(value)
-	default:
-		return Usage("a quarantine has no setting %q", name)
-	}
-	return nil
-}
-
-// listOf reads names between commas; none is none.
-func listOf(s string) (out []string) {
-	if strings.EqualFold(s, "none") {
-		return nil
-	}
-	for _, n := range strings.Split(s, ",") {
-		if n = strings.TrimSpace(n); n != "" {
-			out = append(out, n)
-		}
-	}
-	return out
 }
 
 func (q Quarantines) deleteQuarantine(c *Call) error {

@@ -282,6 +282,9 @@ func TestQuarantineConfig(t *testing.T) {
 	l := wardIn(t, st, quarantine.DefaultRules())
 	wants(t, "new", first(run(t, l, admin, "quarantineconfig new Legal 20d release")), "Commit to put this in force.\n")
 	wants(t, "edit", first(run(t, l, admin, `quarantineconfig edit Legal retention 12h exempt yes roles Guest,"Help Desk"`)), "Commit")
+	wants(t, "early", first(run(t, l, admin, `quarantineconfig edit Legal early_subject "[early]" early_subject_place end early_header "X-Early: True" early_strip yes`)), "Commit")
+	wants(t, "early", first(run(t, l, admin, "quarantineconfig")), `Legal                retention 12h, then Release, makes no room, early: subject end "[early]"; header X-Early: True; attachments stripped, for`)
+	wants(t, "early ends", first(run(t, l, admin, `quarantineconfig edit Legal early_subject none early_subject_place start early_header none early_strip no`)), "Commit")
 	wants(t, "rules", first(run(t, l, admin, "quarantineconfig rules undo_release 1m pool_size 5G")), "Commit")
 	wants(t, "shown", first(run(t, l, admin, "quarantineconfig")), "Legal                retention 12h, then Release, makes no room, for Guest, Help Desk\n", "taken back for 1m, deleted mail rests for 7d, all together may hold 5G.\n")
 	next, pending := st.Pending()
@@ -297,7 +300,8 @@ func TestQuarantineConfig(t *testing.T) {
 	wants(t, "forecast", first(run(t, l, admin, "quarantine forecast --at 2026-03-20")), "KB (0%)", "not reached within 365 days", "  Policy               Delete            2 messages")
 	wants(t, "forecast", first(run(t, l, admin, "quarantine forecast --json")), `"due":[]`, `"limit":21474836480`)
 	for _, line := range []string{"quarantineconfig new", "quarantineconfig new Legal soon Delete", "quarantineconfig new Legal 1d Burn", `quarantineconfig new "a'b" 1d Delete`, "quarantineconfig edit Policy", "quarantineconfig edit Policy colour red",
-		"quarantineconfig edit Policy exempt maybe", "quarantineconfig edit Nirvana action Delete", "quarantineconfig rules", "quarantineconfig rules pool_size 1", "quarantineconfig rules undo_release 2d", "quarantine forecast --at soon"} {
+		"quarantineconfig edit Policy exempt maybe",
+		"quarantineconfig edit Policy early_strip yes", "quarantineconfig edit Outbreak early_header Early", `quarantineconfig edit Outbreak early_header "Bcc: x"`, "quarantineconfig edit Outbreak early_subject_place middle", `quarantineconfig edit Outbreak early_subject " x"`, "quarantineconfig edit Outbreak early_strip perhaps", "quarantineconfig edit Nirvana action Delete", "quarantineconfig rules", "quarantineconfig rules pool_size 1", "quarantineconfig rules undo_release 2d", "quarantine forecast --at soon"} {
 		if out, status := run(t, l, admin, line); status != exitInvalid || !strings.HasPrefix(out, "Invalid arguments: ") {
 			t.Errorf("%s: %d %q", line, status, out)
 		}

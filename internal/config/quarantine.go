@@ -49,12 +49,36 @@ func (c *Config) quarantineSettings() (all []quarantine.Settings, at int, err er
 		for _, r := range q.Roles {
 			s.Roles = append(s.Roles, mail.Role(r))
 		}
+		if s.Early, err = q.early(); err != nil {
+			return nil, i, err
+		}
 		if err := s.Check(); err != nil {
 			return nil, i, err
 		}
 		all = append(all, s)
 	}
 	return all, 0, nil
+}
+
+// early gives what is done to what leaves a quarantine before its time.
+func (q Quarantine) early() (mail.Extras, error) {
+	x := mail.Extras{Tag: q.Tag, Strip: q.Strip}
+	switch q.Place {
+	case "", "start":
+	case "end":
+		x.AtEnd = true
+	default:
+		return x, errs.New(errs.Invalid, "early_subject_place of quarantine %q is start or end, not %q", clip(q.Name), clip(q.Place))
+	}
+	if q.Header == "" {
+		return x, nil
+	}
+	name, value, ok := strings.Cut(q.Header, ":")
+	if !ok {
+		return x, errs.New(errs.Invalid, "early_header of quarantine %q is not of the form X-Name: value", clip(q.Name))
+	}
+	x.Header, x.Value = name, strings.TrimSpace(value)
+	return x, nil
 }
 
 // ParseRetention reads 10d or 12h.

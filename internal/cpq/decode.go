@@ -16,7 +16,7 @@ type VersionError struct{ Version string }
 
 // Error says which.
 func (e *VersionError) Error() string {
-	return "metadata: version " + e.Version + " is not understood, only " + VersionWord
+	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + " and " + ExtrasWord
 }
 
 // Unwrap gives the kind.
@@ -31,14 +31,14 @@ func Decode(block []byte) (Metadata, error) {
 		return Metadata{}, errs.New(errs.Invalid, "metadata: block is longer than %d octets", MaxBlock)
 	}
 	d := decoder{s: string(block)}
-	d.version()
+	version := d.version()
 	var m Metadata
 	switch {
 	case d.err != nil:
 	case d.has(`"deposit":{`):
 		m.Deposit = d.deposit()
 	case d.has(`"release":{`):
-		m.Release = d.release()
+		m.Release = d.release(version == VersionExtras)
 	default:
 		d.fail(`"deposit" or "release" is expected`)
 	}
@@ -48,6 +48,9 @@ func Decode(block []byte) (Metadata, error) {
 	}
 	if d.err == nil {
 		d.err = m.check()
+	}
+	if d.err == nil && m.Version() != version {
+		d.err = errs.New(errs.Invalid, "metadata: this is not one of version %d", version)
 	}
 	if d.err != nil {
 		return Metadata{}, d.err
@@ -83,14 +86,15 @@ func (d *decoder) expect(lit string) {
 	}
 }
 
-func (d *decoder) version() {
+func (d *decoder) version() int {
 	d.expect(`{"version":`)
 	start := d.i
 	n := d.digits(math.MaxUint32)
-	if d.err == nil && n != Version {
+	if d.err == nil && n != Version && n != VersionExtras {
 		d.err = &VersionError{Version: d.s[start:d.i]}
 	}
 	d.expect(",")
+	return int(n)
 }
 
 func (d *decoder) deposit() *Deposit {
@@ -133,7 +137,7 @@ func (d *decoder) deposit() *Deposit {
 	return p
 }
 
-func (d *decoder) release() *Release {
+func (d *decoder) release(extras bool) *Release {
 	r := &Release{
 		Action:     mail.ActionKey(d.text("action", 120)),
 		Key:        mail.Key(d.text(",key", 100)),
@@ -145,8 +149,42 @@ func (d *decoder) release() *Release {
 		By:         d.text(",by", maxWord),
 		Prepend:    d.text(",prepend", maxPrepend),
 	}
+	if extras {
+		r.Extras = d.extras()
+	}
 	d.expect("}")
 	return r
+}
+
+func (d *decoder) extras() (all []mail.Extras) {
+	d.expect(`,"extras":[`)
+	for d.err == nil {
+		d.expect("{")
+		x := mail.Extras{Tag: d.text("tag", mail.MaxTag)}
+		switch place := d.text(",place", 8); place {
+		case placeStart:
+		case placeEnd:
+			x.AtEnd = true
+		default:
+			d.fail("place is start or end")
+		}
+		x.Header = d.text(",header", maxWord)
+		x.Value = d.text(",value", 1<<10)
+		d.expect(`,"strip":`)
+		if x.Strip = d.has("true"); !x.Strip {
+			d.expect("false")
+		}
+		d.expect("}")
+		all = append(all, x)
+		if len(all) > maxPlacements {
+			d.fail("too many extras")
+		}
+		if !d.has(",") {
+			break
+		}
+	}
+	d.expect("]")
+	return all
 }
 
 // name consumes a field name in quotes and the colon, with a comma in front

@@ -21,7 +21,9 @@ func Encode(m Metadata) ([]byte, error) {
 		return nil, err
 	}
 	e := encoder(make([]byte, 0, 1024))
-	e.raw(`{"version":1,`)
+	e.raw("{")
+	e.number("version", uint64(m.Version()))
+	e.raw(",")
 	if m.Deposit != nil {
 		e.deposit(m.Deposit)
 	} else {
@@ -85,8 +87,39 @@ func (e *encoder) release(r *Release) {
 	e.text(",cause", r.Cause)
 	e.text(",by", r.By)
 	e.text(",prepend", r.Prepend)
+	if len(r.Extras) > 0 {
+		e.raw(`,"extras":[`)
+		for i, x := range r.Extras {
+			if i > 0 {
+				e.raw(",")
+			}
+			e.extras(x)
+		}
+		e.raw("]")
+	}
 	e.raw("}")
 }
+
+func (e *encoder) extras(x mail.Extras) {
+	place := placeStart
+	if x.AtEnd {
+		place = placeEnd
+	}
+	e.raw("{")
+	e.text("tag", x.Tag)
+	e.text(",place", place)
+	e.text(",header", x.Header)
+	e.text(",value", x.Value)
+	e.raw(`,"strip":`)
+	*e = strconv.AppendBool(*e, x.Strip)
+	e.raw("}")
+}
+
+// Where a tag stands in the subject.
+const (
+	placeStart = "start"
+	placeEnd   = "end"
+)
 
 // name writes a field name; a comma in front of it stands before the quotes.
 func (e *encoder) name(s string) {
@@ -211,7 +244,23 @@ func (r *Release) check() error {
 	case r.Size < 0:
 		return errs.New(errs.Invalid, "metadata: size is negative")
 	}
-	return firstError(texts{{"cause", r.Cause, maxCause}, {"by", r.By, maxWord}}.check(), checkPrepend(r.Prepend))
+	return firstError(texts{{"cause", r.Cause, maxCause}, {"by", r.By, maxWord}}.check(), checkPrepend(r.Prepend), checkExtras(r.Extras))
+}
+
+// checkExtras wants instructions that say something, each of them.
+func checkExtras(all []mail.Extras) error {
+	if len(all) > maxPlacements {
+		return errs.New(errs.Invalid, "metadata: there are more than %d extras", maxPlacements)
+	}
+	for _, x := range all {
+		if x == (mail.Extras{}) {
+			return errs.New(errs.Invalid, "metadata: extras that say nothing")
+		}
+		if err := x.Check(); err != nil {
+			return errs.Context(err, "metadata: extras")
+		}
+	}
+	return nil
 }
 
 func firstError(all ...error) error {

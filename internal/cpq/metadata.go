@@ -12,14 +12,20 @@ import (
 	"lazaret/internal/mail"
 )
 
-// Version of the metadata block.
-const Version = 1
+// Versions of the metadata block. The second is that of a release with extras,
+// and only of such: a gateway that does not know them refuses or is not asked,
+// and never lets go unstripped what was to be stripped.
+const (
+	Version       = 1
+	VersionExtras = 2
+)
 
 // Words of the wire.
 const (
 	Verb        = "XCPQ"
 	VersionWord = "1"
-	Keyword     = Verb + " " + VersionWord // in the EHLO reply after TLS
+	ExtrasWord  = "2"
+	Keyword     = Verb + " " + VersionWord + " " + ExtrasWord // in the EHLO reply after TLS
 )
 
 // Limits, docs/cpq.md section 4.
@@ -83,7 +89,16 @@ type Release struct {
 	GatewayMID mail.MID
 	Size       int64
 	Hash       mail.Hash
-	Cause      string // manual, expired, queue full
-	By         string // user, or system
-	Prepend    string // that of the deposit
+	Cause      string        // manual, expired, queue full
+	By         string        // user, or system
+	Prepend    string        // that of the deposit
+	Extras     []mail.Extras // what the gateway does to the message, in order; none: it goes as it came
+}
+
+// Version gives the version of the block that stands for m.
+func (m Metadata) Version() int {
+	if m.Release != nil && len(m.Release.Extras) > 0 {
+		return VersionExtras
+	}
+	return Version
 }

@@ -48,12 +48,20 @@ const (
 		`"prepend":"X-A: b\u000d\u000a c\u000d\u000a"}}`
 )
 
+func early() Metadata {
+	m := release()
+	m.Release.Extras = []mail.Extras{{Tag: "[early]", AtEnd: true, Header: "X-Early", Value: "True", Strip: true}}
+	return m
+}
+
+var extrasBlock = strings.NewReplacer(`"version":1`, `"version":2`, `"}}`, `","extras":[{"tag":"[early]","place":"end","header":"X-Early","value":"True","strip":true}]}}`).Replace(releaseBlock)
+
 // The form on the wire is a promise between versions: these texts never change.
 func TestForm(t *testing.T) {
 	for _, c := range []struct {
 		m    Metadata
 		want string
-	}{{deposit(), depositBlock}, {release(), releaseBlock}} {
+	}{{deposit(), depositBlock}, {release(), releaseBlock}, {early(), extrasBlock}} {
 		got, err := Encode(c.m)
 		if err != nil || string(got) != c.want {
 			t.Fatalf("%v\n%s\n%s", err, got, c.want)
@@ -69,9 +77,23 @@ func TestForm(t *testing.T) {
 func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 	dep := func(old, new string) string { return strings.Replace(depositBlock, old, new, 1) }
 	rel := func(old, new string) string { return strings.Replace(releaseBlock, old, new, 1) }
+	ext := func(old, new string) string { return strings.Replace(extrasBlock, old, new, 1) }
 	for name, c := range map[string]struct{ block, want string }{
 		"empty":             {"", `octet 0: {"version": is expected`},
-		"other version":     {dep(`"version":1`, `"version":2`), "version 2 is not understood, only 1"},
+		"other version":     {dep(`"version":1`, `"version":3`), "version 3 is not understood, only 1 and 2"},
+		"deposit of 2":      {dep(`"version":1`, `"version":2`), "this is not one of version 2"},
+		"2 without extras":  {rel(`"version":1`, `"version":2`), `,"extras":[ is expected`},
+		"1 with extras":     {ext(`"version":2`, `"version":1`), "} is expected"},
+		"no extras":         {ext(`{"tag":"[early]","place":"end","header":"X-Early","value":"True","strip":true}`, ``), "{ is expected"},
+		"extras of nothing": {ext(`"tag":"[early]","place":"end","header":"X-Early","value":"True","strip":true`, `"tag":"","place":"start","header":"","value":"","strip":false`), "extras that say nothing"},
+		"other place":       {ext(`"end"`, `"middle"`), "place is start or end"},
+		"strip maybe":       {ext(`"strip":true`, `"strip":1`), "false is expected"},
+		"unknown extra":     {ext(`"strip":true`, `"strip":true,"burn":true`), "} is expected"},
+		"field of meaning":  {ext(`X-Early`, `Bcc`), "begins with X-"},
+		"header with lines": {ext(`True`, `True\u000d\u000aBcc: x`), "not printable ASCII"},
+		"control in tag":    {ext(`[early]`, `[\u001b[2J]`), "forbidden character"},
+		"long tag":          {ext(`[early]`, strings.Repeat("x", 101)), "longer than 100"},
+		"more extras":       {ext(`]}}`, strings.Repeat(`,{"tag":"a","place":"start","header":"","value":"","strip":false}`, 100)+`]}}`), "too many extras"},
 		"no version":        {dep(`"version":1,`, ``), "octet 0"},
 		"neither":           {`{"version":1,"delete":{}}`, `octet 13: "deposit" or "release" is expected`},
 		"blank":             {dep(`"mid":`, `"mid": `), "a number"},
@@ -129,7 +151,7 @@ func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 		}
 	}
 	var v *VersionError
-	if _, err := Decode([]byte(dep(`"version":1`, `"version":2`))); !errors.As(err, &v) {
+	if _, err := Decode([]byte(dep(`"version":1`, `"version":3`))); !errors.As(err, &v) {
 		t.Errorf("%v is no VersionError", err)
 	}
 }

@@ -155,7 +155,7 @@ type way interface {
 	// destination's mail, errDiscard throws it away.
 	open(ctx context.Context, dest queue.Dest) (*link, error)
 	// blocks gives the commands that go before MAIL.
-	blocks(item *queue.Item) ([]smtp.Block, error)
+	blocks(l *link, item *queue.Item) ([]smtp.Block, error)
 	// settle has the last word on a fate that the replies decided.
 	settle(f *fate)
 }

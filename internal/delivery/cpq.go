@@ -123,7 +123,7 @@ func (w *cpqWay) prove(ctx context.Context, h *hello, l *link, ep Endpoint) erro
 	}
 	version, ok := ext.Keywords[cpq.Verb]
 	if !ok || !hasWord(version, cpq.VersionWord) {
-		h.failed("the peer does not announce "+cpq.Keyword, "the peer is not a CPQ listener of this version")
+		h.failed("the peer does not announce "+cpq.Verb+" "+cpq.VersionWord, "the peer is not a CPQ listener of this version")
 		return errs.New(errs.Temporary, "%s (%s) is not a CPQ listener of this version", ep.Name, h.remote)
 	}
 	l.ext = ext
@@ -148,10 +148,14 @@ func hasWord(s, word string) bool {
 }
 
 // blocks makes the metadata that goes before MAIL.
-func (w *cpqWay) blocks(item *queue.Item) ([]smtp.Block, error) {
+func (w *cpqWay) blocks(l *link, item *queue.Item) ([]smtp.Block, error) {
 	m, err := w.metadata(item)
 	if err != nil {
 		return nil, err
+	}
+	if m.Version() == cpq.VersionExtras && !hasWord(l.ext.Keywords[cpq.Verb], cpq.ExtrasWord) {
+		return nil, errs.New(errs.Temporary, "MID %s is to be tagged or stripped, and the gateway is too old for that: "+
+			"it waits until the gateway announces %s", item.MID, cpq.Keyword)
 	}
 	b, err := cpq.Block(m)
 	if err != nil {
@@ -173,6 +177,7 @@ func (w *cpqWay) metadata(item *queue.Item) (cpq.Metadata, error) {
 	return cpq.Metadata{Release: &cpq.Release{
 		Action: r.Action, Key: item.Key, ManagerMID: r.ManagerMID, GatewayMID: r.GatewayMID,
 		Size: item.Size, Hash: item.Hash, Cause: r.Cause, By: r.By, Prepend: string(item.Prepend),
+		Extras: r.Extras,
 	}}, nil
 }
 

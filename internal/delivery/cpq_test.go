@@ -60,17 +60,23 @@ func check(own tls.Certificate, peers ...certs.Pin) certs.Check {
 
 func newCPQPeer(t *testing.T, conf *tls.Config) *cpqPeer {
 	t.Helper()
+	return newCPQPeerWith(t, conf, cpq.Keyword)
+}
+
+func newCPQPeerWith(t *testing.T, conf *tls.Config, keyword string) *cpqPeer {
+	t.Helper()
 	p := &cpqPeer{
 		rcpt:  func(mail.Address) smtp.Reply { return smtp.NewReply(250, "2.1.5", "ok") },
 		final: func() smtp.Reply { return cpq.ReplyAccepted(4711) },
 	}
-	server, err := smtp.NewServer(smtp.ServerConfig{Hostname: "sma1.example.com", TLS: conf, TLSOnly: true,
-		Extensions: []smtp.Extension{cpq.NewExtension(func(_ context.Context, s smtp.Session, m cpq.Metadata) smtp.Reply {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.metadata = append(p.metadata, m)
-			return cpq.ReplyTaken()
-		})}})
+	ext := cpq.NewExtension(func(_ context.Context, s smtp.Session, m cpq.Metadata) smtp.Reply {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.metadata = append(p.metadata, m)
+		return cpq.ReplyTaken()
+	})
+	ext.Keyword = keyword
+	server, err := smtp.NewServer(smtp.ServerConfig{Hostname: "sma1.example.com", TLS: conf, TLSOnly: true, Extensions: []smtp.Extension{ext}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +223,40 @@ func TestRefusals(t *testing.T) {
 			}
 			w.logged(c.line)
 		})
+	}
+}
+
+// What is to be tagged or stripped goes to a gateway that says that it can, and
+// to no other: it waits, and says why. What is not goes all the same.
+func TestExtrasNeedAGatewayThatKnowsThem(t *testing.T) {
+	gw, sma := pair(t, "GATEWAY1"), pair(t, "MANAGER1")
+	x := []mail.Extras{{Tag: "[early]", Strip: true}}
+	early := func(it *queue.Item) {
+		released(it)
+		it.Release.Extras = x
+	}
+	for _, c := range []struct {
+		keyword string
+		change  func(*queue.Item)
+		want    string
+		blocks  int
+	}{{cpq.Keyword, early, "delivered", 1}, {"XCPQ 1", early, "deferred", 0}, {"XCPQ 1", released, "delivered", 1}} {
+		p := newCPQPeerWith(t, check(sma.TLS, gw.Pin()).Server(), c.keyword)
+		w, _ := cpqWorld(t, queue.CPQReleaseHost, check(gw.TLS, sma.Pin()).Client(), p.addr)
+		w.start()
+		if s := states(w.settled(w.add(body, c.change, "b@example.com"))); s != c.want {
+			t.Errorf("%s: %s; the log:\n%s", c.keyword, s, w.log)
+		}
+		p.mu.Lock()
+		if len(p.metadata) != c.blocks || len(p.content) != c.blocks {
+			t.Errorf("%s: the gateway heard %+v %q", c.keyword, p.metadata, p.content)
+		} else if c.blocks == 1 && p.metadata[0].Version() == cpq.VersionExtras && p.metadata[0].Release.Extras[0] != x[0] {
+			t.Errorf("%+v", p.metadata[0].Release)
+		}
+		p.mu.Unlock()
+		if c.want == "deferred" {
+			w.logged("MID 1 is to be tagged or stripped, and the gateway is too old for that: it waits until the gateway announces XCPQ 1 2")
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ func (c *courier) deliver(ctx context.Context, l *link, task *queue.Task) bool {
 
 // transact decides all fates in as many transactions as it takes.
 func (c *courier) transact(ctx context.Context, l *link, task *queue.Task, fates []fate) bool {
-	before, err := c.way.blocks(task.Item)
+	before, err := c.way.blocks(l, task.Item)
 	if err == nil && task.Item.RequireTLS && !l.strict && !l.cpq {
 		err = errs.New(errs.Internal, "MID %s demands REQUIRETLS and stands at a link that does not look for it", task.Item.MID)
 	}

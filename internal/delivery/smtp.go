@@ -21,8 +21,8 @@ var errDiscard = errors.New("discarded by the SMTP route")
 // smtpWay goes to foreign hosts by SMTP routes and MX.
 type smtpWay struct{ opt *Options }
 
-func (w *smtpWay) blocks(*queue.Item) ([]smtp.Block, error) { return nil, nil }
-func (w *smtpWay) settle(*fate)                             {}
+func (w *smtpWay) blocks(*link, *queue.Item) ([]smtp.Block, error) { return nil, nil }
+func (w *smtpWay) settle(*fate)                                    {}
 
 // open tries the hosts in order until one is ready to take mail.
 func (w *smtpWay) open(ctx context.Context, dest queue.Dest) (*link, error) {

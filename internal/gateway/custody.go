@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"lazaret/internal/appliance"
@@ -149,11 +149,14 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 		return 0, err
 	}
 	defer d.Abort() // does nothing after Commit
-	if _, err := io.Copy(d, m.Content); err != nil {
+	x := extras(r.Extras)
+	removed, err := x.copy(d, m.Content)
+	if err != nil {
 		return 0, err
 	}
 	it := c.g.item(m)
 	it.Origin, it.Prepend, it.Params = sent.Origin, sent.Prepend, sent.Params
+	x.mark(it)
 	for i := range it.Recipients {
 		it.Recipients[i].RcptParams = asked[i]
 	}
@@ -170,6 +173,9 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 		return 0, err
 	}
 	c.g.Log.Rewritten(sent.MID, m.MID, "Policy Quarantine")
+	if x.strip() {
+		c.g.Log.Info("MID " + m.MID.String() + " attachments stripped: " + strconv.Itoa(removed))
+	}
 	c.g.queue.Add(it)
 	return m.MID, nil
 }

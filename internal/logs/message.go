@@ -73,8 +73,15 @@ func (m *Mail) Quarantined(mid mail.MID, quarantine, reason string) {
 
 // ReleasedFrom: it left one quarantine by release; the cause is manual,
 // expired or queue full, seconds is how long it was there.
-func (m *Mail) ReleasedFrom(mid mail.MID, quarantine, cause string, seconds int64) {
-	m.left(mid, " released from quarantine ", quarantine, cause, seconds)
+func (m *Mail) ReleasedFrom(mid mail.MID, quarantine, cause string, seconds int64, stripped bool) {
+	m.left(mid, released(stripped)+" from quarantine ", quarantine, cause, seconds)
+}
+
+func released(stripped bool) string {
+	if stripped {
+		return " released (attachments stripped)"
+	}
+	return " released"
 }
 
 // DeletedFrom: it left one quarantine by deletion.
@@ -87,8 +94,8 @@ func (m *Mail) left(mid mail.MID, how, quarantine, cause string, seconds int64) 
 }
 
 // ReleasedFromAll: it was released everywhere and goes home.
-func (m *Mail) ReleasedFromAll(mid mail.MID) {
-	m.begin(info).mid(mid).s(" released from all quarantines").put()
+func (m *Mail) ReleasedFromAll(mid mail.MID, stripped bool) {
+	m.begin(info).mid(mid).s(released(stripped)).s(" from all quarantines").put()
 }
 
 // DeletedFromAll: it is gone.

@@ -24,7 +24,8 @@ type decision struct {
 	by         string
 	id         DecisionID
 	at         time.Time
-	rules      Rules // zero: it is final
+	rules      Rules                               // zero: it is final
+	extras     func(quarantine string) mail.Extras // of what is released; nil: none
 }
 
 // covers reports whether a membership is one that the decision is about.
@@ -73,6 +74,9 @@ func (d *decision) let(c *Change) error {
 			return err
 		}
 		m.State, m.Cause, m.By, m.Left, m.Decision = next, d.cause, d.by, d.at, d.id
+		if d.extras != nil && next == Released {
+			m.Extras = d.extras(m.Quarantine)
+		}
 		c.member(i)
 	}
 	return nil

@@ -101,8 +101,8 @@ type Sender interface {
 type Log interface {
 	Mapped(mid mail.MID, gateway string, gatewayMID mail.MID)
 	Quarantined(mid mail.MID, quarantine, reason string)
-	ReleasedFrom(mid mail.MID, quarantine, cause string, seconds int64)
-	ReleasedFromAll(mid mail.MID)
+	ReleasedFrom(mid mail.MID, quarantine, cause string, seconds int64, stripped bool)
+	ReleasedFromAll(mid mail.MID, stripped bool)
 	DeletedFrom(mid mail.MID, quarantine, cause string, seconds int64)
 	DeletedFromAll(mid mail.MID)
 	Restored(mid mail.MID, quarantine string)

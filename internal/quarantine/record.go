@@ -62,6 +62,7 @@ type Membership struct {
 	Cause      Cause     // of leaving
 	By         string    // who made it leave
 	Decision   DecisionID
+	Extras     mail.Extras // with which it was released
 }
 
 // DecisionID numbers what somebody decided by hand about one or many messages,
@@ -90,6 +91,22 @@ func (r *Record) Latest() (t time.Time) {
 		}
 	}
 	return t
+}
+
+// Extras gives what is done to the message on its way home: what each
+// quarantine asked for that let it go before its time.
+func (r *Record) Extras() (all []mail.Extras) {
+	for i := range r.Memberships {
+		if m := &r.Memberships[i]; m.State == Released && m.Extras != (mail.Extras{}) {
+			all = append(all, m.Extras)
+		}
+	}
+	return all
+}
+
+// stripped reports whether the message loses its attachments on its way home.
+func (r *Record) stripped() bool {
+	return slices.ContainsFunc(r.Extras(), func(e mail.Extras) bool { return e.Strip })
 }
 
 // Flow is an amount of mail.

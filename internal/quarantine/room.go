@@ -122,8 +122,16 @@ func (s *Service) evict(ctx context.Context, bytes int64) (int, error) {
 		return 0, err
 	}
 	return s.byDefault(ctx, enough(list, bytes), func() *decision {
-		return &decision{cause: QueueFull, at: s.stamp()}
+		return &decision{cause: QueueFull, at: s.stamp(), extras: s.early}
 	}, "overflow")
+}
+
+// early gives what a quarantine wants done to what leaves it before its time.
+// That is only what makes room: what is released by hand, or at its exit time,
+// goes as it came (reference 1.3, F21).
+func (s *Service) early(name string) mail.Extras {
+	q, _ := s.setting(name)
+	return q.Early
 }
 
 // enough gives the first messages that weigh as much as asked for together.

@@ -50,6 +50,7 @@ type Settings struct {
 	Exempt        bool        // makes no room when the pool is full
 	Users         []string    // who may work in it; those with the right to all need not be named
 	Roles         []mail.Role // likewise by role
+	Early         mail.Extras // done to what leaves before its time, to make room; only with default action Release
 }
 
 // Limits of settings.
@@ -101,6 +102,12 @@ func (s Settings) Check() error {
 	}
 	if s.DefaultAction != Delete && s.DefaultAction != Release {
 		return errs.New(errs.Invalid, "default action of quarantine %q must be Delete or Release, not %q", s.Name, clip(string(s.DefaultAction)))
+	}
+	if err := s.Early.Check(); err != nil {
+		return errs.Context(err, "quarantine %q", s.Name)
+	}
+	if s.Early != (mail.Extras{}) && s.DefaultAction != Release {
+		return errs.New(errs.Invalid, "quarantine %q: only what it releases can be tagged or stripped, and its default action is Delete", s.Name)
 	}
 	for _, r := range s.Roles {
 		if !auth.ValidRole(r) {

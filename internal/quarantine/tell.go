@@ -19,7 +19,7 @@ func (s *Service) tell(c *Change, p mail.Principal) {
 		case Removed, Binned:
 			s.opt.Log.DeletedFromAll(c.After.MID)
 		case Leaving, Releasing:
-			s.opt.Log.ReleasedFromAll(c.After.MID)
+			s.opt.Log.ReleasedFromAll(c.After.MID, c.After.stripped())
 		}
 	}
 	if c.Intent != nil {
@@ -39,7 +39,7 @@ func (s *Service) tellMember(c *Change, i int, p mail.Principal) {
 		if sec := max(0, int64(m.Left.Sub(m.Entered)/time.Second)); m.State == Deleted {
 			log.DeletedFrom(mid, m.Quarantine, string(m.Cause), sec)
 		} else {
-			log.ReleasedFrom(mid, m.Quarantine, string(m.Cause), sec)
+			log.ReleasedFrom(mid, m.Quarantine, string(m.Cause), sec, m.Extras.Strip)
 		}
 	case c.From(i) != "":
 		log.Decided(p, mid, "moved", c.From(i))

@@ -54,10 +54,18 @@ func (l *lines) add(format string, args ...any) {
 
 func (l *lines) Mapped(m mail.MID, gw string, g mail.MID) { l.add("MID %d (%s %d)", m, gw, g) }
 func (l *lines) Quarantined(m mail.MID, q, r string)      { l.add("MID %d to %q (%s)", m, q, r) }
-func (l *lines) ReleasedFrom(m mail.MID, q, c string, t int64) {
-	l.add("MID %d released from %q (%s) t=%d", m, q, c, t)
+func (l *lines) ReleasedFrom(m mail.MID, q, c string, t int64, stripped bool) {
+	l.add("MID %d released%s from %q (%s) t=%d", m, withoutAttachments(stripped), q, c, t)
 }
-func (l *lines) ReleasedFromAll(m mail.MID) { l.add("MID %d released from all", m) }
+func (l *lines) ReleasedFromAll(m mail.MID, stripped bool) {
+	l.add("MID %d released%s from all", m, withoutAttachments(stripped))
+}
+func withoutAttachments(stripped bool) string {
+	if stripped {
+		return " (attachments stripped)"
+	}
+	return ""
+}
 func (l *lines) DeletedFrom(m mail.MID, q, c string, t int64) {
 	l.add("MID %d deleted from %q (%s) t=%d", m, q, c, t)
 }

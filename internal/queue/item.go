@@ -59,8 +59,9 @@ type Release struct {
 	Gateway    string // serial of the gateway it goes back to
 	ManagerMID mail.MID
 	GatewayMID mail.MID
-	Cause      string // manual, expired, queue full
-	By         string // user name
+	Cause      string        // manual, expired, queue full
+	By         string        // user name
+	Extras     []mail.Extras // on the manager: what the gateway is told to do to the message
 }
 
 // Recipient is one recipient of a message. Its RID is its index.

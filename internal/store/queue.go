@@ -142,7 +142,7 @@ func (in *intent) item(r *quarantine.Record, to []queue.Recipient) (*queue.Item,
 		Hash: r.Hash, Accepted: in.at, Origin: r.Origin, Subject: r.Subject, MessageID: r.MessageID, Prepend: r.Prepend,
 		Tries: in.tries, Recipients: to,
 		Release: &queue.Release{Action: in.action, Gateway: r.Gateway, ManagerMID: r.MID, GatewayMID: r.GatewayMID,
-			Cause: in.cause, By: in.actor}}, nil
+			Cause: in.cause, By: in.actor, Extras: r.Extras()}}, nil
 }
 
 // recipients reads where the recipients of releases stand.

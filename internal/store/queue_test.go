@@ -3,6 +3,7 @@ package store
 import (
 	"io"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func TestReleaseItem(t *testing.T) {
 		t.Fatal(err)
 	}
 	if it.State != queue.Work || it.Key != r.Key || it.Hash != r.Hash || it.Size != r.Size || it.Subject != r.Subject || string(it.Prepend) != string(r.Prepend) ||
-		!it.EightBit || it.From != r.Envelope.From || *it.Release != (queue.Release{Action: mail.NewActionKey(r.Key, 1), Gateway: serial,
+		!it.EightBit || it.From != r.Envelope.From || !reflect.DeepEqual(*it.Release, queue.Release{Action: mail.NewActionKey(r.Key, 1), Gateway: serial,
 		ManagerMID: r.MID, GatewayMID: r.GatewayMID, Cause: "manual", By: "alice"}) {
 		t.Errorf("%+v %+v", it, it.Release)
 	}

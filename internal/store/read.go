@@ -140,14 +140,20 @@ func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error 
 		by[int64(r.MID)], mids[i] = r, r.MID
 	}
 	in := inList(mids)
-	err := each(ctx, tx, "SELECT mid, quarantine, reason, state, entered, exit, gone, cause, actor, decision FROM membership WHERE mid IN "+in+
+	err := each(ctx, tx, "SELECT mid, quarantine, reason, state, entered, exit, gone, cause, actor, decision, extras FROM membership WHERE mid IN "+in+
 		" ORDER BY mid, pos", func(rows *sql.Rows) error {
 		var mid, entered, exit, gone int64
 		var m quarantine.Membership
-		if err := rows.Scan(&mid, &m.Quarantine, &m.Reason, &m.State, &entered, &exit, &gone, &m.Cause, &m.By, &m.Decision); err != nil {
+		var extras string
+		if err := rows.Scan(&mid, &m.Quarantine, &m.Reason, &m.State, &entered, &exit, &gone, &m.Cause, &m.By, &m.Decision, &extras); err != nil {
 			return err
 		}
 		m.Reason, m.By = unescape(m.Reason), unescape(m.By)
+		if extras != "" { // what cannot be read must not go home as if nothing had been asked
+			if err := json.Unmarshal([]byte(extras), &m.Extras); err != nil {
+				return errs.Wrap(errs.Damaged, err, "message %d: its extras are damaged", mid)
+			}
+		}
 		m.Entered, m.Exit, m.Left = fromMS(entered), fromMS(exit), fromMS(gone)
 		by[mid].Memberships = append(by[mid].Memberships, m)
 		return nil

@@ -252,6 +252,7 @@ func suiteUndo(t *testing.T, open func(*testing.T, *memContents) backend) {
 		m := &binned.Memberships[i]
 		m.State, m.Cause, m.By, m.Left, m.Decision = quarantine.Deleted, quarantine.Manual, "alice", start, id
 	}
+	binned.Memberships[1].Extras = mail.Extras{Tag: "[fr\u00fch] '\"", AtEnd: true, Header: "X-Early", Value: "True", Strip: true}
 	change(t, s, true, quarantine.Change{Before: r, After: &binned, Members: []int{0, 1}})
 	got := load(t, s, r.MID)
 	if got.State != quarantine.Binned || !got.Until.Equal(binned.Until) || got.Decision != id || !reflect.DeepEqual(got.Memberships, binned.Memberships) || c.len() != 2 {
@@ -469,15 +470,15 @@ func find(s backend, q quarantine.Query) (out []mail.MID, err error) {
 
 type nobody struct{}
 
-func (nobody) Enqueue(mail.MID)                                 {}
-func (nobody) Mapped(mail.MID, string, mail.MID)                {}
-func (nobody) Quarantined(mail.MID, string, string)             {}
-func (nobody) ReleasedFrom(mail.MID, string, string, int64)     {}
-func (nobody) ReleasedFromAll(mail.MID)                         {}
-func (nobody) DeletedFrom(mail.MID, string, string, int64)      {}
-func (nobody) DeletedFromAll(mail.MID)                          {}
-func (nobody) Restored(mail.MID, string)                        {}
-func (nobody) Moved(mail.MID, string, string)                   {}
-func (nobody) Decided(mail.Principal, mail.MID, string, string) {}
-func (nobody) Fault(string, string)                             {}
-func (nobody) Record(mail.Principal, string, string)            {}
+func (nobody) Enqueue(mail.MID)                                   {}
+func (nobody) Mapped(mail.MID, string, mail.MID)                  {}
+func (nobody) Quarantined(mail.MID, string, string)               {}
+func (nobody) ReleasedFrom(mail.MID, string, string, int64, bool) {}
+func (nobody) ReleasedFromAll(mail.MID, bool)                     {}
+func (nobody) DeletedFrom(mail.MID, string, string, int64)        {}
+func (nobody) DeletedFromAll(mail.MID)                            {}
+func (nobody) Restored(mail.MID, string)                          {}
+func (nobody) Moved(mail.MID, string, string)                     {}
+func (nobody) Decided(mail.Principal, mail.MID, string, string)   {}
+func (nobody) Fault(string, string)                               {}
+func (nobody) Record(mail.Principal, string, string)              {}

@@ -1,0 +1,47 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A full pool lets the oldest message go home early: tagged, marked and without
+// its attachment in the mailbox, the way from a setting at the manager to what
+// the gateway does.
+func TestEarlyRelease(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	ctx, cancel := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
+	var a announced
+	if err := json.NewDecoder(out).Decode(&a); err != nil {
+		t.Fatalf("%v, %v", err, <-done)
+	}
+	local(t, a.Manager.Dir, `quarantineconfig edit Policy action release early_subject "[released early]" early_header "X-Early: True" early_strip yes; quarantineconfig rules pool_size 64M; commit`)
+	send(t, a.Gateways[0].SMTP, "Subject: HOLDME first\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nEVIL\r\n--b--\r\n")
+	waitHeld(t, a.Manager.Dir, "HOLDME first")
+	for range 7 {
+		send(t, a.Gateways[0].SMTP, "Subject: HOLDME filler\r\n\r\n"+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 10<<20/72))
+	}
+	waitFor(t, func() bool {
+		for _, b := range files(t, a.Mailbox.Maildir) {
+			if bytes.Contains(b, []byte("Subject: [released early] HOLDME first\r\n")) {
+				if bytes.Contains(b, []byte("EVIL")) || !bytes.Contains(b, []byte("X-Early: True\r\n")) || !bytes.Contains(b, []byte(`"a.pdf" (application/pdf) was removed`)) {
+					t.Errorf("%s", b)
+				}
+				return true
+			}
+		}
+		return false
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,3 @@
+-- What is done to a message that left a quarantine before its time: JSON, empty for nothing.
+
+ALTER TABLE membership ADD COLUMN extras TEXT NOT NULL DEFAULT '';
