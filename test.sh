@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs every test of the short tier. On a fresh Debian machine with Go it
 # installs the real programs that the tests talk to: OpenSSH, OpenSSL, swaks,
-# telnet, Postfix, Unbound, strace, PostgreSQL, versitygw. Exits non-zero when
-# anything is wrong.
+# telnet, Postfix, Unbound, clamd, Rspamd, strace, PostgreSQL, versitygw.
+# Exits non-zero when anything is wrong.
 #
 #   ./test.sh          the short tier, as in CI (under 15 minutes on two cores)
 #   ./test.sh quick    the same without the race detector
@@ -21,6 +21,8 @@ perl -MNet::SSLeay -e1 2>/dev/null || need="$need libnet-ssleay-perl" # swaks sp
 want telnet telnet
 want smtp-source postfix
 want unbound unbound
+want clamd clamav-daemon
+want rspamd rspamd
 want ldns-signzone ldnsutils
 want gcc gcc
 want strace strace

@@ -1,0 +1,37 @@
+package mail
+
+import "fmt"
+
+// Verdict is what an antivirus engine says of a message (reference 7.6). The
+// zero value is that of a message that no engine has finished with: nothing that
+// goes wrong makes one clean (promise P3).
+type Verdict uint8
+
+// The verdicts, the graver the higher.
+const (
+	Unscanned   Verdict = iota // the engine is away, too slow, too old, or gave no whole answer
+	Clean                      // scanned to the end, nothing found
+	Repaired                   // a virus was taken out; only of engines that repair
+	Encrypted                  // something could not be opened for want of a key
+	Unscannable                // something could not be opened, or is beyond a limit
+	Infected                   // a virus was found
+)
+
+var verdictNames = [...]string{"unscanned", "clean", "repaired", "encrypted", "unscannable", "infected"}
+
+// String gives the word of a verdict.
+func (v Verdict) String() string {
+	if int(v) < len(verdictNames) {
+		return verdictNames[v]
+	}
+	return fmt.Sprintf("verdict(%d)", uint8(v))
+}
+
+// Scan is the answer of an engine.
+type Scan struct {
+	Verdict  Verdict
+	Engine   string // its name in log lines
+	Database string // version of its signatures; "" when it did not say
+	Name     string // of the virus or of what kept it from looking, printable, at most 200 bytes
+	Cached   bool   // known from the same content before
+}
