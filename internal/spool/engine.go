@@ -3,8 +3,6 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -65,53 +63,6 @@ func (s *Spool) openEngine() (err error) {
 // commit applies a batch. With sync it returns after the flush that covers it.
 // On a disk that is full or does not answer it waits.
 func (s *Spool) commit(b *pebble.Batch, sync bool) error { return s.apply(b, sync) }
-
-// patience is how long a client waits for the answer to its message; then it
-// hears 4xx (rule Q-3 and its cap). It would wait ten minutes (RFC 5321 section
-// 4.5.3.2.6), but a session that does nothing costs others their place.
-const patience = 30 * time.Second
-
-// bounded is commit for those whom somebody waits for. It owns the batch. When
-// the disk takes longer than wait the answer is an error, and what came
-// of the batch after all is undone as soon as the disk goes on: who heard 4xx
-// sends again. A crash in between may keep it: then it is there twice, as SMTP
-// allows.
-func (s *Spool) bounded(b *pebble.Batch, sync bool, wait time.Duration, undo func() error) (err error, abandoned bool) {
-	var answered atomic.Bool
-	done := make(chan error, 1)
-	go func() {
-		err := s.apply(b, sync)
-		b.Close()
-		if answered.CompareAndSwap(false, true) {
-			done <- err
-			return
-		}
-		if err == nil {
-			err = undo()
-		}
-		if err != nil && s.dead.Load() == nil {
-			s.opt.Log.Fault("spool", "a message that was refused late: "+err.Error())
-		}
-	}()
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case err := <-done:
-		return err, false
-	case <-s.died:
-	case <-t.C:
-	}
-	if !answered.CompareAndSwap(false, true) {
-		return <-done, false // just in time
-	}
-	if e := s.dead.Load(); e != nil {
-		return *e, true
-	}
-	if err := s.opt.Disk.Ready(); err != nil {
-		return err, true
-	}
-	return errs.New(errs.Temporary, "the storage does not answer"), true
-}
 
 // apply is the only way into the engine for anything that matters.
 func (s *Spool) apply(b *pebble.Batch, sync bool) (err error) {

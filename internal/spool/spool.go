@@ -93,7 +93,9 @@ type Spool struct {
 	taking   sync.Mutex // guards inFlight
 	inFlight map[mail.ActionKey]chan struct{}
 
-	bufs sync.Pool // *[]byte for chunks
+	group  group
+	orders sync.Pool // *order
+	bufs   sync.Pool // *[]byte for chunks
 
 	unsynced atomic.Uint64 // commits made without a sync
 	synced   atomic.Uint64 // of these, how many a later sync has covered
