@@ -16,6 +16,7 @@ import (
 	"lazaret/internal/demo"
 	"lazaret/internal/gateway"
 	"lazaret/internal/manager"
+	"lazaret/internal/unpack/worker"
 )
 
 func runDemo(ctx context.Context, e env, args []string) (int, error) {
@@ -163,6 +164,11 @@ func joinWords(words []string) string {
 		out[i] = w
 	}
 	return strings.Join(out, " ")
+}
+
+// runUnpackWorker is what a gateway starts to open files in; by hand it does nothing.
+func runUnpackWorker(context.Context, env, []string) (int, error) {
+	return worker.Main(nil), nil
 }
 
 func runVersion(_ context.Context, e env, _ []string) (int, error) {

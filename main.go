@@ -35,7 +35,7 @@ type env struct {
 
 // subcommand is one word behind lazaret.
 type subcommand struct {
-	name, args, summary string
+	name, args, summary string // a subcommand without a summary is the program's own, and not listed
 	run                 func(ctx context.Context, e env, args []string) (int, error)
 }
 
@@ -52,6 +52,7 @@ func subcommands() []subcommand {
 		{"checkconfig", "--dir DIR", "build the whole appliance from its configuration and throw it away", runCheck},
 		{"cli", "--dir DIR COMMAND...", "run a command of the command language over the local socket", runCLI},
 		{"version", "", "print the version", runVersion},
+		{"unpack-worker", "", "", runUnpackWorker},
 	}
 }
 
@@ -96,6 +97,9 @@ func usage(w io.Writer) {
 	_, _ = fmt.Fprintln(w, "Usage: lazaret SUBCOMMAND [ARGUMENTS]")
 	_, _ = fmt.Fprintln(w)
 	for _, c := range subcommands() {
+		if c.summary == "" {
+			continue
+		}
 		_, _ = fmt.Fprintf(w, "  lazaret %s %s\n      %s\n", c.name, c.args, c.summary)
 	}
 }

@@ -30,6 +30,8 @@ ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || need="$need postgresql"
 want mkfs.ext4 e2fsprogs
 want mount mount
 want pgrep procps
+want 7z p7zip-full
+want bzip2 bzip2
 if [ -n "$need" ]; then
 	echo "installing:$need"
 	run=""

@@ -101,3 +101,32 @@ func TestSEC_H_Quadratic(t *testing.T) {
 		t.Errorf("%d files, %v", seen, err)
 	}
 }
+
+// TestSEC_A1_Processes: of what a gateway or manager is made of, only unpack
+// starts a process; no room can forget that by accident. bench measures, and is
+// no part of either role.
+func TestSEC_A1_Processes(t *testing.T) {
+	may := map[string]bool{"unpack": true, "bench": true}
+	seen := 0
+	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		room := roomOf(filepath.Join("..", ".."), path)
+		for _, i := range f.Imports {
+			if name, _ := strconv.Unquote(i.Path.Value); name == "os/exec" && !exempt[room] {
+				if seen++; !may[room] {
+					t.Errorf("%s imports %s", path, name)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || seen < 2 {
+		t.Errorf("%d files, %v", seen, err)
+	}
+}
