@@ -83,7 +83,9 @@ func runGateway(ctx context.Context, e env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	g, err := gateway.New(gateway.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("gateway"), Reread: hangups(ctx)})
+	memory := appliance.NewMemory(appliance.GatewayMemory, "/")
+	go memory.Keep(ctx)
+	g, err := gateway.New(gateway.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("gateway"), Reread: hangups(ctx), Memory: memory})
 	if err != nil {
 		return 0, err
 	}
@@ -95,7 +97,9 @@ func runManager(ctx context.Context, e env, args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	m, err := manager.New(manager.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("manager"), Reread: hangups(ctx)})
+	memory := appliance.NewMemory(appliance.ManagerMemory, "/")
+	go memory.Keep(ctx)
+	m, err := manager.New(manager.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("manager"), Reread: hangups(ctx), Memory: memory})
 	if err != nil {
 		return 0, err
 	}

@@ -44,6 +44,7 @@ type Options struct {
 	Trouble  io.Writer        // for what cannot go into a log; nil: nowhere
 	Ready    func(string)     // told by Run, once, who is ready and where; nil: nobody
 	Reread   <-chan os.Signal // each one: look at all certificate files at once; nil: none comes
+	Memory   Memory           // what the process may use; zero: as much as the engines like
 
 	// Check builds everything without opening a port, a database or a log file.
 	Check bool

@@ -57,7 +57,7 @@ type Options struct {
 	OnFault func(error) // something to be logged
 	Disk    *disk.Watch // nil: one that tells nobody
 
-	memTable uint64 // bytes of the engine's write buffer, for tests; 0: memTable
+	MemTable uint64 // bytes of the engine's write buffer; 0: 64 MiB
 }
 
 const (
@@ -88,8 +88,8 @@ func Open(opt Options) (*Store, error) {
 	if opt.FS == nil {
 		opt.FS = vfs.Default
 	}
-	if opt.memTable == 0 {
-		opt.memTable = memTable
+	if opt.MemTable == 0 {
+		opt.MemTable = memTable
 	}
 	if opt.Disk == nil {
 		opt.Disk = disk.NewWatch("content", nil)
@@ -148,7 +148,7 @@ func (s *Store) engine() *pebble.Options {
 		FS:                          disk.Engine(s.opt.FS, s.opt.Disk, s.fatal),
 		Cache:                       s.cache,
 		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                s.opt.memTable,
+		MemTableSize:                s.opt.MemTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       24,

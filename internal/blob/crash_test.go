@@ -30,7 +30,7 @@ const (
 )
 
 func small(fs vfs.FS) Options {
-	return Options{Dir: "blob", FS: &roomy{FS: fs, avail: 1 << 40}, Key: testKey, MinFree: 1, memTable: 64 << 10}
+	return Options{Dir: "blob", FS: &roomy{FS: fs, avail: 1 << 40}, Key: testKey, MinFree: 1, MemTable: 64 << 10}
 }
 
 // recovered opens what a crash left, twice: what was promised is there whole;

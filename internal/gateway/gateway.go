@@ -87,7 +87,7 @@ func New(opt Options) (g *Gateway, err error) {
 
 func (g *Gateway) openSpool(opt Options) (err error) {
 	g.verifier = senderauth.New(g.Resolver)
-	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool")}
+	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool"), MemTable: opt.Memory.Buffer()}
 	if opt.Check {
 		o.FS = vfs.NewMem()
 	}

@@ -79,7 +79,7 @@ func New(opt Options) (m *Manager, err error) {
 func (m *Manager) fault(err error) { m.Log.Fault("storage", err.Error()) }
 
 func (m *Manager) openContents(opt Options) (err error) {
-	o := blob.Options{Dir: m.Path("content"), OnFatal: m.Fatal, OnFault: m.fault, Disk: m.Watch("content")}
+	o := blob.Options{Dir: m.Path("content"), OnFatal: m.Fatal, OnFault: m.fault, Disk: m.Watch("content"), MemTable: opt.Memory.Buffer()}
 	if opt.Check {
 		o.FS, o.Key = vfs.NewMem(), make([]byte, blob.KeySize)
 	} else if o.Key, err = blob.LoadKey(m.Path("keys", "content.key")); err != nil {
