@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -79,31 +80,39 @@ func runInit(_ context.Context, e env, args []string) (int, error) {
 }
 
 func runGateway(ctx context.Context, e env, args []string) (int, error) {
-	dir, err := parseDir("gateway", args)
-	if err != nil {
-		return 0, err
-	}
-	memory := appliance.NewMemory(appliance.GatewayMemory, "/")
-	go memory.Keep(ctx)
-	g, err := gateway.New(gateway.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("gateway"), Reread: hangups(ctx), Memory: memory})
-	if err != nil {
-		return 0, err
-	}
-	return 0, g.Run(ctx)
+	return e.runRole(ctx, "gateway", args, appliance.GatewayMemory, func(o appliance.Options) (role, error) { return gateway.New(o) })
 }
 
 func runManager(ctx context.Context, e env, args []string) (int, error) {
-	dir, err := parseDir("manager", args)
+	return e.runRole(ctx, "manager", args, appliance.ManagerMemory, func(o appliance.Options) (role, error) { return manager.New(o) })
+}
+
+// role is an appliance that runs.
+type role interface {
+	Run(ctx context.Context) error
+}
+
+// runRole runs an appliance to its end, and says why it ends.
+func (e env) runRole(ctx context.Context, name string, args []string, memory int64, build func(appliance.Options) (role, error)) (int, error) {
+	dir, err := parseDir(name, args)
 	if err != nil {
 		return 0, err
 	}
-	memory := appliance.NewMemory(appliance.ManagerMemory, "/")
-	go memory.Keep(ctx)
-	m, err := manager.New(manager.Options{Dir: dir, Trouble: e.stderr, Ready: e.ready("manager"), Reread: hangups(ctx), Memory: memory})
+	// Who read stderr may go away; that is no reason to end, and Go would make it one.
+	signal.Ignore(syscall.SIGPIPE)
+	o := appliance.Options{
+		Dir: dir, Trouble: e.stderr, Ready: e.ready(name), Reread: hangups(ctx), Memory: appliance.NewMemory(memory, "/"), Status: statusOf,
+		OnCrash: func(f *os.File) error { return debug.SetCrashOutput(f, debug.CrashOptions{}) },
+	}
+	go o.Memory.Keep(ctx)
+	r, err := build(o)
 	if err != nil {
 		return 0, err
 	}
-	return 0, m.Run(ctx)
+	if err = r.Run(ctx); err == nil {
+		_, _ = fmt.Fprintf(e.stderr, "lazaret %s: ends with status 0: %v\n", name, context.Cause(ctx))
+	}
+	return 0, err
 }
 
 // ready says on stderr that a role runs: stdout is for results.

@@ -86,6 +86,7 @@ func TestReady(t *testing.T) {
 		}
 		at := func(i int) string { return "127.0.0.1:" + strconv.Itoa(ports[i]) }
 		want := "lazaret " + string(role) + ": " + string(role) + ".lazaret.example is ready: SMTP " + at(0) + ", SSH " + at(1) + ", CPQ " + at(2) + "\n"
+		want += "lazaret " + string(role) + ": ends with status 0: context canceled\n"
 		if role == config.Manager {
 			want = strings.Replace(want, "SMTP "+at(0)+", ", "", 1)
 		}

@@ -168,7 +168,7 @@ func tryRole(t testing.TB, name, dir string, before ...string) (*plain, error) {
 		for {
 			n, err := ready.Read(buf)
 			p.stderr.Write(buf[:n])
-			if !told && strings.Contains(p.stderr.String(), "lazaret "+name+": ") {
+			if !told && strings.Contains(p.stderr.String(), " is ready: ") { // why it could not begin stands behind its name as well
 				told = true
 				close(up)
 			}

@@ -46,6 +46,9 @@ type Options struct {
 	Reread   <-chan os.Signal // each one: look at all certificate files at once; nil: none comes
 	Memory   Memory           // what the process may use; zero: as much as the engines like
 
+	OnCrash func(*os.File) error // gets the file that a crash of the process is to be written to; nil: nobody
+	Status  func(error) int      // the status that the process ends with after an error, for the log; nil: 1
+
 	// Check builds everything without opening a port, a database or a log file.
 	Check bool
 }
@@ -121,6 +124,7 @@ func Open(opt Options, role config.Role) (a *Appliance, err error) {
 	a.Started = a.Now()
 	defer func() {
 		if err != nil {
+			a.TellEnd(context.Background(), err)
 			err = errors.Join(err, a.Close())
 		}
 	}()
@@ -131,7 +135,7 @@ func Open(opt Options, role config.Role) (a *Appliance, err error) {
 	if committed.Role != string(role) {
 		return a, errs.New(errs.Invalid, "%s holds a %s, not a %s", opt.Dir, committed.Role, role)
 	}
-	for _, step := range []func(*config.Config) error{a.checkAddresses, a.takeLock, a.openLogs, a.openState, a.loadKeys, a.openUsers} {
+	for _, step := range []func(*config.Config) error{a.checkAddresses, a.takeLock, a.openLogs, a.beginLife, a.openState, a.loadKeys, a.openUsers} {
 		if err := step(committed); err != nil {
 			return a, err
 		}
@@ -269,7 +273,7 @@ func (a *Appliance) Close() error {
 		all = append(all, a.audit.Close())
 	}
 	if a.lock != nil {
-		all = append(all, a.lock.Close())
+		all = append(all, a.endLife(), a.lock.Close())
 		a.lock = nil
 	}
 	return errors.Join(all...)

@@ -74,6 +74,7 @@ func New(opt Options) (g *Gateway, err error) {
 	g = &Gateway{Appliance: base, cancel: func() {}, releases: access.NewRates[string](maxManagers), alarms: access.NewRates[string](maxManagers)}
 	defer func() {
 		if err != nil {
+			g.TellEnd(context.Background(), err)
 			err = errors.Join(err, g.Close())
 		}
 	}()
@@ -164,6 +165,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		case err = <-g.Failed():
 		}
 	}
+	g.TellEnd(ctx, err)
 	return errors.Join(err, g.Close())
 }
 

@@ -198,6 +198,13 @@ var catalogue = []golden{
 		func(m *Mail) { m.DiskFull("spool", "write of 000007.log") }},
 	{"DiskFull", "below the floor", "Warning: Disk is full: spool: too little free space; mail is refused until there is room",
 		func(m *Mail) { m.DiskFull("spool", "") }},
+	{"CutOff", "what is known of it", "Warning: The last run did not end in good order: process 7; it was killed, or the machine stopped", func(m *Mail) {
+		m.CutOff("process 7; it was killed, or the machine stopped")
+	}},
+	{"Ends", "as it was told", "Info: Ends with status 0: terminated signal received", func(m *Mail) { m.Ends("terminated signal received", 0) }},
+	{"Ends", "by a failure: loud, with the status", "Critical: Ends with status 75: the spool cannot be written: input/output error", func(m *Mail) {
+		m.Ends("the spool cannot be written: input/output error", 75)
+	}},
 	{"DiskRoom", "rounded", "Info: Disk has room again: spool: after 2.5s", func(m *Mail) { m.DiskRoom("spool", 2510*time.Millisecond) }},
 	{"Warning", "the level", "Warning: disk is nearly full", func(m *Mail) { m.Warning("disk is nearly full") }},
 	{"Fault", "the seed's application fault, with its cause", "Critical: An application fault occurred: command client: gw1: no answer within 15s",

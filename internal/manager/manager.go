@@ -65,6 +65,7 @@ func New(opt Options) (m *Manager, err error) {
 	m = &Manager{Appliance: base, cancel: func() {}, quota: access.NewQuota(), alarms: access.NewRates[string](maxAlarms)}
 	defer func() {
 		if err != nil {
+			m.TellEnd(context.Background(), err)
 			err = errors.Join(err, m.Close())
 		}
 	}()
@@ -221,6 +222,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		case err = <-m.Failed():
 		}
 	}
+	m.TellEnd(ctx, err)
 	return errors.Join(err, m.Close())
 }
 
