@@ -14,8 +14,9 @@ import (
 
 const quarantineConfigUsage = `quarantineconfig
 quarantineconfig new NAME RETENTION ACTION
-quarantineconfig edit NAME [retention 10d] [action Delete|Release] [exempt yes|no] [users A,B|none] [roles A,B|none]
+quarantineconfig edit NAME [retention 10d] [action Delete|Release] [exempt yes|no] [users A,B|none] [roles A,B|none] [former_names A,B|none]
     [early_subject TEXT|none] [early_subject_place start|end] [early_header "X-NAME: VALUE"|none] [early_strip yes|no]
+quarantineconfig rename NAME NEWNAME   what it holds goes along; filters that use the old name still reach it
 quarantineconfig delete NAME Y
 quarantineconfig rules [undo_release 30s] [delete_rest 7d] [pool_size 20G]
 quarantineconfig retain NAME      apply the retention in force to what is held there already; at once
@@ -31,6 +32,7 @@ func (q Quarantines) quarantineConfig(ctx context.Context, c *Call) error {
 			q.showSettings(c)
 		}
 		word, err := c.Menu(Choice{"NEW", "Create a quarantine."}, Choice{"EDIT", "Modify a quarantine."},
+			Choice{"RENAME", "Give a quarantine another name."},
 			Choice{"DELETE", "Remove a quarantine."}, Choice{"RULES", "Set what holds for all of them."},
 			Choice{"RETAIN", "Apply a retention to what is held already."}, Choice{"CONFIRMCLOCK", "Say that the clock is right."})
 		if err != nil || word == "" {
@@ -53,6 +55,8 @@ func (q Quarantines) settings(ctx context.Context, c *Call, word string) (err er
 		err = q.newQuarantine(c)
 	case "edit":
 		err = q.editQuarantine(c)
+	case "rename":
+		err = q.renameQuarantine(c)
 	case "delete":
 		err = q.deleteQuarantine(c)
 	case "rules":
@@ -75,6 +79,9 @@ func (q Quarantines) showSettings(c *Call) {
 		c.Printf("%d. %-20s retention %s, then %s", i+1, Plain(s.Name), Plain(s.Retention), Plain(s.Action))
 		if s.Exempt {
 			c.Printf(", makes no room")
+		}
+		if len(s.Former) > 0 {
+			c.Printf(", formerly %s", Plain(strings.Join(s.Former, ", ")))
 		}
 		if early := earlyWords(s); early != "" {
 			c.Printf(", early: %s", Plain(early))

@@ -7,6 +7,7 @@ import (
 
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
+	"lazaret/internal/quarantine"
 )
 
 func (q Quarantines) editQuarantine(c *Call) error {
@@ -83,10 +84,40 @@ func setQuarantine(s *config.Quarantine, name, value string) error {
 		s.Users = listOf(value)
 	case "roles":
 		s.Roles = listOf(value)
+	case "former_names":
+		s.Former = listOf(value)
 	default:
 		return Usage("a quarantine has no setting %q", name)
 	}
 	return nil
+}
+
+// renameQuarantine gives a quarantine another name and keeps the one it had for
+// those who use it. A former name that comes back is one no more.
+func (q Quarantines) renameQuarantine(c *Call) error {
+	name, err := q.pickQuarantine(c, "Enter the number of the quarantine you wish to rename.")
+	if err != nil {
+		return err
+	}
+	to, err := c.Ask("Enter its new name.", "")
+	if err != nil {
+		return err
+	}
+	return q.Config.Change(c.Principal, "rename quarantine "+quoted([]string{name, to}), func(next *config.Config) error {
+		i := slices.IndexFunc(next.Quarantines, func(s config.Quarantine) bool { return s.Name == name })
+		switch {
+		case i < 0:
+			return errs.New(errs.NotFound, "there is no quarantine %q", name)
+		case to == name:
+			return errs.New(errs.Invalid, "quarantine %q has that name", name)
+		case next.Quarantines[i].Kind != string(quarantine.KindPolicy) || name == quarantine.Policy:
+			return errs.New(errs.Invalid, "quarantine %q is the system's own and cannot be renamed", name)
+		}
+		s := &next.Quarantines[i]
+		s.Former = slices.DeleteFunc(append(slices.Clone(s.Former), name), func(n string) bool { return n == to })
+		s.Name = to
+		return nil
+	})
 }
 
 func setFlag(to *bool, name, value string) error {

@@ -282,6 +282,9 @@ func TestQuarantineConfig(t *testing.T) {
 	l := wardIn(t, st, quarantine.DefaultRules())
 	wants(t, "new", first(run(t, l, admin, "quarantineconfig new Legal 20d release")), "Commit to put this in force.\n")
 	wants(t, "edit", first(run(t, l, admin, `quarantineconfig edit Legal retention 12h exempt yes roles Guest,"Help Desk"`)), "Commit")
+	wants(t, "rename", first(run(t, l, admin, "quarantineconfig rename Legal Law; quarantineconfig rename Law Legal; quarantineconfig rename Legal Court; quarantineconfig edit Court retention 12h")), "Commit")
+	wants(t, "renamed", first(run(t, l, admin, "quarantineconfig")), "Court                retention 12h, then Release, makes no room, formerly Law, Legal, for Guest, Help Desk\n")
+	wants(t, "renamed", first(run(t, l, admin, "quarantineconfig edit Court former_names none; quarantineconfig rename Court Legal; quarantineconfig edit Legal former_names none")), "Commit")
 	wants(t, "early", first(run(t, l, admin, `quarantineconfig edit Legal early_subject "[early]" early_subject_place end early_header "X-Early: True" early_strip yes`)), "Commit")
 	wants(t, "early", first(run(t, l, admin, "quarantineconfig")), `Legal                retention 12h, then Release, makes no room, early: subject end "[early]"; header X-Early: True; attachments stripped, for`)
 	wants(t, "early ends", first(run(t, l, admin, `quarantineconfig edit Legal early_subject none early_subject_place start early_header none early_strip no`)), "Commit")
@@ -301,6 +304,7 @@ func TestQuarantineConfig(t *testing.T) {
 	wants(t, "forecast", first(run(t, l, admin, "quarantine forecast --json")), `"due":[]`, `"limit":21474836480`)
 	for _, line := range []string{"quarantineconfig new", "quarantineconfig new Legal soon Delete", "quarantineconfig new Legal 1d Burn", `quarantineconfig new "a'b" 1d Delete`, "quarantineconfig edit Policy", "quarantineconfig edit Policy colour red",
 		"quarantineconfig edit Policy exempt maybe",
+		"quarantineconfig rename Policy Main", "quarantineconfig rename Virus V", "quarantineconfig rename Legal Legal", "quarantineconfig rename Legal Virus", "quarantineconfig rename Nirvana X", `quarantineconfig rename Legal "a'b"`,
 		"quarantineconfig edit Policy early_strip yes", "quarantineconfig edit Outbreak early_header Early", `quarantineconfig edit Outbreak early_header "Bcc: x"`, "quarantineconfig edit Outbreak early_subject_place middle", `quarantineconfig edit Outbreak early_subject " x"`, "quarantineconfig edit Outbreak early_strip perhaps", "quarantineconfig edit Nirvana action Delete", "quarantineconfig rules", "quarantineconfig rules pool_size 1", "quarantineconfig rules undo_release 2d", "quarantine forecast --at soon"} {
 		if out, status := run(t, l, admin, line); status != exitInvalid || !strings.HasPrefix(out, "Invalid arguments: ") {
 			t.Errorf("%s: %d %q", line, status, out)

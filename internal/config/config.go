@@ -50,7 +50,7 @@ type Config struct {
 	Filters string `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
 
 	CPQ             CPQ             `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager"`
-	Quarantines     []Quarantine    `xml:"quarantines>quarantine" doc:"on a manager: retention_period such as 10d or 12h, default_action Delete or Release; overflow_exempt 1 keeps its messages when the pool is full; with default_action Release, early_subject, early_subject_place (start or end), early_header (X-Name: value) and early_strip (1: attachments go) are done to what is released to make room"`
+	Quarantines     []Quarantine    `xml:"quarantines>quarantine" doc:"on a manager: what names one by a former_name means it, until that is taken away; retention_period such as 10d or 12h, default_action Delete or Release; overflow_exempt 1 keeps its messages when the pool is full; with default_action Release, early_subject, early_subject_place (start or end), early_header (X-Name: value) and early_strip (1: attachments go) are done to what is released to make room"`
 	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"on a manager, for all quarantines: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all; pool_size is how much content they may hold together, such as 20G, 0 is as much as the disk; empty is the default"`
 	Appliances      []Appliance     `xml:"appliances>appliance" doc:"on a manager: the gateways it works for, as pairing wrote them"`
 
@@ -167,6 +167,7 @@ type Mgr struct {
 // Quarantine is one of a manager's.
 type Quarantine struct {
 	Name      string   `xml:"quarantine_name"`
+	Former    []string `xml:"former_name"`
 	Kind      string   `xml:"quarantine_type"`
 	Retention string   `xml:"retention_period"`
 	Action    string   `xml:"default_action"`

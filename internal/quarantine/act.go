@@ -47,6 +47,7 @@ func (s *Service) Delete(ctx context.Context, p mail.Principal, mids []mail.MID,
 func (s *Service) manual(ctx context.Context, p mail.Principal, a Action, mids []mail.MID, quarantine string) (out Outcome, err error) {
 	what := "quarantine " + strings.ToLower(string(a))
 	if quarantine != "" {
+		quarantine = s.named(quarantine)
 		what += ` from "` + quarantine + `"`
 	}
 	if err := s.entitled(p, what, quarantine); err != nil {

@@ -57,7 +57,7 @@ func (s *Service) Delay(ctx context.Context, p mail.Principal, mids []mail.MID, 
 		return Outcome{}, errs.New(errs.Invalid, "a delay is longer than nothing and at most 10 years")
 	}
 	who := party{p: p, may: s.may(p)}
-	return s.byHand(ctx, who, what, mids, delay{quarantine: quarantine, may: who.may, by: by, at: s.stamp()})
+	return s.byHand(ctx, who, what, mids, delay{quarantine: s.named(quarantine), may: who.may, by: by, at: s.stamp()})
 }
 
 // move takes a message from one quarantine into another. Its exit time and
@@ -113,6 +113,7 @@ func (s *Service) Move(ctx context.Context, p mail.Principal, mids []mail.MID, f
 	if err := s.entitled(p, what, from, to); err != nil {
 		return Outcome{}, err
 	}
+	from, to = s.named(from), s.named(to)
 	q, known := s.setting(to)
 	switch {
 	case from == "" || to == "" || from == to:

@@ -180,7 +180,7 @@ func (s *Service) Retain(ctx context.Context, p mail.Principal, quarantine strin
 		}
 		mids = append(mids, m.MID)
 	}
-	out, err := s.act(ctx, mids, party{p: p, may: everything}, retain{quarantine, q.Retention}, nil)
+	out, err := s.act(ctx, mids, party{p: p, may: everything}, retain{q.Name, q.Retention}, nil)
 	out.Missed = nil // those already right are no failure
 	s.opt.Audit.Record(p, what, "ok")
 	return out, err

@@ -51,6 +51,9 @@ type Calendar interface {
 	// says yes.
 	Turn(ctx context.Context, name string, d time.Duration) (bool, error)
 	EndTurn(ctx context.Context, name string) error
+	// Rename gives at most limit memberships another quarantine, and their
+	// number. A message that has one in both keeps them.
+	Rename(ctx context.Context, from, to string, limit int) (int, error)
 	// DecidedBy gives the messages that a decision changed, as far as nothing
 	// else was decided about them since.
 	DecidedBy(ctx context.Context, id DecisionID) ([]mail.MID, error)

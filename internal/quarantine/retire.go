@@ -10,11 +10,32 @@ import (
 // action: what they hold leaves by it, exempt or not (reference 1.4, 1.6).
 func (s *Service) retire(before, after map[string]Settings) error {
 	for name, q := range before {
-		if _, stays := after[name]; stays {
+		if _, stays := after[name]; stays || name != q.Name { // a former name takes nothing with it
 			continue
 		}
 		if err := s.opt.Store.Retire(context.Background(), name, q.DefaultAction); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// rename gives what is held under a former name of a quarantine its name. A
+// crash in between is made good by the next start; until then, and for what
+// gateways bring by that name, it is as good as the new one.
+func (s *Service) rename(ctx context.Context, all []Settings) error {
+	const some = 5000 // changed in one transaction, so that others have their turn
+	for _, q := range all {
+		for _, old := range q.Former {
+			for ctx.Err() == nil {
+				n, err := s.opt.Store.Rename(ctx, old, q.Name, some)
+				if err != nil {
+					return err
+				}
+				if n < some {
+					break
+				}
+			}
 		}
 	}
 	return nil

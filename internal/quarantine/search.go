@@ -53,6 +53,7 @@ func (s *Service) open(p mail.Principal, q *Query) error {
 		if err := s.checkName(p, q.Quarantine); err != nil {
 			return err
 		}
+		q.Quarantine = s.named(q.Quarantine)
 	}
 	q.visible, q.all = nil, auth.Can(p.Role, auth.QuarantineAll)
 	if !q.all {

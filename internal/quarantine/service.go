@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -94,8 +95,11 @@ func (s *Service) Configure(all []Settings, rules Rules) error {
 	set := make(map[string]Settings, len(all))
 	names := make([]string, len(all))
 	for i, q := range all {
-		q.Users, q.Roles = slices.Clone(q.Users), slices.Clone(q.Roles)
+		q.Users, q.Roles, q.Former = slices.Clone(q.Users), slices.Clone(q.Roles), slices.Clone(q.Former)
 		set[q.Name], names[i] = q, q.Name
+		for _, n := range q.Former {
+			set[n] = q
+		}
 	}
 	if before := s.settings.Load(); before != nil {
 		if err := s.retire(*before, set); err != nil {
@@ -105,7 +109,7 @@ func (s *Service) Configure(all []Settings, rules Rules) error {
 	s.settings.Store(&set)
 	s.order.Store(&names)
 	s.ruled.Store(&rules)
-	return nil
+	return s.rename(context.Background(), all)
 }
 
 // rules gives those in force.
@@ -120,6 +124,14 @@ func (s *Service) setting(name string) (Settings, bool) {
 		q = set[Unclassified]
 	}
 	return q, ok
+}
+
+// named gives the name that a quarantine has now, for one that it had.
+func (s *Service) named(name string) string {
+	if q, ok := s.setting(name); ok { // an empty name is none
+		return q.Name
+	}
+	return name
 }
 
 // may gives what a principal may see and work in. A quarantine that is not
@@ -226,7 +238,7 @@ func (s *Service) Quarantines(ctx context.Context, p mail.Principal) ([]Listed, 
 		delete(by, n)
 	}
 	for _, c := range counts {
-		if _, left := by[c.Quarantine]; left && may(c.Quarantine) {
+		if _, left := by[c.Quarantine]; left && c.Messages > 0 && may(c.Quarantine) {
 			q, _ := s.setting(c.Quarantine)
 			q.Name = c.Quarantine
 			out = append(out, Listed{Settings: q, Messages: c.Messages, Bytes: c.Bytes, Last: c.Last, Gone: true})
@@ -284,6 +296,7 @@ func (s *Service) onTime(ctx context.Context) {
 	if s.keeper(ctx) {
 		_, err := s.ExpireDue(ctx)
 		s.trouble("expiry", err)
+		s.trouble("renaming", s.rename(ctx, slices.Collect(maps.Values(*s.settings.Load())))) // what came in beside a commit
 		_, err = s.ClearRetired(ctx)
 		s.trouble("clearing quarantines that were deleted", err)
 		s.trouble("forgetting old records", s.forget(ctx))

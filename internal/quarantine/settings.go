@@ -44,6 +44,7 @@ const (
 // Settings are those of one quarantine, reference 1.3.
 type Settings struct {
 	Name          string
+	Former        []string // names that it had: what still uses one of them means this quarantine
 	Kind          Kind
 	Retention     time.Duration // whole hours; of messages that enter from now on
 	DefaultAction Action
@@ -59,6 +60,7 @@ const (
 	MaxRetention   = 10 * 366 * 24 * time.Hour
 	MaxName        = 64
 	MaxQuarantines = 1000
+	MaxFormer      = 10 // names that a quarantine had
 )
 
 const day = 24 * time.Hour
@@ -96,6 +98,17 @@ func (s Settings) Check() error {
 	}
 	if s.Kind != want {
 		return errs.New(errs.Invalid, "quarantine %q is of kind %q, not %q", s.Name, want, clip(string(s.Kind)))
+	}
+	if len(s.Former) > MaxFormer {
+		return errs.New(errs.Invalid, "quarantine %q has more than %d former names", s.Name, MaxFormer)
+	}
+	if _, ok := System(s.Name); len(s.Former) > 0 && (ok || s.Name == Policy) {
+		return errs.New(errs.Invalid, "quarantine %q is the system's own and had no other name", s.Name)
+	}
+	for _, n := range s.Former {
+		if err := CheckName(n); err != nil {
+			return errs.Context(err, "former name of quarantine %q", s.Name)
+		}
 	}
 	if s.Retention < MinRetention || s.Retention > MaxRetention || s.Retention%time.Hour != 0 {
 		return errs.New(errs.Invalid, "retention of quarantine %q must be whole hours, from 1 hour to 10 years", s.Name)
@@ -147,6 +160,14 @@ func Check(all []Settings) error {
 			return errs.New(errs.Invalid, "quarantine %q is there twice", s.Name)
 		}
 		seen[s.Name] = true
+	}
+	for _, s := range all {
+		for _, n := range s.Former {
+			if seen[n] {
+				return errs.New(errs.Invalid, "%q is the name of a quarantine, and a former name of %q: only one can be meant", n, s.Name)
+			}
+			seen[n] = true
+		}
 	}
 	if !slices.ContainsFunc(all, func(s Settings) bool { return !s.Exempt }) && len(all) > 0 {
 		return errs.New(errs.Invalid, "all quarantines are exempt: when the pool is full, one must make room")

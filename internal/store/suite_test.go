@@ -148,6 +148,7 @@ func suite(t *testing.T, open func(t *testing.T, c *memContents) backend) {
 	t.Run("compare and set", func(t *testing.T) { suiteChange(t, open) })
 	t.Run("calendar", func(t *testing.T) { suiteCalendar(t, open) })
 	t.Run("undo", func(t *testing.T) { suiteUndo(t, open) })
+	t.Run("rename", func(t *testing.T) { suiteRename(t, open) })
 	t.Run("find", func(t *testing.T) { suiteFind(t, open) })
 	t.Run("one failure in a batch", func(t *testing.T) { suiteBatch(t, open) })
 }
@@ -232,6 +233,35 @@ func suiteChange(t *testing.T, open func(*testing.T, *memContents) backend) {
 
 // What undo, move and hold need: decisions have numbers, memberships come back
 // and are added, and the counters follow.
+func suiteRename(t *testing.T, open func(*testing.T, *memContents) backend) {
+	c := &memContents{}
+	s := open(t, c)
+	one, two, both := record(t, s, c, 1, "a", "Legal", "Virus"), record(t, s, c, 2, "b", "Legal"), record(t, s, c, 3, "c", "Legal", "Law")
+	for _, r := range []*quarantine.Record{one, two, both} {
+		add(t, s, r)
+	}
+	for i, want := range []int{1, 1, 0} { // one a transaction
+		if n, err := s.Rename(ctx, "Legal", "Law", 1); n != want || err != nil {
+			t.Errorf("%d: renamed %d, %v", i, n, err)
+		}
+	}
+	if m := load(t, s, one.MID).Memberships; m[0].Quarantine != "Law" || m[1].Quarantine != "Virus" || !m[0].Exit.Equal(one.Memberships[0].Exit) {
+		t.Errorf("%+v", m)
+	}
+	if m := load(t, s, both.MID).Memberships; m[0].Quarantine != "Legal" || m[1].Quarantine != "Law" {
+		t.Errorf("in both: %+v", m)
+	}
+	change(t, s, false, quarantine.Change{Before: two, After: two}) // planned under the old name
+	counts, err := s.Counts(ctx)
+	got := map[string]int64{}
+	for _, n := range counts {
+		got[n.Quarantine] = n.Messages
+	}
+	if err != nil || got["Law"] != 3 || got["Legal"] != 1 || got["Virus"] != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func suiteUndo(t *testing.T, open func(*testing.T, *memContents) backend) {
 	c := &memContents{}
 	s := open(t, c)
