@@ -45,6 +45,7 @@ type Query struct {
 	Until      time.Time // received before
 	States     []State   // empty: all but leaving, binned and deleted; with MID or GatewayMID: all
 	Limit      int       // messages given; 0: no limit
+	Ascending  bool      // oldest first
 	After      mail.MID  // keyset: those that come after this one in the order
 
 	visible []string // names of quarantines; nil with all: no restriction

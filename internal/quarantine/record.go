@@ -3,7 +3,6 @@ package quarantine
 import (
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"lazaret/internal/mail"
@@ -210,7 +209,3 @@ type Count struct {
 	Bytes      int64
 	Last       time.Time // newest entry
 }
-
-// Fold is the form in which text is compared: what a person types finds what
-// was written, whatever the case.
-func Fold(s string) string { return strings.ToLower(s) }

@@ -31,6 +31,12 @@ type dialect interface {
 	snapshot() *sql.TxOptions
 	// has is the condition that a text contains the argument ?.
 	has(column string) string
+	// array makes rows with the columns key and value of an argument that is a
+	// JSON array of numbers.
+	array(arg string) string
+	// indexes says whether texts are looked for in the table search, which is
+	// written behind the records.
+	indexes() bool
 	// mine is appended to a SELECT of a row that the same transaction changes:
 	// until it ends nobody else does.
 	mine() string

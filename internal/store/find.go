@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -34,28 +33,34 @@ func (w *where) String() string {
 	return " WHERE " + strings.Join(w.conds, " AND ")
 }
 
-// text adds a condition on a folded text.
-func (w *where) text(column string, t quarantine.Text) {
+// text adds a condition on a folded text, or that or another form of it which
+// is empty where there is none.
+func (w *where) text(t quarantine.Text, column, other string) {
 	if t.Any() {
 		return
 	}
 	v := quarantine.Fold(t.Text)
-	var cond string
-	var args []any
-	switch t.Op {
-	case quarantine.Is:
-		cond, args = column+" = ?", []any{v}
-	case quarantine.StartsWith:
-		cond, args = "substr("+column+", 1, length(?)) = ?", []any{v, v}
-	case quarantine.EndsWith:
-		cond, args = "length("+column+") >= length(?) AND substr("+column+", length("+column+") - length(?) + 1) = ?", []any{v, v, v}
-	default:
-		cond, args = w.d.has(column), []any{v}
+	cond, args := w.compare(column, t.Op, v)
+	if other != "" {
+		also, more := w.compare(other, t.Op, v)
+		cond, args = "("+cond+" OR "+other+" <> '' AND "+also+")", append(args, more...)
 	}
 	if t.Not {
 		cond = "NOT (" + cond + ")"
 	}
 	w.add(cond, args...)
+}
+
+func (w *where) compare(column string, op quarantine.Op, v string) (cond string, args []any) {
+	switch op {
+	case quarantine.Is:
+		return column + " = ?", []any{v}
+	case quarantine.StartsWith:
+		return "substr(" + column + ", 1, length(?)) = ?", []any{v, v}
+	case quarantine.EndsWith:
+		return "length(" + column + ") >= length(?) AND substr(" + column + ", length(" + column + ") - length(?) + 1) = ?", []any{v, v, v}
+	}
+	return w.d.has(column), []any{v}
 }
 
 // recipients adds a condition on the addresses, each of which stands between
@@ -64,23 +69,15 @@ func (w *where) recipients(t quarantine.Text) {
 	if t.Any() {
 		return
 	}
-	v := quarantine.Fold(t.Text)
-	if t.Op == quarantine.Is || t.Op == quarantine.StartsWith {
-		v = "\n" + v
-	}
-	if t.Op == quarantine.Is || t.Op == quarantine.EndsWith {
-		v += "\n"
-	}
-	cond := w.d.has("lower(m.recipients)")
+	v := piece(t)
+	cond := "(" + w.d.has("lower(m.recipients)") + " OR " + w.d.has("m.recipients_u") + ")"
 	if t.Not {
-		cond = "NOT (" + cond + ")"
+		cond = "NOT " + cond
 	}
-	w.add(cond, v)
+	w.add(cond, v, v)
 }
 
-// Find implements quarantine.Store: newest first, by keyset. The join order is
-// written out: left to itself SQLite may walk all messages for one quarantine
-// (performance.md, trap 1).
+// Find implements quarantine.Store.
 func (s *Store) Find(ctx context.Context, q quarantine.Query) (out []*quarantine.Record, err error) {
 	for {
 		list, skipped, err := s.findPage(ctx, q)
@@ -89,38 +86,40 @@ func (s *Store) Find(ctx context.Context, q quarantine.Query) (out []*quarantine
 			return out, err
 		}
 		// A short page would be taken for the last one: fill it up.
-		for _, r := range list {
-			skipped = append(skipped, r.MID)
-		}
-		if len(skipped) < q.Limit {
+		if len(list)+len(skipped) < q.Limit {
 			return out, nil
 		}
-		q.After, q.Limit = slices.Min(skipped), q.Limit-len(list)
+		q.After, q.Limit = skipped[len(skipped)-1], q.Limit-len(list)
 	}
 }
 
-func (s *Store) findPage(ctx context.Context, q quarantine.Query) ([]*quarantine.Record, []mail.MID, error) {
-	w := where{d: s.d}
-	from, order := fromMessage, "m.mid"
-	if q.Quarantine != "" {
-		from, order = " FROM membership b CROSS JOIN message m LEFT JOIN content c ON c.hash = m.hash ", "b.mid"
-		w.add("m.mid = b.mid")
-		w.add("b.quarantine = ?", q.Quarantine)
-		if len(q.States) == 1 && q.States[0] == quarantine.Held {
-			w.add("b.state = 0")
-		}
+// findPage gives one page, and if there are damaged records among it that were
+// left out, the numbers of all of it in order.
+func (s *Store) findPage(ctx context.Context, q quarantine.Query) (list []*quarantine.Record, skipped []mail.MID, err error) {
+	f := search{q: &q, filter: where{d: s.d}}
+	if s.d.indexes() {
+		f.terms = s.census.rarest(terms(&q))
 	}
-	if q.After != 0 {
-		w.add(order+" < ?", int64(q.After))
-	}
-	if !conditions(&w, &q) {
+	if !conditions(&f.filter, &q) {
 		return nil, nil, nil
 	}
-	limit := ""
-	if q.Limit > 0 {
-		limit = " LIMIT " + strconv.Itoa(q.Limit)
+	limit := q.Limit
+	if limit == 0 {
+		limit = 1<<31 - 1
 	}
-	return s.query(ctx, "SELECT "+columns+from+w.String()+" ORDER BY "+order+" DESC"+limit, w.args)
+	err = s.withReader(ctx, func(r *reader) error {
+		f.r = r
+		mids, err := f.mids(ctx, limit)
+		if err != nil {
+			return err
+		}
+		list, err = s.records(ctx, r, mids)
+		if len(list) < len(mids) {
+			skipped = mids
+		}
+		return err
+	})
+	return list, skipped, err
 }
 
 // conditions adds all but the keyset; false: nothing can match.
@@ -138,7 +137,12 @@ func conditions(w *where, q *quarantine.Query) bool {
 		w.add("m.gateway_mid = ?", int64(q.GatewayMID))
 	}
 	if q.Gateway != "" {
-		w.add("(m.gateway = ? OR lower(m.gateway_name) = ?)", q.Gateway, quarantine.Fold(q.Gateway))
+		v := asciiLower(q.Gateway)
+		cond, args := "lower(m.gateway) = ? OR lower(m.gateway_name) = ?", []any{v, v}
+		if !strings.Contains(v, ".") { // mx1 for mx1.example.com
+			cond, args = cond+" OR substr(lower(m.gateway_name), 1, length(?)) = ?", append(args, v+".", v+".")
+		}
+		w.add("("+cond+")", args...)
 	}
 	if !q.Since.IsZero() {
 		w.add("m.received >= ?", ms(q.Since))
@@ -147,8 +151,8 @@ func conditions(w *where, q *quarantine.Query) bool {
 		w.add("m.received < ?", ms(q.Until))
 	}
 	w.add("m.state IN (" + stateList(q.Wanted()) + ")")
-	w.text("lower(m.sender)", q.Sender)
-	w.text("m.folded", q.Subject)
+	w.text(q.Sender, "lower(m.sender)", "m.sender_u")
+	w.text(q.Subject, "m.folded", "")
 	w.recipients(q.Recipient)
 	return true
 }

@@ -123,6 +123,12 @@ func (d *pgDialect) snapshot() *sql.TxOptions {
 
 func (d *pgDialect) has(column string) string { return "strpos(" + column + ", ?) > 0" }
 
+func (d *pgDialect) array(arg string) string {
+	return "(SELECT value::bigint, key FROM json_array_elements_text(" + arg + "::text::json) WITH ORDINALITY AS a (value, key))"
+}
+
+func (d *pgDialect) indexes() bool { return false }
+
 func (d *pgDialect) mine() string { return " FOR UPDATE" }
 
 func (d *pgDialect) exclude(t *tx, thing string) error {

@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"lazaret/internal/errs"
@@ -17,6 +19,9 @@ import (
 const columns = `m.mid, m.key, m.gateway, m.gateway_name, m.gateway_mid, m.hash, m.size, m.sender, m.recipients, m.subject,
 	m.display, m.message_id, m.detail, m.accepted, m.received, m.changed, m.state, m.version, m.actions,
 	m.until, m.decision, m.hold_at, m.hold_by, m.hold_why, COALESCE(c.object, '')`
+
+// pageColumns are those of a list, in which nobody asks for the content.
+var pageColumns = strings.Replace(columns, "COALESCE(c.object, '')", "''", 1)
 
 const fromMessage = " FROM message m LEFT JOIN content c ON c.hash = m.hash "
 
@@ -70,27 +75,51 @@ func (s *Store) query(ctx context.Context, query string, args []any) (out []*qua
 		return nil, nil, sqlError(err, "reading the database")
 	}
 	defer tx.Rollback()
-	rows, err := tx.QueryContext(ctx, query, bind(args)...)
-	if err != nil {
-		return nil, nil, sqlError(err, "reading the database")
+	read := func(ctx context.Context, query string, args []any, fn func(*sql.Rows) error) error {
+		return each(ctx, tx, query, args, fn)
 	}
-	defer rows.Close()
-	for rows.Next() {
+	err = read(ctx, query, args, func(rows *sql.Rows) error {
 		r, err := scanRecord(rows)
-		switch {
-		case errs.Is(err, errs.Damaged):
+		if errs.Is(err, errs.Damaged) {
 			s.fault(err)
 			skipped = append(skipped, r.MID)
-		case err != nil:
-			return nil, nil, sqlError(err, "reading a record")
-		default:
-			out = append(out, r)
+			return nil
+		}
+		out = append(out, r)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return out, skipped, complete(ctx, s.d, read, out)
+}
+
+// records gives a page of records, in the order of their numbers given, without
+// where their contents are; damaged ones are reported and left out.
+func (s *Store) records(ctx context.Context, r *reader, mids []mail.MID) (out []*quarantine.Record, err error) {
+	if len(mids) == 0 {
+		return nil, nil
+	}
+	by := make(map[mail.MID]*quarantine.Record, len(mids))
+	query := "SELECT " + pageColumns + " FROM " + s.d.array("$1") + " j CROSS JOIN message m WHERE m.mid = j.value"
+	err = r.each(ctx, query, []any{jsonNumbers(mids)}, func(rows *sql.Rows) error {
+		rec, err := scanRecord(rows)
+		if errs.Is(err, errs.Damaged) {
+			s.fault(err)
+			return nil
+		}
+		by[rec.MID] = rec
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, mid := range mids {
+		if rec := by[mid]; rec != nil {
+			out = append(out, rec)
 		}
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, nil, sqlError(err, "reading the database")
-	}
-	return out, skipped, complete(ctx, tx, out)
+	return out, complete(ctx, s.d, r.each, out)
 }
 
 func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
@@ -130,7 +159,7 @@ func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
 }
 
 // complete reads memberships and releases of records.
-func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error {
+func complete(ctx context.Context, d dialect, read reading, list []*quarantine.Record) error {
 	if len(list) == 0 {
 		return nil
 	}
@@ -139,9 +168,9 @@ func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error 
 	for i, r := range list {
 		by[int64(r.MID)], mids[i] = r, r.MID
 	}
-	in := inList(mids)
-	err := each(ctx, tx, "SELECT mid, quarantine, reason, state, entered, exit, gone, cause, actor, decision, extras FROM membership WHERE mid IN "+in+
-		" ORDER BY mid, pos", func(rows *sql.Rows) error {
+	in := []any{jsonNumbers(mids)}
+	err := read(ctx, `SELECT b.mid, b.quarantine, b.reason, b.state, b.entered, b.exit, b.gone, b.cause, b.actor, b.decision, b.extras
+		FROM `+d.array("$1")+` j CROSS JOIN membership b WHERE b.mid = j.value ORDER BY j.key, b.pos`, in, func(rows *sql.Rows) error {
 		var mid, entered, exit, gone int64
 		var m quarantine.Membership
 		var extras string
@@ -158,11 +187,11 @@ func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error 
 		by[mid].Memberships = append(by[mid].Memberships, m)
 		return nil
 	})
-	if err != nil {
-		return err
+	if err != nil || !slices.ContainsFunc(list, func(r *quarantine.Record) bool { return r.Actions > 0 }) {
+		return err // no release was decided yet
 	}
-	return each(ctx, tx, "SELECT mid, rid, address, state, reply, remote, at FROM release_recipient WHERE mid IN "+in+
-		" ORDER BY mid, rid", func(rows *sql.Rows) error {
+	return read(ctx, `SELECT d.mid, d.rid, d.address, d.state, d.reply, d.remote, d.at
+		FROM `+d.array("$1")+` j CROSS JOIN release_recipient d WHERE d.mid = j.value ORDER BY j.key, d.rid`, in, func(rows *sql.Rows) error {
 		var mid, remote, at int64
 		var address string
 		var d quarantine.Delivery
@@ -180,8 +209,11 @@ func complete(ctx context.Context, tx *sql.Tx, list []*quarantine.Record) error 
 	})
 }
 
-func each(ctx context.Context, tx *sql.Tx, query string, fn func(*sql.Rows) error) error {
-	rows, err := tx.QueryContext(ctx, query)
+// reading runs a statement and calls fn for each row.
+type reading func(ctx context.Context, query string, args []any, fn func(*sql.Rows) error) error
+
+func each(ctx context.Context, tx *sql.Tx, query string, args []any, fn func(*sql.Rows) error) error {
+	rows, err := tx.QueryContext(ctx, query, bind(args)...)
 	if err != nil {
 		return sqlError(err, "reading the database")
 	}

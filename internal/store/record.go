@@ -68,7 +68,8 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 	if err != nil {
 		return 0, false, errs.Wrap(errs.Internal, err, "writing the record of %s", r.Key)
 	}
-	recipients, folded := joinAddresses(r.Envelope.To), quarantine.Fold(r.Display)
+	sender, recipients, folded := r.Envelope.From.String(), joinAddresses(r.Envelope.To), quarantine.Fold(r.Display)
+	senderU, recipientsU := unicodeAddresses(sender), unicodeAddresses(recipients)
 	err = s.do(ctx, true, func(t *tx) error {
 		mid, existing = r.MID, false
 		old, err := t.lookup(r.Key)
@@ -81,12 +82,13 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 			return nil
 		}
 		added, err := t.execN(`INSERT INTO message (mid, key, gateway, gateway_name, gateway_mid, hash, size, sender, recipients,
-			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions, latest)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions, latest, sender_u, recipients_u)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 			ON CONFLICT (key) DO NOTHING`,
 			int64(r.MID), string(r.Key), r.Gateway, r.GatewayName, int64(r.GatewayMID), r.Hash[:], r.Size,
-			r.Envelope.From.String(), recipients, r.Subject, r.Display, folded, r.MessageID, string(d),
-			ms(r.Accepted), ms(r.Received), ms(r.Changed), int(r.State), int64(r.Version), int64(r.Actions), ms(r.Latest()))
+			sender, recipients, r.Subject, r.Display, folded, r.MessageID, string(d),
+			ms(r.Accepted), ms(r.Received), ms(r.Changed), int(r.State), int64(r.Version), int64(r.Actions), ms(r.Latest()),
+			senderU, recipientsU)
 		if err != nil {
 			return err
 		}
@@ -99,13 +101,19 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 		if err := t.link(r); err != nil {
 			return err
 		}
+		if s.d.indexes() {
+			if err := t.exec("INSERT INTO pending (mid) VALUES ($1)", int64(r.MID)); err != nil {
+				return err
+			}
+		}
 		t.holds(r.State, 1, r.Size)
-		t.arrived(r.Received, r.Size)
+		t.arrived(r)
 		return t.enter(r)
 	})
 	if err != nil {
 		return 0, false, err
 	}
+	s.toIndex()
 	return mid, existing, nil
 }
 
@@ -298,6 +306,13 @@ func (t *tx) forget(records, keys int64, limit int) (int, error) {
 	for _, table := range []string{"membership", "release_recipient"} {
 		if err := t.exec("DELETE FROM "+table+" WHERE mid IN "+old, records, limit); err != nil {
 			return 0, err
+		}
+	}
+	if t.s.d.indexes() {
+		for _, table := range []string{"pending WHERE mid", "search WHERE rowid"} {
+			if err := t.exec("DELETE FROM "+table+" IN "+old, records, limit); err != nil {
+				return 0, err
+			}
 		}
 	}
 	n, err := t.execN("DELETE FROM message WHERE mid IN "+old, records, limit)

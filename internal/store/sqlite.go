@@ -44,6 +44,10 @@ func (d liteDialect) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly:
 
 func (d liteDialect) has(column string) string { return "instr(" + column + ", ?) > 0" }
 
+func (d liteDialect) array(arg string) string { return "json_each(" + arg + ")" }
+
+func (d liteDialect) indexes() bool { return true }
+
 func (d liteDialect) mine() string { return "" } // the writer is alone
 
 func (d liteDialect) exclude(*tx, string) error { return nil } // the writer is alone

@@ -45,7 +45,7 @@ type Options struct {
 	Clock    func() time.Time
 	Lease    time.Duration // with DSN: how long a manager is believed to be alive; 0: 30 s
 	Disk     *disk.Watch   // nil: one that tells nobody
-	Readers  int           // read connections; 0: 4
+	Readers  int           // searches at once; 0: 4
 }
 
 // Store is one open database. Safe for concurrent use.
@@ -60,6 +60,9 @@ type Store struct {
 	numbers numbers
 	life    string // of this process, with DSN
 	turns   turns
+	readers chan *reader
+	census  census
+	pending chan struct{} // capacity 1: something is to be indexed
 	done    chan struct{}
 	wg      sync.WaitGroup
 	once    sync.Once
@@ -83,7 +86,7 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	if opt.Readers <= 0 {
 		opt.Readers = 4
 	}
-	s = &Store{opt: opt, now: opt.Clock, done: make(chan struct{}), d: liteDialect{opt.Path}}
+	s = &Store{opt: opt, now: opt.Clock, done: make(chan struct{}), d: liteDialect{opt.Path}, readers: make(chan *reader, opt.Readers), pending: make(chan struct{}, 1)}
 	if opt.DSN != "" {
 		if opt.Name == "" || opt.Place == "" {
 			return nil, errs.New(errs.Internal, "a store on a server needs the name of its manager and the place of content")
@@ -91,6 +94,9 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 		if s.d, err = newPostgres(opt.DSN); err != nil {
 			return nil, err
 		}
+	}
+	for range opt.Readers {
+		s.readers <- &reader{stmts: make(map[string]*sql.Stmt)}
 	}
 	s.w.jobs, s.w.gone = make(chan *job, 4*maxBatch), make(chan struct{})
 	if s.write, err = s.d.write(); err != nil {
@@ -103,7 +109,7 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 		err = s.register(ctx)
 	}
 	if err == nil {
-		s.read, err = s.d.read(opt.Readers)
+		s.read, err = s.d.read(2 * opt.Readers)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.conn.Close(), s.write.Close())
@@ -116,6 +122,9 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	if s.d.shared() {
 		s.wg.Go(s.heartbeat)
 	}
+	if s.d.indexes() {
+		s.wg.Go(s.indexLoop)
+	}
 	return s, nil
 }
 
@@ -124,7 +133,7 @@ func (s *Store) Close() (err error) {
 	s.once.Do(func() {
 		close(s.done)
 		s.wg.Wait()
-		err = errors.Join(s.giveBack(), s.leave(), s.closeStatements())
+		err = errors.Join(s.giveBack(), s.leave(), s.closeReaders(), s.closeStatements())
 		if s.conn != nil {
 			err = errors.Join(err, s.conn.Close())
 		}

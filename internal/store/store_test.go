@@ -291,3 +291,11 @@ func TestOldDatabase(t *testing.T) {
 		t.Errorf("%+v, %v", it, err)
 	}
 }
+
+// indexNow indexes without waiting for the moment.
+func (s *Store) indexNow() error {
+	if !s.d.indexes() {
+		return nil
+	}
+	return s.indexAll(ctx)
+}

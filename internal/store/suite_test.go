@@ -150,6 +150,7 @@ func suite(t *testing.T, open func(t *testing.T, c *memContents) backend) {
 	t.Run("undo", func(t *testing.T) { suiteUndo(t, open) })
 	t.Run("rename", func(t *testing.T) { suiteRename(t, open) })
 	t.Run("find", func(t *testing.T) { suiteFind(t, open) })
+	t.Run("search", func(t *testing.T) { suiteSearch(t, open) })
 	t.Run("one failure in a batch", func(t *testing.T) { suiteBatch(t, open) })
 }
 

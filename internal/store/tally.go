@@ -18,6 +18,12 @@ type tally struct {
 	messages, bytes, newest int64
 }
 
+// arrival is what came in in one hour, and the range of its numbers.
+type arrival struct {
+	messages, bytes int64
+	lo, hi          mail.MID
+}
+
 // Names of counters of all quarantines together. No quarantine has a quote in
 // its name.
 const (
@@ -54,15 +60,16 @@ func (t *tx) holds(s quarantine.State, n, size int64) {
 }
 
 // arrived notes a new message.
-func (t *tx) arrived(at time.Time, size int64) {
-	hour := at.Unix() / 3600
+func (t *tx) arrived(r *quarantine.Record) {
+	hour := ms(r.Received) / hourMS
 	c := t.hours[hour]
 	if c == nil {
-		c = new(tally)
+		c = &arrival{lo: r.MID}
 		t.hours[hour] = c
 	}
 	c.messages++
-	c.bytes += size
+	c.bytes += r.Size
+	c.lo, c.hi = min(c.lo, r.MID), max(c.hi, r.MID)
 }
 
 // saveTally writes the counters once a batch.
@@ -86,6 +93,13 @@ func (t *tx) saveTally() error {
 		err := t.exec(`INSERT INTO arrival (hour, messages, bytes) VALUES ($1, $2, $3)
 			ON CONFLICT (hour) DO UPDATE SET messages = arrival.messages + excluded.messages, bytes = arrival.bytes + excluded.bytes`,
 			hour, c.messages, c.bytes)
+		if err != nil {
+			return err
+		}
+		err = t.exec(`INSERT INTO span (hour, lo, hi) VALUES ($1, $2, $3) ON CONFLICT (hour) DO UPDATE SET
+			lo = CASE WHEN excluded.lo < span.lo THEN excluded.lo ELSE span.lo END,
+			hi = CASE WHEN excluded.hi > span.hi THEN excluded.hi ELSE span.hi END WHERE excluded.lo < span.lo OR excluded.hi > span.hi`,
+			hour, int64(c.lo), int64(c.hi))
 		if err != nil {
 			return err
 		}

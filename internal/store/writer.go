@@ -43,7 +43,7 @@ type tx struct {
 	s     *Store
 	j     *job
 	tally map[string]*tally
-	hours map[int64]*tally // arrivals
+	hours map[int64]*arrival
 }
 
 // do runs a change in a transaction that it may share with others, waits until
@@ -202,7 +202,7 @@ func (s *Store) commitOnce(batch []*job) (err error) {
 
 // runAll runs the jobs of a batch in the open transaction.
 func (s *Store) runAll(batch []*job) error {
-	t := &tx{s: s, tally: make(map[string]*tally), hours: make(map[int64]*tally)}
+	t := &tx{s: s, tally: make(map[string]*tally), hours: make(map[int64]*arrival)}
 	if err := t.mark(); err != nil {
 		return err
 	}
@@ -316,4 +316,22 @@ func (t *tx) row(query string, args []any, dest ...any) (bool, error) {
 		return false, nil
 	}
 	return err == nil, sqlError(err, "reading the database")
+}
+
+// each reads rows inside the transaction.
+func (t *tx) each(query string, args []any, fn func(*sql.Rows) error) error {
+	st, err := t.s.stmt(query)
+	if err != nil {
+		return err
+	}
+	rows, err := st.Query(bind(args)...)
+	if err != nil {
+		return sqlError(err, "reading the database")
+	}
+	for rows.Next() {
+		if err := fn(rows); err != nil {
+			return errors.Join(sqlError(err, "reading the database"), rows.Close())
+		}
+	}
+	return sqlError(errors.Join(rows.Err(), rows.Close()), "reading the database")
 }

@@ -1,0 +1,243 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"lazaret/internal/mail"
+	"lazaret/internal/quarantine"
+)
+
+// suiteSearch holds every search against a filter in Go that knows nothing of
+// SQL or an index: over messages of few letters, so that everything nearly
+// matches, half of them indexed and half not yet.
+func suiteSearch(t *testing.T, open func(*testing.T, *memContents) backend) {
+	c := &memContents{}
+	s := open(t, c)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var all []*quarantine.Record
+	for range 2 {
+		for range 150 {
+			all = append(all, randomRecord(t, s, c, rng, len(all)))
+		}
+		var wg sync.WaitGroup
+		for _, r := range all[len(all)-150:] {
+			wg.Go(func() { add(t, s, r) })
+		}
+		wg.Wait()
+		if i, ok := s.(interface{ indexNow() error }); ok && len(all) == 150 {
+			if err := i.indexNow(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range all {
+		if i%7 == 3 {
+			change(t, s, true, remove(all[i]))
+			all[i].State = quarantine.Removed
+			for k := range all[i].Memberships {
+				all[i].Memberships[k].State = quarantine.Deleted
+			}
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		q := randomQuery(t, all)
+		want := oracle(q, all)
+		var got []mail.MID
+		for page := q; ; page.After = got[len(got)-1] {
+			list, err := find(s, page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, list...)
+			if len(list) < page.Limit || page.Limit == 0 {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("%+v\n got %v\nwant %v", q, got, want)
+		}
+	})
+}
+
+var (
+	letters  = []string{"a", "b", "B", "ab", "1", ".", "-", "Ä", "ä", "a\u0308", "Σ", "ς", "請", "求", "請", "書", "%", "_", "'", " "}
+	locals   = []string{"a", "ab", "B", "abba", "b.a", "ä", "請求", "a-b", "bab"}
+	hosts    = []string{"ab.example", "b.example", "xn--bcher-kva.example", "a.b.example", "ba.example"}
+	gateways = []string{"ab.example.com", "B.example.com", "abc", ""}
+)
+
+func randomText(rng *rand.Rand, most int) string {
+	var b strings.Builder
+	for range rng.IntN(most + 1) {
+		b.WriteString(letters[rng.IntN(len(letters))])
+	}
+	return b.String()
+}
+
+func randomRecord(t *testing.T, s backend, c *memContents, rng *rand.Rand, n int) *quarantine.Record {
+	names := [][]string{{"Policy"}, {"Virus"}, {"Policy", "Virus"}, {"Virus", "Unclassified"}}[rng.IntN(4)]
+	r := record(t, s, c, n, fmt.Sprint("body", n), names...)
+	r.Received = start.Add(time.Duration(rng.IntN(5*3600)) * time.Second)
+	r.Display = randomText(rng, 7)
+	r.GatewayName = gateways[rng.IntN(len(gateways))]
+	who := func() mail.Address {
+		return mail.Address{Local: locals[rng.IntN(len(locals))], Domain: hosts[rng.IntN(len(hosts))]}
+	}
+	if r.Envelope.From = who(); rng.IntN(10) == 0 {
+		r.Envelope.From = mail.Address{}
+	}
+	r.Envelope.To = nil
+	for range 1 + rng.IntN(3) {
+		r.Envelope.To = append(r.Envelope.To, who())
+	}
+	r.Envelope.Rcpt = nil
+	return r
+}
+
+// randomQuery draws conditions, most of them from what is there.
+func randomQuery(t *rapid.T, all []*quarantine.Record) (q quarantine.Query) {
+	any := func(label string) *quarantine.Record { return rapid.SampledFrom(all).Draw(t, label) }
+	part := func(whole string) string {
+		rs := []rune(whole)
+		from := rapid.IntRange(0, len(rs)).Draw(t, "from")
+		to := rapid.IntRange(from, len(rs)).Draw(t, "to")
+		if rapid.Bool().Draw(t, "short") { // about as long as a piece of the index
+			to = min(len(rs), from+rapid.IntRange(1, 4).Draw(t, "length"))
+		}
+		s := string(rs[from:to])
+		if rapid.Bool().Draw(t, "other case") {
+			s = strings.ToUpper(s)
+		}
+		return s
+	}
+	text := func(whole string) quarantine.Text {
+		x := quarantine.Text{Op: rapid.SampledFrom([]quarantine.Op{quarantine.Contains, quarantine.Is, quarantine.StartsWith, quarantine.EndsWith}).Draw(t, "op"),
+			Not: rapid.Bool().Draw(t, "not"), Text: part(whole)}
+		if rapid.Bool().Draw(t, "whole") {
+			x.Text = whole
+		}
+		return x
+	}
+	for _, k := range rapid.SliceOfN(rapid.IntRange(0, 9), 1, 3).Draw(t, "conditions") {
+		switch k {
+		case 0, 1:
+			a := any("sender").Envelope.From
+			q.Sender = text(rapid.SampledFrom([]string{a.String(), a.Unicode()}).Draw(t, "form"))
+		case 2, 3:
+			a := any("recipient").Envelope.To[0]
+			q.Recipient = text(rapid.SampledFrom([]string{a.String(), a.Unicode()}).Draw(t, "form"))
+		case 4, 5:
+			q.Subject = text(any("subject").Display)
+		case 6:
+			q.Quarantine = rapid.SampledFrom([]string{"Policy", "Virus", "Unclassified"}).Draw(t, "quarantine")
+		case 7:
+			q.Since, q.Until = any("since").Received.Truncate(time.Minute), time.Time{}
+			if rapid.Bool().Draw(t, "until") {
+				q.Until = q.Since.Add(90 * time.Minute)
+			}
+		case 8:
+			q.States = []quarantine.State{rapid.SampledFrom([]quarantine.State{quarantine.Held, quarantine.Removed}).Draw(t, "state")}
+		case 9:
+			q.Gateway = rapid.SampledFrom([]string{serial, "AB", "b.example.com", "ab.example", "abc", "a"}).Draw(t, "gateway")
+		}
+	}
+	q.Limit = rapid.SampledFrom([]int{0, 1, 3, 40}).Draw(t, "limit")
+	q.Ascending = rapid.Bool().Draw(t, "ascending")
+	return q
+}
+
+// oracle filters one after the other.
+func oracle(q quarantine.Query, all []*quarantine.Record) (out []mail.MID) {
+	for _, r := range all {
+		if wanted(q, r) {
+			out = append(out, r.MID)
+		}
+	}
+	slices.Sort(out)
+	if !q.Ascending {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+func wanted(q quarantine.Query, r *quarantine.Record) bool {
+	states := q.States
+	if len(states) == 0 {
+		states = []quarantine.State{quarantine.Held}
+	}
+	in := q.Quarantine == ""
+	for _, m := range r.Memberships {
+		in = in || m.Quarantine == q.Quarantine
+	}
+	to := false
+	for _, a := range r.Envelope.To {
+		to = to || holds(q.Recipient, a.String(), a.Unicode())
+	}
+	label, _, _ := strings.Cut(r.GatewayName, ".")
+	return in && slices.Contains(states, r.State) && (q.Recipient.Any() || to != q.Recipient.Not) &&
+		(q.Sender.Any() || holds(q.Sender, r.Envelope.From.String(), r.Envelope.From.Unicode()) != q.Sender.Not) &&
+		(q.Subject.Any() || holds(q.Subject, r.Display) != q.Subject.Not) &&
+		(q.Since.IsZero() || !r.Received.Before(q.Since)) && (q.Until.IsZero() || r.Received.Before(q.Until)) &&
+		(q.Gateway == "" || strings.EqualFold(q.Gateway, r.Gateway) || strings.EqualFold(q.Gateway, r.GatewayName) || strings.EqualFold(q.Gateway, label))
+}
+
+// holds compares without a look at Not.
+func holds(t quarantine.Text, forms ...string) bool {
+	for _, f := range forms {
+		f, v := quarantine.Fold(f), quarantine.Fold(t.Text)
+		switch t.Op {
+		case quarantine.Is:
+			if f == v {
+				return true
+			}
+		case quarantine.StartsWith:
+			if strings.HasPrefix(f, v) {
+				return true
+			}
+		case quarantine.EndsWith:
+			if strings.HasSuffix(f, v) {
+				return true
+			}
+		default:
+			if strings.Contains(f, v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// The index never excludes what matches: a text has every term that is asked
+// for a piece of it.
+func TestTerms(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOfN(rapid.SampledFrom([]rune("abÄς請求書\U0010fe01\ufffd")), 0, 30, -1).Draw(t, "text")
+		whole := []rune(framed(text))
+		has := map[term]bool{}
+		for _, g := range grams(nil, subjectField, string(whole)) {
+			has[g] = true
+		}
+		from := rapid.IntRange(0, len(whole)).Draw(t, "from")
+		to := rapid.IntRange(from, len(whole)).Draw(t, "to")
+		for _, g := range asked(nil, subjectField, string(whole[from:to])) {
+			if !has[g] {
+				t.Fatalf("%q in %q: %q is not in the index", string(whole[from:to]), string(whole), g.append(nil))
+			}
+		}
+	})
+	// What is stored never changes its meaning.
+	if got := words(grams(nil, senderField, framed("a請求"))); got != "sjh4q sqbbj ssrkp st5zb" {
+		t.Errorf("%s", got)
+	}
+	if got := match([]term{wholeTerm(gatewayField, "mx1")}); got != "gnrh2" {
+		t.Errorf("%s", got)
+	}
+}
