@@ -62,6 +62,8 @@ type Config struct {
 	Certificates []Certificate `xml:"certificates>certificate" doc:"certificates in files, for listeners and outbound SMTP; files that change are read again; key_file may be left out when the key is in certificate_file"`
 	SSL          SSL           `xml:"ssl" doc:"the least version of TLS (TLSv1.2 or TLSv1.3) and the ciphers of SMTP; CPQ always speaks TLS 1.3 with pinned certificates"`
 
+	Database Database `xml:"database" doc:"on a manager: where the records of the quarantines are; both empty is a file in its own directory; dsn is the address of a PostgreSQL database (docs/database.md), or dsn_file a file of mode 600 that has it, relative to the appliance's directory if not absolute; a change takes effect at the next start"`
+
 	GatewayQuota  GatewayQuota  `xml:"gateway_quota" doc:"on a manager: what one gateway may bring; 0 is the default"`
 	ReleaseLimits ReleaseLimits `xml:"release_limits" doc:"on a gateway: what a manager may give back; 0 is the default"`
 }

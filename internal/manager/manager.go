@@ -90,17 +90,6 @@ func (m *Manager) openContents(opt Options) (err error) {
 	return err
 }
 
-func (m *Manager) openStore(opt Options) (err error) {
-	path := m.Path("quarantine.db")
-	if opt.Check {
-		if path, err = m.Scratch("quarantine.db"); err != nil {
-			return err
-		}
-	}
-	m.store, err = store.Open(context.Background(), store.Options{Path: path, Contents: m.contents, OnFatal: m.Fatal, OnFault: m.fault, Clock: m.Now, Disk: m.Watch("database")})
-	return err
-}
-
 func (m *Manager) openClient(Options) (err error) {
 	if m.clientKey, err = adminssh.LoadKey(m.Path("keys", appliance.ClientKey)); err != nil {
 		return err
@@ -141,6 +130,7 @@ func (m *Manager) openQuarantine(Options) error {
 		Store: m.store, Contents: m.contents, Sender: m.queue, Log: m.Log, Audit: m.Audit, Settings: settings, Rules: rules, Clock: m.Now,
 		Alert: func(text string) { m.Alert("quarantine", text) },
 	})
+	m.store.Announce(digest(settings, rules))
 	m.Config.Subscribe(m)
 	return err
 }
@@ -265,6 +255,7 @@ func (m *Manager) Apply(next *config.Config) {
 	rules, badRules := next.Rules()
 	if err = errors.Join(err, badRules); err == nil {
 		err = m.quarantine.Configure(settings, rules)
+		m.store.Announce(digest(settings, rules))
 	}
 	if err != nil {
 		m.Log.Fault("configuration", err.Error())

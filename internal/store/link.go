@@ -154,7 +154,7 @@ func (s *Store) again(try int, waited time.Duration, err error) bool {
 			return false
 		}
 		pause = time.Duration(rand.Int64N(int64(min(try+1, 10)) * int64(10*time.Millisecond)))
-	} else if waited > patience || !l.down.IsZero() && time.Since(l.down) > patience {
+	} else if waited > s.opt.Patience || !l.down.IsZero() && time.Since(l.down) > s.opt.Patience {
 		return s.giveAnswer()
 	}
 	select {

@@ -48,22 +48,14 @@ func (s *Store) register(ctx context.Context) error {
 	}
 	s.life = rand.Text()
 	s.turns.mine, s.turns.others = map[string]time.Time{}, map[string]time.Time{}
-	var encoding, place string
-	if err := s.conn.QueryRowContext(ctx, "SELECT current_setting('server_encoding')").Scan(&encoding); err != nil {
-		return sqlError(err, "opening the database %s", s.d.place())
-	}
-	if encoding != "UTF8" {
-		return errs.New(errs.Invalid, "the database %s has the encoding %s: make one with UTF8", s.d.place(), encoding)
+	if err := s.encoding(ctx); err != nil {
+		return err
 	}
 	_, err := s.conn.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ('contents', $1) ON CONFLICT (name) DO NOTHING", []byte(s.opt.Place))
 	if err == nil {
-		err = s.conn.QueryRowContext(ctx, "SELECT convert_from(value, 'UTF8') FROM meta WHERE name = 'contents'").Scan(&place)
-	}
-	if err == nil && place != s.opt.Place {
-		return errs.New(errs.Conflict, "the content of the messages in %s is kept in %s, and this manager keeps its content in %s: managers share a database only when they share content",
-			s.d.place(), place, s.opt.Place)
-	}
-	if err == nil {
+		if err := s.contentsHere(ctx); err != nil {
+			return err
+		}
 		_, err = s.conn.ExecContext(ctx, `INSERT INTO manager (name, life, until, batch) VALUES ($1, $2, `+serverNow+` + $3, 0)
 			ON CONFLICT (name) DO UPDATE SET life = excluded.life, until = excluded.until, batch = 0`, s.opt.Name, s.life, s.opt.Lease.Milliseconds())
 	}

@@ -70,18 +70,9 @@ func (s *Store) migrateTo(ctx context.Context, list []migration) error {
 	if _, err := s.conn.ExecContext(ctx, table); err != nil {
 		return sqlError(err, "opening the database %s", s.d.place())
 	}
-	have, err := s.applied(ctx)
+	have, err := s.fits(ctx, list)
 	if err != nil {
 		return err
-	}
-	if len(have) > len(list) {
-		return errs.New(errs.Invalid, "the database %s is of version %d; this program knows versions up to %d: use a newer program",
-			s.d.place(), len(have), len(list))
-	}
-	for i, sum := range have {
-		if sum != list[i].sum {
-			return errs.New(errs.Damaged, "the database %s was made with another migration %d than this program has", s.d.place(), i+1)
-		}
 	}
 	for _, m := range list[len(have):] {
 		if err := s.step(ctx, m); err != nil {
@@ -89,6 +80,25 @@ func (s *Store) migrateTo(ctx context.Context, list []migration) error {
 		}
 	}
 	return nil
+}
+
+// fits refuses a database that this program does not know, and gives the
+// checksums of the migrations that were made.
+func (s *Store) fits(ctx context.Context, list []migration) ([]string, error) {
+	have, err := s.applied(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(have) > len(list) {
+		return nil, errs.New(errs.Invalid, "the database %s is of version %d; this program knows versions up to %d: use a newer program",
+			s.d.place(), len(have), len(list))
+	}
+	for i, sum := range have {
+		if sum != list[i].sum {
+			return nil, errs.New(errs.Damaged, "the database %s was made with another migration %d than this program has", s.d.place(), i+1)
+		}
+	}
+	return have, nil
 }
 
 // applied gives the checksums of the migrations that were made, in order.

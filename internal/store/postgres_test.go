@@ -1,8 +1,11 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -64,4 +67,50 @@ func openAs(t testing.TB, dsn string, c quarantine.Contents, name string) *Store
 
 func TestPostgres(t *testing.T) {
 	suite(t, func(t *testing.T, c *memContents) backend { return openPostgres(t, newDatabase(t), c) })
+}
+
+// openQuiet opens a store whose trouble is expected.
+func openQuiet(t testing.TB, o Options) *Store {
+	t.Helper()
+	o.AnyClock, o.Place = true, "memory"
+	if o.Clock == nil {
+		o.Clock = func() time.Time { return start }
+	}
+	if o.OnFault == nil {
+		o.OnFault = func(err error) { t.Log(err) }
+	}
+	s, err := Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Log(err)
+		}
+	})
+	return s
+}
+
+// dbname gives the database of a DSN of the test server.
+func dbname(dsn string) string { return dsn[strings.LastIndexByte(dsn, '=')+1:] }
+
+func r0(n int) string { return strconv.Itoa(n) }
+
+// until waits for something that happens in another goroutine or process.
+func until(t testing.TB, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen")
+		}
+	}
+}
+
+// openDSN opens a pool that is nobody's.
+func (*pgDialect) openDSN(dsn string) (*sql.DB, error) {
+	d, err := newPostgres(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return d.open(4, nil), nil
 }

@@ -44,6 +44,7 @@ type Options struct {
 	OnFault  func(error)         // something to be logged
 	Clock    func() time.Time
 	Lease    time.Duration // with DSN: how long a manager is believed to be alive; 0: 30 s
+	Patience time.Duration // with DSN: how long callers wait for a server that was lost just now; 0: 5 s
 	Disk     *disk.Watch   // nil: one that tells nobody
 	Readers  int           // searches at once; 0: 4
 }
@@ -82,6 +83,9 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	}
 	if opt.Lease <= 0 {
 		opt.Lease = lease
+	}
+	if opt.Patience <= 0 {
+		opt.Patience = patience
 	}
 	if opt.Readers <= 0 {
 		opt.Readers = 4

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		crashChild(dir) // never returns
 	}
+	if name := os.Getenv(managerName); name != "" {
+		managerChild(name) // never returns
+	}
 	goleak.VerifyTestMain(withServer{m})
 }
 

@@ -173,3 +173,6 @@ func (p *Postgres) Database(t testing.TB) string {
 	})
 	return p.DSN(name)
 }
+
+// Dir is where the server's socket is.
+func (p *Postgres) Dir() string { return p.dir }
