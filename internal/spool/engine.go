@@ -17,7 +17,10 @@ import (
 func (s *Spool) openEngine() (err error) {
 	size := s.opt.MemTable
 	if size == 0 {
-		size = 64 << 20
+		// Not more: files of the log are used again only when they are full grown,
+		// some five write buffers after a start, and until then each flush has
+		// to make a file longer (docs/decisions/spool-engine.md).
+		size = 32 << 20
 	}
 	if s.cache = s.opt.cache; s.cache == nil {
 		s.cache = pebble.NewCache(16 << 20)

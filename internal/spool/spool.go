@@ -75,7 +75,7 @@ type Options struct {
 	wait  time.Duration // for the answer to a client, for tests; 0: patience
 	cache *pebble.Cache // for tests that open many spools; nil: one of its own
 
-	MemTable uint64 // bytes of the engine's write buffer; 0: 64 MiB
+	MemTable uint64 // bytes of the engine's write buffer; 0: 32 MiB
 }
 
 // Spool is an open spool.
