@@ -12,10 +12,20 @@ import (
 
 // ReportCommands gives bounceconfig and alertconfig.
 func (f Configuration) ReportCommands() []Command {
-	return []Command{
+	return append(f.alertCommands(), []Command{
 		{Name: "bounceconfig", Summary: "Bounce profiles: how long mail is tried, and what senders hear",
 			Usage: "bounceconfig\nbounceconfig list\nbounceconfig new NAME\nbounceconfig edit NAME FIELD VALUE\nbounceconfig delete NAME\nbounceconfig setup FIELD VALUE",
 			Right: auth.ConfigChange, MaxArgs: 4, Run: f.bounceConfig},
+	}...)
+}
+
+// OwnMailCommands gives the commands about mail of a manager's own.
+func (f Configuration) OwnMailCommands() []Command {
+	return append(f.alertCommands(), f.routeCommands()...)
+}
+
+func (f Configuration) alertCommands() []Command {
+	return []Command{
 		{Name: "alertconfig", Summary: "Who hears of trouble by mail",
 			Usage: "alertconfig\nalertconfig list\nalertconfig new ADDRESS\nalertconfig edit ADDRESS FIELD VALUE\nalertconfig delete ADDRESS\nalertconfig setup FIELD VALUE",
 			Right: auth.ConfigChange, MaxArgs: 4, Run: f.alertConfig},

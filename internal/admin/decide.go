@@ -163,6 +163,27 @@ func (q Quarantines) move(ctx context.Context, c *Call) error {
 	return outcome(c, "moved", len(ch.mids), out, badArguments(err))
 }
 
+// copies sends copies of messages.
+func (q Quarantines) copies(ctx context.Context, c *Call) error {
+	ch, err := q.choose(ctx, c, "--to=")
+	if err != nil {
+		return err
+	}
+	var to []mail.Address
+	for _, text := range ch.opt["--to"] {
+		a, err := mail.ParseAddress(text)
+		if err != nil {
+			return badArguments(err)
+		}
+		to = append(to, a)
+	}
+	if len(to) == 0 {
+		return Usage("copy needs --to ADDRESS")
+	}
+	out, err := q.Service.Copy(ctx, c.Principal, ch.mids, to)
+	return outcome(c, "copied", len(ch.mids), out, badArguments(err))
+}
+
 func (q Quarantines) hold(ctx context.Context, c *Call) error {
 	opt, err := c.options("--why=", "--lift")
 	if err != nil {

@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,6 +143,11 @@ func wardWith(t *testing.T, rules quarantine.Rules) *house {
 	return wardIn(t, nil, rules)
 }
 
+func (quiet) Copy(_ context.Context, _ *quarantine.Record, content io.Reader, _ []mail.Address) error {
+	_, err := io.Copy(io.Discard, content)
+	return err
+}
+
 func wardIn(t *testing.T, conf *config.Store, rules quarantine.Rules) *house {
 	t.Helper()
 	dir := t.TempDir()
@@ -164,7 +171,7 @@ func wardIn(t *testing.T, conf *config.Store, rules quarantine.Rules) *house {
 	}
 	t.Cleanup(func() { st.Close() })
 	set := append(quarantine.Defaults(), quarantine.Settings{Name: "Mine", Kind: quarantine.KindPolicy, Retention: time.Hour, DefaultAction: quarantine.Delete})
-	s, err := quarantine.New(quarantine.Options{Store: st, Contents: contents, Sender: quiet{}, Log: logs.Discard(), Audit: quiet{}, Settings: set, Rules: rules, Clock: clock})
+	s, err := quarantine.New(quarantine.Options{Store: st, Contents: contents, Sender: quiet{}, Copier: quiet{}, Log: logs.Discard(), Audit: quiet{}, Settings: set, Rules: rules, Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,6 +266,10 @@ func TestQuarantineSecondThoughts(t *testing.T) {
 	wants(t, "show", first(run(t, l, admin, "quarantine show 41 --json")), `"exit":"2026-03-16T05:06:07Z"`, `"exit":"2026-04-03T05:06:07Z"`)
 	wants(t, "move", first(run(t, l, admin, "quarantine move --from Policy --to Mine 41")), "1 message moved.\n")
 	wants(t, "list", first(run(t, l, admin, "quarantine list")), "Mine                          1")
+	wants(t, "copy", first(run(t, l, admin, "quarantine copy --to law@example.com --to=b@example.net --all subject HOLDME")), " copied.\n")
+	if out, status := run(t, l, guest, "quarantine copy --to law@example.com 41"); status == 0 || strings.Contains(out, "1 message copied") {
+		t.Errorf("a guest sends a copy: %q", out)
+	}
 	wants(t, "hold", first(run(t, l, admin, `quarantine hold 41 --why "case 7"`)), "1 message put on hold.\n")
 	if out, status := run(t, l, admin, "quarantine delete 41"); status != 1 || !strings.Contains(out, "on hold since") {
 		t.Errorf("%d %q", status, out)
@@ -266,7 +277,7 @@ func TestQuarantineSecondThoughts(t *testing.T) {
 	wants(t, "show", first(run(t, l, admin, "quarantine show 41")), "Hold:          since ", "(case 7)\n")
 	wants(t, "lift", first(run(t, l, admin, "quarantine hold 41 --lift")), "1 message free to leave.\n")
 	for _, line := range []string{"quarantine undo", "quarantine undo --decision x", "quarantine undo --decision 1 41", "quarantine delay 41", "quarantine delay --by 0 41", "quarantine delay --by soon 41",
-		"quarantine move 41", "quarantine move --from Policy --to Virus 41", "quarantine hold 41", "quarantine hold --lift", "quarantine release", "quarantine release 41 --all", "quarantine delete --all color red"} {
+		"quarantine copy 41", "quarantine copy --to nonsense@ 41", "quarantine copy --to root 41", "quarantine move 41", "quarantine move --from Policy --to Virus 41", "quarantine hold 41", "quarantine hold --lift", "quarantine release", "quarantine release 41 --all", "quarantine delete --all color red"} {
 		if out, status := run(t, l, admin, line); status != exitInvalid || !strings.HasPrefix(out, "Invalid arguments: ") {
 			t.Errorf("%s: %d %q", line, status, out)
 		}

@@ -45,7 +45,7 @@ type Config struct {
 	BounceProfiles []BounceProfile `xml:"bounce_profiles>bounce_profile" doc:"how often and how long delivery is tried, in seconds, and what senders hear (docs/bounces.md); Default is always there; never applied to the.cpq.host and the.cpq.release.host, which neither expire nor bounce"`
 	Reports        Reports         `xml:"bounces" doc:"for all bounce profiles: sender_address is in the field From of reports, empty is MAILER-DAEMON at the host name; outside_per_domain and outside_per_hour limit reports to senders that are not ours, 0 is the default; undelivered_days is how long is kept what nobody could be told of"`
 
-	Alerts Alerts `xml:"alerts" doc:"on a gateway: who hears of trouble by mail; classes are certificates, cpq, delivery, hardware, quarantine, system, empty is all; a repeated alert is held back for initial_interval seconds, doubled up to max_interval"`
+	Alerts Alerts `xml:"alerts" doc:"who hears of trouble by mail; classes are certificates, cpq, delivery, hardware, quarantine, system, empty is all; a repeated alert is held back for initial_interval seconds, doubled up to max_interval"`
 
 	Filters string `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
 

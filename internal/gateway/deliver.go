@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 
 	"lazaret/internal/config"
@@ -13,15 +12,6 @@ import (
 	"lazaret/internal/mail"
 	"lazaret/internal/queue"
 )
-
-// parseRoutes gives the SMTP routes of a configuration.
-func parseRoutes(c *config.Config) (*delivery.Routes, error) {
-	var b strings.Builder
-	for _, r := range c.SMTPRoutes {
-		b.WriteString(r.Domain + " " + strings.Join(r.Hosts, ", ") + "\n")
-	}
-	return delivery.ParseRoutes(b.String())
-}
 
 // parseSources gives the table of interfaces of a configuration.
 func parseSources(c *config.Config) (*delivery.Sources, error) {

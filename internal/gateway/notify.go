@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io"
 	"strings"
-	"time"
 
 	"lazaret/internal/bounce"
 	"lazaret/internal/errs"
@@ -168,29 +166,7 @@ func (g *Gateway) makeReport(it *queue.Item, kind bounce.Kind, p bounce.Profile,
 	if err != nil {
 		return queue.Made{}, errs.Context(err, "reporting on MID %s", it.MID)
 	}
-	return g.ownMail(mid, to, now, text), nil
-}
-
-// ownMail makes the record of a message of ours without a sender.
-func (g *Gateway) ownMail(mid mail.MID, to mail.Address, now time.Time, text []byte) queue.Made {
-	sum := mail.Hash(sha256.Sum256(text))
-	dest := to.Domain
-	it := &queue.Item{
-		MID: mid, Key: mail.NewKey(g.serial(), mid, sum), State: queue.Routed, Size: int64(len(text)), Hash: sum, Accepted: now,
-		Recipients: []queue.Recipient{{Address: to, Dest: queue.Dest{Name: dest}, RcptParams: mail.RcptParams{Notify: mail.NotifyNever}}},
-	}
-	it.EightBit = !ascii(text)
-	it.UTF8 = !ascii([]byte(to.String()))
-	return queue.Made{Item: it, Content: text}
-}
-
-func ascii(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
+	return g.OwnMail(mid, to, now, text), nil
 }
 
 // secret gives what nobody can guess, for the boundary of a report.
@@ -208,5 +184,5 @@ func (g *Gateway) postAlert(ctx context.Context, to mail.Address, write func(id 
 	if err != nil {
 		return 0, err
 	}
-	return mid, g.queue.Post(ctx, g.ownMail(mid, to, g.Now(), text))
+	return mid, g.queue.Post(ctx, g.OwnMail(mid, to, g.Now(), text))
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 
+	"lazaret/internal/appliance"
 	"lazaret/internal/config"
 	"lazaret/internal/delivery"
 	"lazaret/internal/mtasts"
@@ -18,7 +19,7 @@ type rules struct {
 }
 
 func newRules(c *config.Config) (*rules, error) {
-	routes, err := parseRoutes(c)
+	routes, err := appliance.Routes(c)
 	if err != nil {
 		return nil, err
 	}

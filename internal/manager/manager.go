@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/crypto/ssh"
@@ -28,6 +29,7 @@ import (
 	"lazaret/internal/peer"
 	"lazaret/internal/quarantine"
 	"lazaret/internal/queue"
+	"lazaret/internal/spool"
 	"lazaret/internal/store"
 )
 
@@ -40,6 +42,8 @@ type Manager struct {
 
 	contents   *blob.Store
 	store      *store.Store
+	outbox     *outbox
+	routes     atomic.Pointer[delivery.Routes]
 	queue      *queue.Queue
 	quarantine *quarantine.Service
 	client     *peer.Client
@@ -69,7 +73,7 @@ func New(opt Options) (m *Manager, err error) {
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	for _, step := range []func(Options) error{m.openContents, m.openStore, m.openClient, m.openQueue, m.openQuarantine, m.openListeners, m.openLanguage} {
+	for _, step := range []func(Options) error{m.openContents, m.openStore, m.openClient, m.openOutbox, m.openQueue, m.openQuarantine, m.openListeners, m.openLanguage} {
 		if err := step(opt); err != nil {
 			return m, err
 		}
@@ -100,15 +104,29 @@ func (m *Manager) openClient(Options) (err error) {
 	return nil
 }
 
+func (m *Manager) openOutbox(opt Options) error {
+	o := spool.Options{Dir: m.Path("outbox"), Serial: m.Config.Committed().Serial, Log: m.Log, Clock: m.Now, OnFatal: m.Fatal, Disk: m.Watch("outbox"), MemTable: opt.Memory.Buffer()}
+	if opt.Check {
+		o.FS = vfs.NewMem()
+	}
+	own, err := spool.Open(o)
+	m.outbox = &outbox{releases: m.store.Releases(), own: own, mids: map[mail.MID]struct{}{}}
+	return err
+}
+
 func (m *Manager) openQueue(Options) error {
+	if err := m.setRoutes(m.Config.Committed()); err != nil {
+		return err
+	}
 	couriers, err := delivery.New(delivery.Options{
 		Hostname: m.Config.Committed().Hostname, DCIDs: m.State.NextDCID, Log: m.Log, Stats: m.Stats, Resolver: m.Resolver, Locator: locator{m},
+		Routes: m.smtpRoutes, Control: control, Source: m.source, LiveTLS: m.OutboundTLS, Clock: m.Now,
 	})
 	if err != nil {
 		return err
 	}
 	m.queue, err = queue.New(queue.Options{
-		Store: m.store.Releases(), Processor: home{}, Courier: couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Now,
+		Store: m.outbox, Notify: m.notify, Processor: home{}, Courier: couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Now,
 		Suspended: m.State.SuspendedDelivery(),
 	})
 	if err == nil {
@@ -127,7 +145,7 @@ func (m *Manager) openQuarantine(Options) error {
 		return err
 	}
 	m.quarantine, err = quarantine.New(quarantine.Options{
-		Store: m.store, Contents: m.contents, Sender: m.queue, Log: m.Log, Audit: m.Audit, Settings: settings, Rules: rules, Clock: m.Now,
+		Store: m.store, Contents: m.contents, Sender: m.queue, Copier: copier{m}, Log: m.Log, Audit: m.Audit, Settings: settings, Rules: rules, Clock: m.Now,
 		Alert: func(text string) { m.Alert("quarantine", text) },
 	})
 	m.store.Announce(digest(settings, rules))
@@ -144,6 +162,7 @@ func (m *Manager) openLanguage(Options) (err error) {
 	commands := m.CommonCommands(m.queue, m.store.LastMID, m.holding)
 	commands = append(commands, admin.Quarantines{Service: m.quarantine, Config: m.Config, Clock: m.Now}.Commands()...)
 	commands = append(commands, admin.Appliances{Store: m.Config, Client: m.client, Request: m.pairRequest, Paired: m.CPQ.Paired, Fault: m.Log.Fault}.Commands()...)
+	commands = append(commands, admin.Configuration{Store: m.Config, Clock: m.Now}.OwnMailCommands()...)
 	m.language, err = m.Language("Manager", commands)
 	return err
 }
@@ -184,6 +203,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.wg.Go(func() { m.KeepCounters(run) })
 	m.wg.Go(func() { m.sweep(run) })
 	m.wg.Go(func() { m.KeepCertificates(run) })
+	m.wg.Go(func() { m.KeepAlerts(run, m.postAlert) })
 	if err := m.OpenPorts(); err != nil {
 		return err
 	}
@@ -231,6 +251,9 @@ func (m *Manager) close() error {
 	if m.queue != nil {
 		all = append(all, m.queue.Close())
 	}
+	if m.outbox != nil && m.outbox.own != nil {
+		all = append(all, m.outbox.own.Close())
+	}
 	if m.store != nil {
 		all = append(all, m.store.Close())
 	}
@@ -246,6 +269,9 @@ func (m *Manager) Prepare(next *config.Config) error {
 	if err == nil {
 		_, err = next.Rules()
 	}
+	if err == nil {
+		_, err = appliance.Routes(next)
+	}
 	return err
 }
 
@@ -253,7 +279,7 @@ func (m *Manager) Prepare(next *config.Config) error {
 func (m *Manager) Apply(next *config.Config) {
 	settings, err := next.QuarantineSettings()
 	rules, badRules := next.Rules()
-	if err = errors.Join(err, badRules); err == nil {
+	if err = errors.Join(err, badRules, m.setRoutes(next)); err == nil {
 		err = m.quarantine.Configure(settings, rules)
 		m.store.Announce(digest(settings, rules))
 	}

@@ -17,7 +17,7 @@ type home struct{}
 
 // Process implements queue.Processor.
 func (home) Process(_ context.Context, it *queue.Item, _ queue.Opener) (queue.Routing, error) {
-	if it.Release == nil {
+	if it.Release == nil { // mail of our own comes routed
 		return queue.Routing{}, errs.New(errs.Damaged, "MID %s is in the manager's queue without a release", it.MID)
 	}
 	to := queue.Dest{Name: queue.CPQReleaseHost, Lane: it.Release.Gateway}

@@ -100,6 +100,12 @@ type Sender interface {
 	Enqueue(mid mail.MID)
 }
 
+// Copier sends copies of held messages; nil says that the copy is in a durable
+// queue. It must not change the record.
+type Copier interface {
+	Copy(ctx context.Context, r *Record, content io.Reader, to []mail.Address) error
+}
+
 // Log is what is written into mail_logs; *logs.Mail implements it.
 type Log interface {
 	Mapped(mid mail.MID, gateway string, gatewayMID mail.MID)

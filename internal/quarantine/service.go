@@ -34,6 +34,7 @@ type Options struct {
 	}
 	Contents    Contents
 	Sender      Sender
+	Copier      Copier // nil: no copies can be sent
 	Log         Log
 	Audit       Audit
 	Settings    []Settings
