@@ -274,8 +274,3 @@ func ReportBlock(list []Report) (b smtp.Block, n int, err error) {
 func ReplyReported(n int) smtp.Reply {
 	return smtp.NewReply(250, "2.0.0", strconv.Itoa(n)+" reports taken")
 }
-
-// ReplyNoReports is a gateway's answer to reports.
-func ReplyNoReports() smtp.Reply {
-	return smtp.NewReply(550, "5.7.1", "a gateway makes reports and takes none")
-}

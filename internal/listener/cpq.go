@@ -41,6 +41,42 @@ func cpqExtension() smtp.Extension {
 	})
 }
 
+// reportExtension is the verb of reports, plugged into smtp.
+func reportExtension() smtp.Extension {
+	return cpq.NewReportExtension(func(ctx context.Context, sess smtp.Session, list []cpq.Report) smtp.Reply {
+		s, ok := sess.(*cpqSession)
+		if !ok {
+			return smtp.NewReply(503, "5.5.1", "no CPQ here")
+		}
+		return s.reports(ctx, list)
+	})
+}
+
+// reports takes what a gateway says about releases. A gateway speaks of those
+// alone that were given to it: all about messages that it accepted itself.
+func (s *cpqSession) reports(ctx context.Context, list []cpq.Report) smtp.Reply {
+	if !s.identified() {
+		return replyUnidentified
+	}
+	sink, ok := s.listener.group.opts.CPQSink.(ReportSink)
+	if !ok {
+		return smtp.NewReply(503, "5.5.1", "no reports here")
+	}
+	for i := range list {
+		_, key, err := mail.ParseActionKey(string(list[i].Action))
+		if err != nil {
+			return s.refuse(err)
+		}
+		if _, serial, _, err := mail.ParseKey(string(key)); err != nil || serial != s.peer {
+			return s.refuse(cpq.ReplyForeign(key, s.peer).Err())
+		}
+	}
+	if err := sink.Report(ctx, s.peer, list); err != nil {
+		return s.refuse(err)
+	}
+	return cpq.ReplyReported(len(list))
+}
+
 // TLSDone finds out who the peer is. The wire has verified the certificate;
 // that it is a known peer's is asked once more, of the sink.
 func (s *cpqSession) TLSDone(state tls.ConnectionState) {

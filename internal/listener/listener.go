@@ -94,6 +94,13 @@ type CPQSink interface {
 	Take(ctx context.Context, m *Message) (mail.MID, error)
 }
 
+// ReportSink is what a CPQSink may have as well: it takes reports of a gateway
+// about releases, each about a message that this gateway accepted. They are
+// durable when there is no error.
+type ReportSink interface {
+	Report(ctx context.Context, peer string, list []cpq.Report) error
+}
+
 // PeerGate is what a CPQSink may have as well: it bounds the connections of
 // one peer at a time. Leave follows each Enter that gave no error.
 type PeerGate interface {

@@ -66,6 +66,9 @@ func (g *Group) serverConfig(s Settings, p *access.Policy) smtp.ServerConfig {
 			cfg.Greeting = "ESMTP CPQ"
 		}
 		cfg.Extensions = []smtp.Extension{cpqExtension()}
+		if _, ok := g.opts.CPQSink.(ReportSink); ok {
+			cfg.Extensions = append(cfg.Extensions, reportExtension())
+		}
 		return cfg
 	}
 	cfg.Auth = g.offersAuth(s, p)

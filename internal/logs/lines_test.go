@@ -152,6 +152,17 @@ var catalogue = []golden{
 	{"Decided", "who did it, on a line of its own", `Info: User admin from 192.0.2.9: released MID 44 in quarantine "Policy"`,
 		func(m *Mail) { m.Decided(admin, 44, "released", "Policy") }},
 
+	{"ReleaseFate", "what a server behind the gateway said, escaped", `Info: Release of MID 44 to RID 1: accepted at gw1.example.com as MID 533 by mx1.example.org ('250', '2.0.0 it\'s \x1b[31m ok')`,
+		func(m *Mail) {
+			m.ReleaseFate(44, 1, "gw1.example.com", 533, "accepted", "mx1.example.org", "250", "2.0.0 it's \x1b[31m ok")
+		}},
+	{"ReleaseFate", "nobody answered", `Info: Release of MID 44 to RID 0: waiting at gw1.example.com as MID 533 ('000', 'connection refused')`,
+		func(m *Mail) {
+			m.ReleaseFate(44, 0, "gw1.example.com", 533, "waiting", "", "000", "connection refused")
+		}},
+	{"ReleaseEnded", "delivery is proven", "Info: Release of MID 44 proven", func(m *Mail) { m.ReleaseEnded(44, true) }},
+	{"ReleaseEnded", "or not", "Info: Release of MID 44 failed: it can be released again", func(m *Mail) { m.ReleaseEnded(44, false) }},
+
 	// Reference 5.8, delivery.
 	{"DCIDTLSSuccess", "no blank at the end without a name", "Info: DCID 8 TLS success protocol TLSv1.2 cipher ECDHE-RSA-AES256-SHA384",
 		func(m *Mail) { m.DCIDTLSSuccess(8, "TLS 1.2", "ECDHE-RSA-AES256-SHA384", "") }},

@@ -118,3 +118,24 @@ func (m *Mail) Moved(mid mail.MID, from, to string) {
 func (m *Mail) Decided(p mail.Principal, mid mail.MID, what, quarantine string) {
 	m.begin(info).s("User ").t(p.Name).s(" from ").t(p.From).s(": ").t(what).s(" ").mid(mid).s(" in quarantine ").q(quarantine, '"').put()
 }
+
+// ReleaseFate: what a gateway said became of a release for one recipient, in a
+// word; there is its number at the gateway, host and reply are those of the
+// server behind it. A line of ours.
+func (m *Mail) ReleaseFate(mid mail.MID, rid mail.RID, gateway string, there mail.MID, fate, host, code, reply string) {
+	l := m.begin(info).s("Release of ").mid(mid).s(" to RID ").n(uint64(rid)).s(": ").t(fate).s(" at ").t(gateway).s(" as ").mid(there)
+	if host != "" {
+		l = l.s(" by ").t(host)
+	}
+	l.s(" (").q(code, '\'').s(", ").q(reply, '\'').s(")").put()
+}
+
+// ReleaseEnded: it is known what became of a release, for all recipients:
+// proven, or failed for somebody. A line of ours.
+func (m *Mail) ReleaseEnded(mid mail.MID, proven bool) {
+	word := " failed: it can be released again"
+	if proven {
+		word = " proven"
+	}
+	m.begin(info).s("Release of ").mid(mid).s(word).put()
+}

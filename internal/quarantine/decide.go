@@ -120,7 +120,7 @@ func (c *Change) move(to State, at time.Time) error {
 }
 
 // leave makes the message go home: a new action key for a new decision, for
-// those recipients that no gateway has taken before.
+// those recipients that have not got it before and are not about to.
 func (c *Change) leave(cause Cause, by string, at time.Time) error {
 	if err := c.move(Releasing, at); err != nil {
 		return err
@@ -131,11 +131,11 @@ func (c *Change) leave(cause Cause, by string, at time.Time) error {
 	in := &Intent{Action: mail.NewActionKey(a.Key, a.Actions), Cause: cause, By: by, At: at}
 	release := make([]Delivery, len(a.Envelope.To))
 	for i, to := range a.Envelope.To {
-		if i < len(a.Release) && a.Release[i].State == Taken {
+		if i < len(a.Release) && a.Release[i].State != Queued && !a.Release[i].State.Lost() {
 			release[i] = a.Release[i]
 			continue
 		}
-		release[i] = Delivery{RID: mail.RID(i), Recipient: to, State: Queued, At: at}
+		release[i] = Delivery{RID: mail.RID(i), Recipient: to, State: Queued, At: at, Action: a.Actions, Asked: at}
 		in.RIDs = append(in.RIDs, mail.RID(i))
 	}
 	a.Release, c.Intent = release, in

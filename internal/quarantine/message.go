@@ -55,9 +55,18 @@ type HoldView struct {
 // DeliveryView is one recipient of a release, as shown.
 type DeliveryView struct {
 	Recipient string   `json:"recipient"`
-	State     string   `json:"state"` // queued, taken, failed
-	Reply     string   `json:"reply"`
+	State     string   `json:"state"`             // queued, taken, failed; waiting, aside, accepted, bounced, deleted, discarded, unknown
+	Reply     string   `json:"reply"`             // of the gateway
 	NewMID    mail.MID `json:"new_mid,omitempty"` // at the gateway
+
+	Asked    time.Time `json:"asked,omitzero"` // the release left its quarantines
+	Taken    time.Time `json:"taken,omitzero"` // the gateway has it
+	Tried    time.Time `json:"tried,omitzero"` // by the gateway, last
+	Next     time.Time `json:"next,omitzero"`  // not tried again before
+	Attempts int       `json:"attempts,omitempty"`
+	Host     string    `json:"host,omitempty"`       // that answered the gateway
+	Code     int       `json:"code,omitempty"`       // of its reply
+	Answer   string    `json:"host_reply,omitempty"` // or why there is none
 }
 
 // view shows a record; see says which quarantines may be seen. False: none.
@@ -93,7 +102,9 @@ func view(r *Record, see func(string) bool) (*Message, bool) {
 		m.Quarantines = append(m.Quarantines, v)
 	}
 	for i, d := range r.Release {
-		m.Release[i] = DeliveryView{Recipient: d.Recipient.String(), State: d.State.String(), Reply: d.Reply, NewMID: d.Remote}
+		m.Release[i] = DeliveryView{Recipient: d.Recipient.String(), State: d.State.String(), Reply: d.Reply, NewMID: d.Remote,
+			Asked: d.Asked, Taken: d.Taken, Tried: d.Proof.At, Next: d.Proof.Next, Attempts: d.Proof.Attempts, Host: d.Proof.Host,
+			Code: d.Proof.Code, Answer: d.Proof.Reply}
 	}
 	return m, len(m.Quarantines) > 0
 }

@@ -67,6 +67,9 @@ type Calendar interface {
 type Pool interface {
 	// Usage gives what all quarantines hold together.
 	Usage(ctx context.Context) (Usage, error)
+	// Sent gives messages that a gateway took before a time and of which delivery
+	// is not proven, longest ago first. None of them is on hold.
+	Sent(ctx context.Context, before time.Time, limit int) ([]Weight, error)
 	// Binned gives messages in the bin, those that rest there longest first.
 	Binned(ctx context.Context, limit int) ([]Weight, error)
 	// Evictable gives held messages that are in none of the quarantines named
@@ -117,6 +120,8 @@ type Log interface {
 	Restored(mid mail.MID, quarantine string)
 	Moved(mid mail.MID, from, to string)
 	Decided(p mail.Principal, mid mail.MID, what, quarantine string) // by hand
+	ReleaseFate(mid mail.MID, rid mail.RID, gateway string, there mail.MID, fate, host, code, reply string)
+	ReleaseEnded(mid mail.MID, proven bool)
 	Fault(component, text string)
 }
 

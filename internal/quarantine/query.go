@@ -80,9 +80,9 @@ func (q Query) Wanted() []State {
 		return q.States
 	}
 	if q.MID != 0 || q.GatewayMID != 0 {
-		return []State{Held, Leaving, Releasing, Gone, Binned, Removed, Shadow, Failed}
+		return []State{Held, Leaving, Releasing, Gone, Binned, Removed, Shadow, Failed, Sent}
 	}
-	return []State{Held, Releasing, Gone, Shadow, Failed}
+	return []State{Held, Releasing, Gone, Shadow, Failed, Sent}
 }
 
 // Visible gives the quarantines that whoever asks may see; all is without

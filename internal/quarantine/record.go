@@ -152,6 +152,23 @@ type Delivery struct {
 	Reply     string
 	Remote    mail.MID // the message's new number at the gateway, when taken
 	At        time.Time
+
+	Action uint32    // the number of the decision that it goes by
+	Asked  time.Time // when that was made
+	Taken  time.Time // when the gateway took it
+	Proof  Proof     // what the gateway said since
+}
+
+// Proof is what a gateway last said about one recipient of a release. The zero
+// value: nothing yet.
+type Proof struct {
+	Seq      uint64    // of the report: later ones have more
+	At       time.Time // of the last try, or of the end
+	Next     time.Time // not tried again before
+	Attempts int
+	Host     string // that answered; hostile
+	Code     int    // of its reply; 0: there was none
+	Reply    string // or why there is none; hostile
 }
 
 // Intent is a release decision that is to be carried out.
@@ -170,6 +187,7 @@ type Change struct {
 	Before  *Record
 	After   *Record
 	Members []int
+	Proofs  []int // indexes, in After.Release, of what a gateway said something new about
 	Intent  *Intent
 }
 

@@ -40,6 +40,40 @@ func (op purge) on(r *Record) (*Change, string, error) {
 	return c, "", c.move(Removed, op.at)
 }
 
+// letGo drops what a gateway took and nothing more is expected of, or waited for.
+type letGo struct{ at time.Time }
+
+// on implements operation.
+func (op letGo) on(r *Record) (*Change, string, error) {
+	if r.State != Sent || r.Hold.On() {
+		return nil, "", nil
+	}
+	c := &Change{Before: r, After: r.clone()}
+	return c, "", c.move(Gone, op.at)
+}
+
+// LetGo drops the content of what a gateway took so long ago that no proof is
+// waited for any more. It gives the number of messages.
+func (s *Service) LetGo(ctx context.Context) (int, error) {
+	if s.Clock().Doubt {
+		return 0, nil
+	}
+	now := s.stamp()
+	list, err := s.opt.Store.Sent(ctx, now.Add(-s.rules().KeepTaken), batch)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	out, err := s.act(ctx, midsOf(list), party{p: mail.System(), may: everything}, letGo{now}, nil)
+	return out.Count, err
+}
+
+func midsOf(list []Weight) (out []mail.MID) {
+	for _, w := range list {
+		out = append(out, w.MID)
+	}
+	return out
+}
+
 func everything(string) bool { return true }
 
 // Ripen lets go what was released, and removes what was deleted, so long ago

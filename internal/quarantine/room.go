@@ -112,6 +112,14 @@ func (s *Service) evict(ctx context.Context, bytes int64) (int, error) {
 		out, err := s.act(ctx, enough(list, bytes), party{p: mail.System(), may: everything}, purge{s.stamp()}, nil)
 		return out.Count, err
 	}
+	// What a gateway has is safe there: its content is kept here for a second try.
+	if list, err = s.opt.Store.Sent(ctx, s.stamp(), batch); err != nil {
+		return 0, err
+	}
+	if len(list) > 0 {
+		out, err := s.act(ctx, enough(list, bytes), party{p: mail.System(), may: everything}, letGo{s.stamp()}, nil)
+		return out.Count, err
+	}
 	var exempt []string
 	for _, n := range *s.order.Load() {
 		if q, _ := s.setting(n); q.Exempt {

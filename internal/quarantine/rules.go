@@ -12,17 +12,19 @@ type Rules struct {
 	UndoRelease time.Duration // a release leaves after this; until then it can be taken back
 	DeleteRest  time.Duration // what is deleted rests in the bin for this
 	Pool        int64         // bytes of content that all quarantines may hold; 0: as much as the disk
+	KeepTaken   time.Duration // what a gateway took is kept for this at most, until delivery is proven, so that it can be released again
 }
 
 // DefaultRules are those of a new appliance.
 func DefaultRules() Rules {
-	return Rules{UndoRelease: 30 * time.Second, DeleteRest: 7 * day, Pool: 20 << 30}
+	return Rules{UndoRelease: 30 * time.Second, DeleteRest: 7 * day, Pool: 20 << 30, KeepTaken: 5 * day}
 }
 
 // Limits of rules.
 const (
 	MaxUndoRelease = 24 * time.Hour // longer, and people wait for mail that was let go
 	MaxDeleteRest  = 366 * day
+	MaxKeepTaken   = History  // records of what was released are kept as long
 	MinPool        = 64 << 20 // smaller, and one large message empties it
 )
 
@@ -33,6 +35,9 @@ func (r Rules) Check() error {
 	}
 	if r.DeleteRest < 0 || r.DeleteRest > MaxDeleteRest || r.DeleteRest%time.Second != 0 {
 		return errs.New(errs.Invalid, "the time in the bin is whole seconds, up to 366 days")
+	}
+	if r.KeepTaken < 0 || r.KeepTaken > MaxKeepTaken || r.KeepTaken%time.Second != 0 {
+		return errs.New(errs.Invalid, "the time that what was released is kept for proof is whole seconds, up to 30 days")
 	}
 	if r.Pool != 0 && r.Pool < MinPool {
 		return errs.New(errs.Invalid, "the pool of all quarantines is smaller than %d MiB", MinPool>>20)

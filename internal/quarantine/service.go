@@ -300,6 +300,8 @@ func (s *Service) onTime(ctx context.Context) {
 		s.trouble("renaming", s.rename(ctx, slices.Collect(maps.Values(*s.settings.Load())))) // what came in beside a commit
 		_, err = s.ClearRetired(ctx)
 		s.trouble("clearing quarantines that were deleted", err)
+		_, err = s.LetGo(ctx)
+		s.trouble("letting go what was released", err)
 		s.trouble("forgetting old records", s.forget(ctx))
 	} else {
 		_, err := s.look(ctx, false)

@@ -55,7 +55,7 @@ func TestIngestAndRelease(t *testing.T) {
 			t.Errorf("JSON has no %s", k)
 		}
 	}
-	if got["subject"] != "Grüße" || got["state"] != "releasing" || !strings.Contains(string(b), `"release":[{"recipient":"b@example.org","state":"queued","reply":""},`) ||
+	if got["subject"] != "Grüße" || got["state"] != "releasing" || !strings.Contains(string(b), `"release":[{"recipient":"b@example.org","state":"queued","reply":"","asked":"2026-11-24T12:01:09Z"},`) ||
 		!strings.Contains(string(b), `"name":"Policy","reason":"message filter:policy","exit":"2026-12-04T12:00:00Z","state":"released"`) {
 		t.Errorf("JSON %s", b)
 	}

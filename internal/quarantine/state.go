@@ -51,26 +51,28 @@ const (
 	Held      State = iota // in at least one quarantine
 	Leaving                // release decided, undo still open
 	Releasing              // durable intent; a gateway has yet to take it
-	Gone                   // released: a gateway has taken it
+	Gone                   // released, and nothing more is expected of it
 	Binned                 // delete decided, undo still open
 	Removed                // deleted: content is gone
 	Shadow                 // a gateway's copy of what the manager holds
-	Failed                 // the gateway refused it for good; content is kept
+	Failed                 // refused for good, by the gateway or behind it; content is kept
+	Sent                   // the gateway has it; that it was delivered is not proven yet
 	numStates
 )
 
-var stateNames = [numStates]string{"held", "leaving", "releasing", "released", "binned", "deleted", "shadow", "failed"}
+var stateNames = [numStates]string{"held", "leaving", "releasing", "released", "binned", "deleted", "shadow", "failed", "taken"}
 
 // moves are the only moves of a message.
 var moves = [numStates][]State{
 	Held:      {Leaving, Releasing, Binned, Removed},
-	Leaving:   {Held, Failed, Releasing}, // back: undo
-	Releasing: {Gone, Failed, Removed},   // removed: an operator deleted its recipients from the queue
+	Leaving:   {Held, Failed, Releasing},     // back: undo
+	Releasing: {Sent, Gone, Failed, Removed}, // removed: an operator deleted its recipients from the queue
 	Gone:      {},
 	Binned:    {Held, Failed, Removed}, // back: undo
 	Removed:   {},
 	Shadow:    {Held, Removed},
 	Failed:    {Leaving, Releasing, Binned, Removed},
+	Sent:      {Gone, Failed},
 }
 
 // String gives the state's name.
@@ -114,13 +116,32 @@ type DeliveryState uint8
 
 // The states of a release for one recipient.
 const (
-	Queued      DeliveryState = iota // waits for the gateway
-	Taken                            // the gateway has it and answers for it
-	FailedThere                      // refused for good, or deleted from the queue
+	Queued       DeliveryState = iota // waits for the gateway
+	Taken                             // the gateway has it and answers for it
+	FailedThere                       // refused for good, or deleted from the queue
+	Waiting                           // the gateway has tried, or will, and tries again
+	Aside                             // an administrator of the gateway has to look
+	Accepted                          // a server has taken it
+	Bounced                           // refused for good by a server, or too old
+	DeletedThere                      // by an administrator of the gateway
+	Discarded                         // the gateway is configured to throw it away
+	LostSight                         // it left the gateway, and how is not known
 	numDeliveryStates
 )
 
-var deliveryNames = [numDeliveryStates]string{"queued", "taken", "failed"}
+var deliveryNames = [numDeliveryStates]string{"queued", "taken", "failed", "waiting", "aside", "accepted", "bounced", "deleted", "discarded", "unknown"}
+
+// Settled reports whether nothing more is expected.
+func (s DeliveryState) Settled() bool {
+	return s == FailedThere || s >= Accepted && s < numDeliveryStates
+}
+
+// Reached reports whether the recipient has it, or is not to have it: another
+// release leaves them out.
+func (s DeliveryState) Reached() bool { return s == Accepted || s == Discarded }
+
+// Lost reports whether it will not come to the recipient by this release.
+func (s DeliveryState) Lost() bool { return s.Settled() && !s.Reached() }
 
 // String gives the state's name.
 func (s DeliveryState) String() string { return name(deliveryNames[:], int(s)) }

@@ -30,7 +30,8 @@ func TestMoves(t *testing.T) {
 	allowed := map[[2]State]bool{
 		{Held, Leaving}: true, {Held, Releasing}: true, {Held, Binned}: true, {Held, Removed}: true,
 		{Leaving, Held}: true, {Leaving, Failed}: true, {Leaving, Releasing}: true,
-		{Releasing, Gone}: true, {Releasing, Failed}: true, {Releasing, Removed}: true,
+		{Releasing, Gone}: true, {Releasing, Failed}: true, {Releasing, Removed}: true, {Releasing, Sent}: true,
+		{Sent, Gone}: true, {Sent, Failed}: true,
 		{Binned, Held}: true, {Binned, Failed}: true, {Binned, Removed}: true,
 		{Shadow, Held}: true, {Shadow, Removed}: true,
 		{Failed, Leaving}: true, {Failed, Releasing}: true, {Failed, Binned}: true, {Failed, Removed}: true,
@@ -56,10 +57,11 @@ func TestMoves(t *testing.T) {
 
 // The numbers stand in databases.
 func TestStoredValues(t *testing.T) {
-	if Held != 0 || Leaving != 1 || Releasing != 2 || Gone != 3 || Binned != 4 || Removed != 5 || Shadow != 6 || Failed != 7 {
+	if Held != 0 || Leaving != 1 || Releasing != 2 || Gone != 3 || Binned != 4 || Removed != 5 || Shadow != 6 || Failed != 7 || Sent != 8 {
 		t.Error("states of messages were renumbered")
 	}
-	if In != 0 || Released != 1 || Deleted != 2 || Moved != 3 || Queued != 0 || Taken != 1 || FailedThere != 2 {
+	if In != 0 || Released != 1 || Deleted != 2 || Moved != 3 || Queued != 0 || Taken != 1 || FailedThere != 2 ||
+		Waiting != 3 || Aside != 4 || Accepted != 5 || Bounced != 6 || DeletedThere != 7 || Discarded != 8 || LostSight != 9 {
 		t.Error("states were renumbered")
 	}
 }

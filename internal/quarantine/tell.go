@@ -22,6 +22,13 @@ func (s *Service) tell(c *Change, p mail.Principal) {
 			s.opt.Log.ReleasedFromAll(c.After.MID, c.After.stripped())
 		}
 	}
+	for _, i := range c.Proofs {
+		d := &c.After.Release[i]
+		s.opt.Log.ReleaseFate(c.After.MID, d.RID, c.After.GatewayName, d.Remote, d.State.String(), d.Proof.Host, d.Proof.code(), d.Proof.Reply)
+	}
+	if before == Sent && len(c.Proofs) > 0 && after != before {
+		s.opt.Log.ReleaseEnded(c.After.MID, after == Gone)
+	}
 	if c.Intent != nil {
 		s.opt.Sender.Enqueue(c.After.MID)
 	}

@@ -75,7 +75,11 @@ func (l *lines) Moved(m mail.MID, a, b string) { l.add("MID %d moved from %q to 
 func (l *lines) Decided(p mail.Principal, m mail.MID, what, q string) {
 	l.add("%s: %s MID %d in %q", p.Name, what, m, q)
 }
-func (l *lines) Fault(c, text string) { l.add("fault %s: %s", c, text) }
+func (l *lines) ReleaseFate(m mail.MID, rid mail.RID, gw string, there mail.MID, fate, host, code, reply string) {
+	l.add("MID %d RID %d at %s MID %d: %s by %s %s %q", m, rid, gw, there, fate, host, code, reply)
+}
+func (l *lines) ReleaseEnded(m mail.MID, proven bool) { l.add("MID %d ended: %v", m, proven) }
+func (l *lines) Fault(c, text string)                 { l.add("fault %s: %s", c, text) }
 func (l *lines) Record(p mail.Principal, what, result string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -220,6 +220,33 @@ func (c *Client) StartTLS(ctx context.Context, cfg *tls.Config) (state tls.Conne
 	return t.ConnectionState(), nil
 }
 
+// Extend says an extension command with its octets, outside of a transaction,
+// and gives the reply, which may be a refusal.
+func (c *Client) Extend(ctx context.Context, b Block) (r Reply, err error) {
+	done := c.begin(ctx)
+	defer done(&err)
+	if c.broken != nil {
+		return r, c.broken
+	}
+	if c.Closing() {
+		return c.last, nil
+	}
+	if c.dirty {
+		if r, err = c.command("RSET"); err != nil || !r.Positive() {
+			return r, err
+		}
+		c.dirty = false
+	}
+	if err := c.putBlock(&b); err != nil {
+		return r, err
+	}
+	if err := c.out.Flush(); err != nil {
+		return r, errs.Wrap(errs.Temporary, err, "smtp: sending %s", b.Verb)
+	}
+	r, err = c.reply(c.cfg.Timeouts.Command)
+	return r, errs.Context(err, "smtp: reply to %s", b.Verb)
+}
+
 // Reset says RSET. A refusal is a *ReplyError.
 func (c *Client) Reset(ctx context.Context) (err error) {
 	done := c.begin(ctx)

@@ -134,7 +134,7 @@ func TestReleaseFlow(t *testing.T) {
 	}
 	stop()
 	m, err := svc.Show(ctx, mail.System(), first)
-	if err != nil || m.State != "released" || m.Release[0].State != "taken" || m.Release[0].NewMID != 9000 {
+	if err != nil || m.State != "taken" || m.Release[0].State != "taken" || m.Release[0].NewMID != 9000 {
 		t.Errorf("%+v %v", m, err)
 	}
 	if _, body := crashDeposit(s, 100); g.body[mail.NewActionKey(d.Key, 1)] != string(body) {
@@ -156,10 +156,24 @@ func TestReleaseFlow(t *testing.T) {
 		t.Errorf("MID %d was sent, not %d", mid, second)
 	}
 	stop()
-	if m, err := svc.Show(ctx, mail.System(), second); err != nil || m.State != "released" || len(g.ledger) != 2 {
+	if m, err := svc.Show(ctx, mail.System(), second); err != nil || m.State != "taken" || len(g.ledger) != 2 {
 		t.Errorf("%+v %v, %d taken", m, err, len(g.ledger))
 	}
 	var n int
+	for _, mid := range []mail.MID{first, second} { // what the gateway says then
+		r, err := s.one(ctx, mid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep := quarantine.Report{MID: mid, Action: mail.NewActionKey(r.Key, 1), Recipient: r.Envelope.To[0], State: quarantine.Accepted,
+			Proof: quarantine.Proof{Seq: 1, Host: "mx.example.org", Code: 250, Reply: "ok", At: s.now()}}
+		if n, err := svc.Prove(ctx, serial, []quarantine.Report{rep}); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		if m, err := svc.Show(ctx, mail.System(), mid); err != nil || m.State != "released" || m.Release[0].State != "accepted" || m.Release[0].Host != "mx.example.org" {
+			t.Errorf("%+v %v", m, err)
+		}
+	}
 	if s.read.QueryRow("SELECT COUNT(*) FROM content").Scan(&n); n != 0 {
 		t.Errorf("%d contents are left", n)
 	}

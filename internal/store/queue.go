@@ -257,7 +257,8 @@ func (t *tx) saveRecipients(it *queue.Item, now time.Time) error {
 		if r.State == queue.Deleted {
 			reply = deletedFromQueue
 		}
-		err := t.exec(`UPDATE release_recipient SET qstate = $1, attempts = $2, next = $3, reply = $4, state = $5, at = $6
+		err := t.exec(`UPDATE release_recipient SET qstate = $1, attempts = $2, next = $3, reply = $4,
+			state = CASE WHEN state > 2 THEN state ELSE $5 END, at = $6
 			WHERE mid = $7 AND rid = $8 AND (qstate <> $1 OR attempts <> $2 OR reply <> $4 OR next <> $3)`,
 			int(r.State), r.Attempts, ms(r.Next), reply, int(delivery(r.State)), now.UnixMilli(), int64(it.MID), i)
 		if err != nil {
@@ -282,7 +283,9 @@ func (t *tx) receipt(r *queue.Receipt) error {
 		if r.Item.Recipients[i].State != queue.Delivered {
 			continue
 		}
-		err := t.exec(`UPDATE release_recipient SET state = $1, qstate = $2, remote = $3, reply = $4, at = $5
+		// A gateway may have said what became of it before its receipt was noted.
+		err := t.exec(`UPDATE release_recipient SET state = CASE WHEN state > 2 THEN state ELSE $1 END, qstate = $2, remote = $3, reply = $4,
+			at = $5, taken = $5
 			WHERE mid = $6 AND rid = $7 AND remote = 0`,
 			int(quarantine.Taken), int(queue.Delivered), int64(remote), r.Reply, ms(r.At), int64(r.Item.MID), i)
 		if err != nil {
@@ -293,7 +296,7 @@ func (t *tx) receipt(r *queue.Receipt) error {
 }
 
 // finish ends a release. Taken by the gateway for everybody it was for: the
-// message is released and its content goes. Refused for anybody: it has failed
+// content stays until it is proven what became of it. Refused for anybody: it has failed
 // and is kept for another decision. Deleted from the queue for everybody: that
 // was the decision.
 func (t *tx) finish(mid mail.MID, it *queue.Item, now time.Time) error {
@@ -306,9 +309,10 @@ func (t *tx) finish(mid mail.MID, it *queue.Item, now time.Time) error {
 			return err
 		}
 	}
-	var taken, refused int64
-	if _, err := t.row("SELECT COALESCE(SUM(CASE WHEN qstate = $1 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN qstate = $2 THEN 1 ELSE 0 END), 0) FROM release_recipient WHERE mid = $3",
-		[]any{int(queue.Delivered), int(queue.Bounced), int64(mid)}, &taken, &refused); err != nil {
+	var taken, refused, open, lost int64
+	if _, err := t.row(`SELECT COALESCE(SUM(CASE WHEN qstate = $1 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN qstate = $2 THEN 1 ELSE 0 END), 0),
+		COALESCE(SUM(CASE WHEN state IN (1, 3, 4) THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN state IN (6, 7, 9) THEN 1 ELSE 0 END), 0)
+		FROM release_recipient WHERE mid = $3`, []any{int(queue.Delivered), int(queue.Bounced), int64(mid)}, &taken, &refused, &open, &lost); err != nil {
 		return err
 	}
 	to := quarantine.Gone
@@ -317,6 +321,10 @@ func (t *tx) finish(mid mail.MID, it *queue.Item, now time.Time) error {
 		to = quarantine.Failed
 	case taken == 0:
 		to = quarantine.Removed
+	case open > 0: // the gateway has it, and has yet to say what became of it
+		to = quarantine.Sent
+	case lost > 0:
+		to = quarantine.Failed
 	}
 	return t.end(mid, to, now)
 }

@@ -97,8 +97,8 @@ func TestReleaseItem(t *testing.T) {
 	}
 }
 
-// Taken: the gateway's number and words are kept, the content goes, nothing is
-// left to send.
+// Taken: the gateway's number and words are kept, nothing is left to send, and
+// the content stays until it is let go.
 func TestReleaseTaken(t *testing.T) {
 	s, c, r, _ := leaving(t)
 	q := s.Releases()
@@ -112,8 +112,14 @@ func TestReleaseTaken(t *testing.T) {
 	apply(t, q, u)
 	apply(t, q, u) // the queue repeats what it is not sure of
 	got := load(t, s, r.MID)
-	if got.State != quarantine.Gone || got.Content != "" || c.len() != 0 {
+	if got.State != quarantine.Sent || got.Content == "" || c.len() != 1 {
 		t.Errorf("%s, content %q, %d objects", got.State, got.Content, c.len())
+	}
+	if l, err := s.Sent(ctx, got.Changed, 10); err != nil || len(l) != 1 || l[0] != (quarantine.Weight{MID: r.MID, Bytes: r.Size}) {
+		t.Errorf("%v %v", l, err)
+	}
+	if l, err := s.Sent(ctx, got.Changed.Add(-time.Millisecond), 10); err != nil || len(l) != 0 {
+		t.Errorf("%v %v", l, err)
 	}
 	for _, d := range got.Release {
 		if d.State != quarantine.Taken || d.Remote != 77 || d.Reply != "250 ok:  Message 77 accepted" {
@@ -123,8 +129,23 @@ func TestReleaseTaken(t *testing.T) {
 	if _, err := q.Load(ctx, r.MID); !errs.Is(err, errs.NotFound) {
 		t.Errorf("still to be sent: %v", err)
 	}
-	if _, err := q.Open(ctx, r.MID); !errs.Is(err, errs.NotFound) {
-		t.Errorf("content: %v", err)
+	after := *got
+	after.State = quarantine.Gone
+	change(t, s, true, quarantine.Change{Before: got, After: &after})
+	if _, err := q.Open(ctx, r.MID); !errs.Is(err, errs.NotFound) || c.len() != 0 {
+		t.Errorf("content: %v, %d objects", err, c.len())
+	}
+	// A word that comes later is noted, and counts no content a second time.
+	late := load(t, s, r.MID)
+	later := *late
+	later.Release = slices.Clone(late.Release)
+	later.Release[0].State, later.Release[0].Proof = quarantine.Accepted, quarantine.Proof{Seq: 7, At: start, Attempts: 2, Host: "mx", Code: 250, Reply: "ok"}
+	change(t, s, true, quarantine.Change{Before: late, After: &later, Proofs: []int{0}})
+	if d := load(t, s, r.MID).Release[0]; d.State != quarantine.Accepted || d.Proof != later.Release[0].Proof {
+		t.Errorf("%+v", d)
+	}
+	if u, err := s.Usage(ctx); err != nil || u.All != (quarantine.Flow{}) {
+		t.Errorf("%+v %v", u, err)
 	}
 	if made, err := s.Change(ctx, []quarantine.Change{release(r, 2)}); err != nil || made[0] {
 		t.Error("a release after the end was accepted")

@@ -190,15 +190,19 @@ func complete(ctx context.Context, d dialect, read reading, list []*quarantine.R
 	if err != nil || !slices.ContainsFunc(list, func(r *quarantine.Record) bool { return r.Actions > 0 }) {
 		return err // no release was decided yet
 	}
-	return read(ctx, `SELECT d.mid, d.rid, d.address, d.state, d.reply, d.remote, d.at
+	return read(ctx, `SELECT d.mid, d.rid, d.address, d.state, d.reply, d.remote, d.at,
+		d.action, d.asked, d.taken, d.seq, d.tried, d.retry, d.tries, d.host, d.code, d.answer
 		FROM `+d.array("$1")+` j CROSS JOIN release_recipient d WHERE d.mid = j.value ORDER BY j.key, d.rid`, in, func(rows *sql.Rows) error {
-		var mid, remote, at int64
+		var mid, remote, at, asked, taken, tried, retry int64
 		var address string
 		var d quarantine.Delivery
-		if err := rows.Scan(&mid, &d.RID, &address, &d.State, &d.Reply, &remote, &at); err != nil {
+		p := &d.Proof
+		if err := rows.Scan(&mid, &d.RID, &address, &d.State, &d.Reply, &remote, &at, &d.Action, &asked, &taken,
+			&p.Seq, &tried, &retry, &p.Attempts, &p.Host, &p.Code, &p.Reply); err != nil {
 			return err
 		}
-		d.Reply = unescape(d.Reply)
+		d.Reply, p.Host, p.Reply = unescape(d.Reply), unescape(p.Host), unescape(p.Reply)
+		d.Asked, d.Taken, p.At, p.Next = fromMS(asked), fromMS(taken), fromMS(tried), fromMS(retry)
 		a, err := mail.ParseAddress(unescape(address))
 		if err != nil {
 			return errs.Wrap(errs.Damaged, err, "message %d", mid)

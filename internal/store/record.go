@@ -238,7 +238,12 @@ func (t *tx) change(c *quarantine.Change) (bool, error) {
 			return false, err
 		}
 	}
-	if r.State.Final() {
+	for _, i := range c.Proofs {
+		if err := t.saveProof(r.MID, i, &r.Release[i]); err != nil {
+			return false, err
+		}
+	}
+	if r.State.Final() && !c.Before.State.Final() {
 		return true, t.unlink(r.Hash[:])
 	}
 	return true, nil
@@ -269,17 +274,28 @@ func (t *tx) intend(r *quarantine.Record, in *quarantine.Intent) error {
 	}
 	for i, d := range r.Release {
 		q := queue.Pending
-		if d.State == quarantine.Taken {
+		if d.State != quarantine.Queued {
 			q = queue.Delivered
 		}
-		err := t.exec(`INSERT INTO release_recipient (mid, rid, address, state, reply, remote, at, qstate, attempts, next)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0)`,
-			int64(r.MID), i, d.Recipient.String(), int(d.State), d.Reply, int64(d.Remote), ms(d.At), int(q))
+		err := t.exec(`INSERT INTO release_recipient (mid, rid, address, state, reply, remote, at, qstate, attempts, next, action, asked, taken)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, $9, $10, $11)`,
+			int64(r.MID), i, d.Recipient.String(), int(d.State), d.Reply, int64(d.Remote), ms(d.At), int(q), int64(d.Action), ms(d.Asked), ms(d.Taken))
+		if err == nil && d.Proof.Seq > 0 {
+			err = t.saveProof(r.MID, i, &d)
+		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// saveProof writes what a gateway said about one recipient of a release.
+func (t *tx) saveProof(mid mail.MID, rid int, d *quarantine.Delivery) error {
+	p := &d.Proof
+	return t.exec(`UPDATE release_recipient SET state = $1, seq = $2, tried = $3, retry = $4, tries = $5, host = $6, code = $7, answer = $8
+		WHERE mid = $9 AND rid = $10`,
+		int(d.State), int64(p.Seq), ms(p.At), ms(p.Next), p.Attempts, p.Host, p.Code, p.Reply, int64(mid), rid)
 }
 
 // Forget implements quarantine.Calendar.

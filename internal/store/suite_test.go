@@ -501,15 +501,17 @@ func find(s backend, q quarantine.Query) (out []mail.MID, err error) {
 
 type nobody struct{}
 
-func (nobody) Enqueue(mail.MID)                                   {}
-func (nobody) Mapped(mail.MID, string, mail.MID)                  {}
-func (nobody) Quarantined(mail.MID, string, string)               {}
-func (nobody) ReleasedFrom(mail.MID, string, string, int64, bool) {}
-func (nobody) ReleasedFromAll(mail.MID, bool)                     {}
-func (nobody) DeletedFrom(mail.MID, string, string, int64)        {}
-func (nobody) DeletedFromAll(mail.MID)                            {}
-func (nobody) Restored(mail.MID, string)                          {}
-func (nobody) Moved(mail.MID, string, string)                     {}
-func (nobody) Decided(mail.Principal, mail.MID, string, string)   {}
-func (nobody) Fault(string, string)                               {}
-func (nobody) Record(mail.Principal, string, string)              {}
+func (nobody) Enqueue(mail.MID)                                                                 {}
+func (nobody) Mapped(mail.MID, string, mail.MID)                                                {}
+func (nobody) Quarantined(mail.MID, string, string)                                             {}
+func (nobody) ReleasedFrom(mail.MID, string, string, int64, bool)                               {}
+func (nobody) ReleasedFromAll(mail.MID, bool)                                                   {}
+func (nobody) DeletedFrom(mail.MID, string, string, int64)                                      {}
+func (nobody) DeletedFromAll(mail.MID)                                                          {}
+func (nobody) Restored(mail.MID, string)                                                        {}
+func (nobody) Moved(mail.MID, string, string)                                                   {}
+func (nobody) Decided(mail.Principal, mail.MID, string, string)                                 {}
+func (nobody) ReleaseFate(mail.MID, mail.RID, string, mail.MID, string, string, string, string) {}
+func (nobody) ReleaseEnded(mail.MID, bool)                                                      {}
+func (nobody) Fault(string, string)                                                             {}
+func (nobody) Record(mail.Principal, string, string)                                            {}

@@ -147,6 +147,11 @@ func (s *Store) Usage(ctx context.Context) (u quarantine.Usage, err error) {
 	return u, err
 }
 
+// Sent implements quarantine.Pool.
+func (s *Store) Sent(ctx context.Context, before time.Time, limit int) ([]quarantine.Weight, error) {
+	return s.weights(ctx, "SELECT mid, size FROM message WHERE state = 8 AND changed <= $1 AND hold_at = 0 ORDER BY changed, mid LIMIT $2", ms(before), limit)
+}
+
 // Binned implements quarantine.Pool.
 func (s *Store) Binned(ctx context.Context, limit int) ([]quarantine.Weight, error) {
 	return s.weights(ctx, "SELECT mid, size FROM message WHERE state IN (1, 4) AND state = 4 AND hold_at = 0 ORDER BY until, mid LIMIT $1", limit)

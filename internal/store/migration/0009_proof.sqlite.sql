@@ -1,0 +1,15 @@
+-- What became of a release behind the gateway, and content that is kept until
+-- that is proven.
+
+ALTER TABLE release_recipient ADD COLUMN action       BIGINT NOT NULL DEFAULT 0;  -- number of the decision that it goes by
+ALTER TABLE release_recipient ADD COLUMN asked        BIGINT NOT NULL DEFAULT 0;  -- when that was made
+ALTER TABLE release_recipient ADD COLUMN taken        BIGINT NOT NULL DEFAULT 0;  -- by the gateway
+ALTER TABLE release_recipient ADD COLUMN seq          BIGINT NOT NULL DEFAULT 0;  -- of the gateway's last report
+ALTER TABLE release_recipient ADD COLUMN tried        BIGINT NOT NULL DEFAULT 0;  -- and what it said
+ALTER TABLE release_recipient ADD COLUMN retry        BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE release_recipient ADD COLUMN tries        BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE release_recipient ADD COLUMN host         TEXT   NOT NULL DEFAULT '';
+ALTER TABLE release_recipient ADD COLUMN code         BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE release_recipient ADD COLUMN answer       TEXT   NOT NULL DEFAULT '';
+UPDATE release_recipient SET asked = at, action = (SELECT m.actions FROM message m WHERE m.mid = release_recipient.mid) WHERE state <> 1;
+CREATE INDEX message_sent ON message (changed) WHERE state = 8; -- taken by a gateway
