@@ -176,6 +176,7 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	if x.strip() {
 		c.g.Log.Info("MID " + m.MID.String() + " attachments stripped: " + strconv.Itoa(removed))
 	}
+	c.g.reports.track(r.Action, false)
 	c.g.queue.Add(it)
 	return m.MID, nil
 }

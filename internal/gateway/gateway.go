@@ -57,6 +57,7 @@ type Gateway struct {
 	verifier  *senderauth.Verifier
 	outsiders outsiders
 	kept      keptStore
+	reports   *reports
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -87,8 +88,8 @@ func New(opt Options) (g *Gateway, err error) {
 }
 
 func (g *Gateway) openSpool(opt Options) (err error) {
-	g.verifier = senderauth.New(g.Resolver)
-	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool"), MemTable: opt.Memory.Buffer()}
+	g.verifier, g.reports = senderauth.New(g.Resolver), newReports(g)
+	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool"), MemTable: opt.Memory.Buffer(), Accounts: g.reports.changed}
 	if opt.Check {
 		o.FS = vfs.NewMem()
 	}
@@ -148,6 +149,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.wg.Go(func() { g.KeepCertificates(run) })
 	g.wg.Go(func() { g.forget(run) })
 	g.wg.Go(func() { g.decideLater(run) })
+	g.wg.Go(func() { g.reports.run(run) })
 	g.wg.Go(func() { g.KeepAlerts(run, g.postAlert) })
 	if err := g.OpenPorts(); err != nil {
 		return err

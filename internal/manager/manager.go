@@ -52,6 +52,7 @@ type Manager struct {
 	link       *link
 	quota      *access.Quota         // what each gateway brings
 	alarms     *access.Rates[string] // so that no gateway floods the administrators
+	reports    *access.Rates[string] // blocks of reports, by gateway
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -66,7 +67,7 @@ func New(opt Options) (m *Manager, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m = &Manager{Appliance: base, cancel: func() {}, quota: access.NewQuota(), alarms: access.NewRates[string](maxAlarms)}
+	m = &Manager{Appliance: base, cancel: func() {}, quota: access.NewQuota(), alarms: access.NewRates[string](maxAlarms), reports: access.NewRates[string](maxAlarms)}
 	defer func() {
 		if err != nil {
 			m.TellEnd(context.Background(), err)

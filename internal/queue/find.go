@@ -116,6 +116,29 @@ func (q *Queue) look(mid mail.MID) (*Item, error) {
 	return e.item.Clone(), nil
 }
 
+// Look gives a copy of a message as it is now. What waits behind a destination
+// that is down has the reason, and the time of the next try, of that.
+func (q *Queue) Look(mid mail.MID) (*Item, error) {
+	it, err := q.look(mid)
+	if err != nil {
+		return nil, err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range it.Recipients {
+		r := &it.Recipients[i]
+		h := q.hosts[r.Dest]
+		if h == nil || h.state != Down || r.State != Pending && r.State != Deferred || h.lastErrT.Before(r.Last) {
+			continue
+		}
+		r.Reply, r.Code, r.Status, r.Remote, r.Last = h.lastErr, 0, "", "", h.lastErrT
+		if h.nextTry.After(r.Next) {
+			r.Next = h.nextTry
+		}
+	}
+	return it, nil
+}
+
 // Removed is one message of which Delete took recipients.
 type Removed struct {
 	MID  mail.MID
@@ -220,6 +243,9 @@ func (q *Queue) deleteFrom(e *entry, m Match, u *Update, lost map[Dest]map[mail.
 		return rids
 	}
 	q.stats.Add(stats.DeletedRecipients, uint64(now))
+	if it.Release != nil {
+		u.Report = append(u.Report, it.Clone())
+	}
 	if it.Final() {
 		e.gone = true
 		it.State, _ = it.State.To(Done)

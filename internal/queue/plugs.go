@@ -52,6 +52,10 @@ type Update struct {
 	// process even if the update is not durable.
 	Delivered []mail.RID
 
+	// Report names messages that a manager released, of which something became.
+	// A store that owes the manager an account keeps it with the update.
+	Report []*Item
+
 	Durable bool // on stable storage when Apply returns nil; otherwise with the next durable one
 }
 

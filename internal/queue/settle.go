@@ -227,6 +227,9 @@ func (q *Queue) store(e *entry, c *change, notice Notice) error {
 	} else {
 		u.Save, u.Delivered = []*Item{e.item}, c.taken
 	}
+	if e.item.Release != nil {
+		u.Report = []*Item{e.item}
+	}
 	err := q.apply(u)
 	if err != nil && len(notice.New) > 0 {
 		e.item.State = state

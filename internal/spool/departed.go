@@ -41,10 +41,13 @@ type departed struct {
 }
 
 const (
-	noteSize    = 16
-	everybody   = 1<<32 - 1 // in place of a recipient: the message is gone
-	maxDeparted = 1 << 20   // octets of notes in one file, about
-	maxRecall   = 64 << 20  // octets that are read at a start
+	noteSize  = 16
+	everybody = 1<<32 - 1 // in place of a recipient: the message is gone
+	// accountFollows in place of a recipient: what is to be said of a release
+	// stands in the cells behind.
+	accountFollows = 1<<32 - 2
+	maxDeparted    = 1 << 20  // octets of notes in one file, about
+	maxRecall      = 64 << 20 // octets that are read at a start
 )
 
 func (s *Spool) departedPath(i int) string {
@@ -88,7 +91,7 @@ func (s *Spool) closeDeparted() error {
 
 // depart notes what an update completes. Its failure costs nothing but the
 // notes: it is told, and they begin anew with the next flush.
-func (s *Spool) depart(u *queue.Update) {
+func (s *Spool) depart(u *queue.Update, accounts [][]byte) {
 	if u.Durable || len(u.Receipts) > 0 {
 		return // safe by itself, or carried out together with its receipt only
 	}
@@ -109,6 +112,11 @@ func (s *Spool) depart(u *queue.Update) {
 	}
 	if len(d.buf) == 0 {
 		return
+	}
+	for i, v := range accounts {
+		if v != nil {
+			d.account(u.Report[i].MID, u.Report[i].Release.Action, v)
+		}
 	}
 	n, err := d.f.Write(d.buf)
 	d.size += int64(n)
@@ -154,12 +162,12 @@ func (s *Spool) turnDeparted() {
 
 // recall carries out the notes of the last life.
 func (s *Spool) recall() error {
-	notes, err := s.readDeparted()
-	if err != nil || len(notes) == 0 {
-		return err
-	}
 	b := s.db.NewBatch()
 	defer b.Close()
+	notes, err := s.readDeparted(func(key, value []byte) error { return s.recallAccount(b, key, value) })
+	if err != nil {
+		return err
+	}
 	for mid, who := range notes {
 		if err := s.recallOne(b, mid, who); err != nil {
 			return errs.Context(err, "carrying out what MID %s has behind it", mid)
@@ -196,9 +204,9 @@ func (s *Spool) recallOne(b *pebble.Batch, mid mail.MID, who []uint32) error {
 	return errs.Wrap(errs.Internal, b.Set(key, appendRecord(nil, key, it), nil), "saving MID %d", mid)
 }
 
-// readDeparted gives the notes by message. What does not check was torn or
-// never reached the disk, and is left out.
-func (s *Spool) readDeparted() (map[mail.MID][]uint32, error) {
+// readDeparted gives the notes by message, and accounts to a function. What does
+// not check was torn or never reached the disk, and is left out.
+func (s *Spool) readDeparted(account func(key, value []byte) error) (map[mail.MID][]uint32, error) {
 	notes := make(map[mail.MID][]uint32)
 	for i := range 2 {
 		f, err := s.opt.FS.Open(s.departedPath(i))
@@ -216,8 +224,19 @@ func (s *Spool) readDeparted() (map[mail.MID][]uint32, error) {
 			if noteSum(all) != binary.BigEndian.Uint32(all[12:]) {
 				continue
 			}
-			mid := mail.MID(binary.BigEndian.Uint64(all))
-			notes[mid] = append(notes[mid], binary.BigEndian.Uint32(all[8:]))
+			mid, rid := mail.MID(binary.BigEndian.Uint64(all)), binary.BigEndian.Uint32(all[8:])
+			if rid != accountFollows {
+				notes[mid] = append(notes[mid], rid)
+				continue
+			}
+			key, value, size := accountIn(all[noteSize:])
+			if size == 0 {
+				continue // its cells are looked at one by one, and none is a note
+			}
+			if err := account(key, value); err != nil {
+				return nil, err
+			}
+			all = all[min(size, len(all)-noteSize):] // filled up to whole cells, unless it is torn
 		}
 	}
 	return notes, nil

@@ -209,10 +209,13 @@ func (d *Draft) fill(b *pebble.Batch, it *queue.Item, action mail.ActionKey) err
 	if err := b.Set(key, *d.buf, nil); err != nil {
 		return errs.Wrap(errs.Internal, err, "storing the record")
 	}
-	if action != "" {
-		return d.s.addAction(b, action, d.mid)
+	if action == "" {
+		return nil
 	}
-	return nil
+	if err := d.s.addAction(b, action, d.mid); err != nil {
+		return err
+	}
+	return d.s.openAccount(b, it)
 }
 
 // Abort drops the message. What is in the engine already goes without a sync:

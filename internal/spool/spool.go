@@ -22,6 +22,7 @@
 //	x MID          record set aside, with its cause
 //	a ACTIONKEY    ledger "taken": a release carried out
 //	s KEY          ledger "sent": custody passed to a manager
+//	r ACTIONKEY    what is to be said of a release: its account
 //	i NAME         message numbers reserved
 //	n NAME         small states of other rooms
 //	v              format of all this
@@ -70,6 +71,9 @@ type Options struct {
 	// Disk watches the disk, and hears of it when mail is refused for want of
 	// space. Nil: one that tells nobody.
 	Disk *disk.Watch
+
+	// Accounts hears of each account that was written by Apply; it must not wait.
+	Accounts func(mail.ActionKey)
 
 	chunk int           // bytes of content in one key, for tests; 0: chunkSize
 	wait  time.Duration // for the answer to a client, for tests; 0: patience
@@ -237,6 +241,7 @@ const (
 	keyAside   = 'x'
 	keyAction  = 'a'
 	keySent    = 's'
+	keyReport  = 'r'
 	keyNumber  = 'i'
 	keyState   = 'n'
 	keyFormat  = 'v'

@@ -180,6 +180,14 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 			return err
 		}
 	}
+	accounts := make([][]byte, 0, len(u.Report))
+	for _, it := range u.Report {
+		v, err := s.addAccount(b, it)
+		if err != nil {
+			return err
+		}
+		accounts = append(accounts, v)
+	}
 	for i, mid := range u.Remove {
 		if err := s.remove(ctx, b, mid, final(u, i)); err != nil {
 			return err
@@ -197,8 +205,16 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 			return errs.Wrap(errs.Internal, err, "syncing the spool")
 		}
 	}
-	s.depart(&u)
-	return s.commit(b, u.Durable)
+	s.depart(&u, accounts)
+	if err := s.commit(b, u.Durable); err != nil {
+		return err
+	}
+	if s.opt.Accounts != nil {
+		for _, it := range u.Report {
+			s.opt.Accounts(it.Release.Action)
+		}
+	}
+	return nil
 }
 
 // final gives the last state of a message that is removed, if the update has it.
