@@ -134,7 +134,7 @@ func (w *World) undelivered() {
 // collect notes what the appliances have in the end.
 func (w *World) collect(ctx context.Context) error {
 	conditions := "" // search without a state leaves out what is deleted
-	for _, state := range []string{"held", "leaving", "releasing", "released", "binned", "deleted", "failed"} {
+	for _, state := range []string{"held", "leaving", "releasing", "released", "binned", "deleted", "failed", "taken"} {
 		conditions += " state " + state
 	}
 	all, err := w.search(ctx, conditions)
@@ -148,9 +148,12 @@ func (w *World) collect(ctx context.Context) error {
 		}
 		taken := 0
 		for _, r := range m.Release {
-			if r.State == "taken" {
-				taken++
+			if r.State != "queued" && r.State != "failed" {
+				taken++ // by the gateway, whatever became of it there
 			}
+		}
+		if m.State == "taken" { // and it has yet to say so
+			m.State = history.Released
 		}
 		w.H.Add(history.Event{At: m.Received, Who: history.Manager, What: history.Holds, Key: m.key(), Appliance: w.Manager.Host, MID: m.MID, Origin: m.Gateway, OriginMID: m.OriginMID,
 			State: m.State, Hash: m.SHA256, Size: m.Size, From: m.Sender, To: m.Recipients, Taken: taken})

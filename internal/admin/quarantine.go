@@ -362,8 +362,8 @@ func details(c *Call, m *quarantine.Message) {
 	if m.Others {
 		field("Quarantine", "others that you may not see")
 	}
-	for _, r := range m.Release {
-		field("Release", r.Recipient+": "+r.State+" "+r.Reply)
+	for i := range m.Release {
+		field("Release", releaseChain(m.Gateway, &m.Release[i]))
 	}
 	c.Printf("Whole content: quarantine show %s --content\n", m.MID)
 }

@@ -51,7 +51,7 @@ type Config struct {
 
 	CPQ             CPQ             `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager"`
 	Quarantines     []Quarantine    `xml:"quarantines>quarantine" doc:"on a manager: what names one by a former_name means it, until that is taken away; retention_period such as 10d or 12h, default_action Delete or Release; overflow_exempt 1 keeps its messages when the pool is full; with default_action Release, early_subject, early_subject_place (start or end), early_header (X-Name: value) and early_strip (1: attachments go) are done to what is released to make room"`
-	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"on a manager, for all quarantines: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all; pool_size is how much content they may hold together, such as 20G, 0 is as much as the disk; empty is the default"`
+	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"on a manager, for all quarantines: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all; pool_size is how much content they may hold together, such as 20G, 0 is as much as the disk; keep_released is how long what a gateway took is kept at most until it is proven that it was delivered, such as 5d; empty is the default"`
 	Appliances      []Appliance     `xml:"appliances>appliance" doc:"on a manager: the gateways it works for, as pairing wrote them"`
 
 	Senders []Sender `xml:"smtp_auth_users>smtp_auth_user" doc:"who may send mail after SMTP AUTH, where a mail flow policy has smtp_auth = preferred or required; they are no administrators"`
@@ -186,9 +186,10 @@ type Quarantine struct {
 
 // QuarantineRules hold for all quarantines.
 type QuarantineRules struct {
-	UndoRelease string `xml:"undo_release"`
-	DeleteRest  string `xml:"delete_rest"`
-	Pool        string `xml:"pool_size"`
+	UndoRelease  string `xml:"undo_release"`
+	DeleteRest   string `xml:"delete_rest"`
+	Pool         string `xml:"pool_size"`
+	KeepReleased string `xml:"keep_released"`
 }
 
 // Appliance is a gateway that a manager works for.

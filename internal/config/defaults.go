@@ -45,7 +45,7 @@ func Defaults(p Params) *Config {
 		c.Destinations = []Destination{{Domain: "DEFAULT", TLS: "preferred"}}
 	} else {
 		r := quarantine.DefaultRules()
-		c.QuarantineRules = QuarantineRules{UndoRelease: FormatSpan(r.UndoRelease), DeleteRest: FormatSpan(r.DeleteRest), Pool: FormatSize(r.Pool)}
+		c.QuarantineRules = QuarantineRules{UndoRelease: FormatSpan(r.UndoRelease), DeleteRest: FormatSpan(r.DeleteRest), Pool: FormatSize(r.Pool), KeepReleased: FormatSpan(r.KeepTaken)}
 		for _, q := range quarantine.Defaults() {
 			c.Quarantines = append(c.Quarantines, Quarantine{Name: q.Name, Kind: string(q.Kind), Retention: FormatRetention(q.Retention), Action: string(q.DefaultAction)})
 		}

@@ -114,6 +114,7 @@ func (c *Config) Rules() (r quarantine.Rules, err error) {
 	}{
 		{"undo_release", c.QuarantineRules.UndoRelease, &r.UndoRelease},
 		{"delete_rest", c.QuarantineRules.DeleteRest, &r.DeleteRest},
+		{"keep_released", c.QuarantineRules.KeepReleased, &r.KeepTaken},
 	} {
 		if f.text == "" {
 			continue
