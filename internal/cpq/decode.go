@@ -12,10 +12,16 @@ import (
 )
 
 // VersionError is a block of another version.
-type VersionError struct{ Version string }
+type VersionError struct {
+	Version string
+	reports bool // and not metadata
+}
 
 // Error says which.
 func (e *VersionError) Error() string {
+	if e.reports {
+		return "reports: version " + e.Version + " is not understood, only " + VersionWord
+	}
 	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + " and " + ExtrasWord
 }
 

@@ -2,6 +2,7 @@ package cpq
 
 import (
 	"context"
+	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -122,7 +123,12 @@ func DecodeReports(block []byte) ([]Report, error) {
 		return nil, errs.New(errs.Invalid, "reports: block is longer than %d octets", MaxBlock)
 	}
 	d := decoder{s: string(block)}
-	d.version()
+	if !d.has(`{"version":1,`) {
+		if v := d.version(); d.err == nil { // one of metadata
+			d.err = &VersionError{Version: strconv.Itoa(v)}
+		}
+		return nil, reportsVersion(d.err)
+	}
 	d.expect(`"reports":[`)
 	var list []Report
 	for d.err == nil {
@@ -145,6 +151,15 @@ func DecodeReports(block []byte) ([]Report, error) {
 		return nil, d.err
 	}
 	return list, nil
+}
+
+// reportsVersion says which version of reports there is.
+func reportsVersion(err error) error {
+	var v *VersionError
+	if errors.As(err, &v) {
+		return &VersionError{Version: v.Version, reports: true}
+	}
+	return err
 }
 
 func (d *decoder) report() Report {

@@ -47,7 +47,7 @@ func TestReportIsStrict(t *testing.T) {
 	with := func(old, new string) string { return strings.Replace(reportBlock, old, new, 1) }
 	for name, c := range map[string]struct{ block, want string }{
 		"empty":            {"", `octet 0: {"version": is expected`},
-		"other version":    {with(`"version":1`, `"version":2`), "version 2 is not understood"},
+		"other version":    {with(`"version":1`, `"version":2`), "reports: version 2 is not understood, only 1"},
 		"none":             {`{"version":1,"reports":[]}`, "{ is expected"},
 		"deposit":          {depositBlock, `"reports":[ is expected`},
 		"repeated field":   {with(`"nth":0`, `"nth":0,"nth":0`), `,"sequence": is expected`},
@@ -122,7 +122,7 @@ func TestReportDialogue(t *testing.T) {
 	if r := say(strings.Replace(reportBlock, "waiting", "waitin", 1)); !strings.HasPrefix(r, "554 5.6.0 reports: there is no such fate") {
 		t.Error(r)
 	}
-	if r := say(`{"version":7,`); r != "554 5.5.4 metadata: version 7 is not understood, only 1" {
+	if r := say(`{"version":7,`); r != "554 5.5.4 reports: version 7 is not understood, only 1" {
 		t.Error(r)
 	}
 }

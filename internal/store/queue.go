@@ -275,6 +275,9 @@ func (t *tx) receipt(r *queue.Receipt) error {
 	if err != nil || !mine {
 		return err // another manager's now; that one hears the same from the gateway
 	}
+	if err := t.lock(r.Item.MID); err != nil {
+		return err
+	}
 	remote, err := mail.ParseMID(r.Remote)
 	if err != nil {
 		remote = 0 // taken all the same; the reply is kept as it came
@@ -295,6 +298,13 @@ func (t *tx) receipt(r *queue.Receipt) error {
 	return nil
 }
 
+// lock keeps other managers from changing a message until the commit: what a
+// gateway says of a release may come to another one at this moment, and must be
+// seen here, or there the end of this.
+func (t *tx) lock(mid mail.MID) error {
+	return t.exec("UPDATE message SET version = version WHERE mid = $1", int64(mid))
+}
+
 // finish ends a release. Taken by the gateway for everybody it was for: the
 // content stays until it is proven what became of it. Refused for anybody: it has failed
 // and is kept for another decision. Deleted from the queue for everybody: that
@@ -303,6 +313,9 @@ func (t *tx) finish(mid mail.MID, it *queue.Item, now time.Time) error {
 	n, err := t.execN("DELETE FROM intent WHERE mid = $1 AND owner = $2", int64(mid), t.s.opt.Name)
 	if err != nil || n == 0 {
 		return err // n == 0: done before, or another manager's now
+	}
+	if err := t.lock(mid); err != nil {
+		return err
 	}
 	if it != nil {
 		if err := t.saveRecipients(it, now); err != nil {
