@@ -13,3 +13,7 @@ ALTER TABLE release_recipient ADD COLUMN code         BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE release_recipient ADD COLUMN answer       TEXT   NOT NULL DEFAULT '';
 UPDATE release_recipient SET asked = at, action = (SELECT m.actions FROM message m WHERE m.mid = release_recipient.mid) WHERE state <> 1;
 CREATE INDEX message_sent ON message (changed) WHERE state = 8; -- taken by a gateway
+
+-- What lists show includes what a gateway has taken.
+DROP INDEX message_shown;
+CREATE INDEX message_shown ON message (mid) WHERE state IN (0, 2, 3, 6, 7, 8);
