@@ -72,14 +72,10 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 	senderU, recipientsU := unicodeAddresses(sender), unicodeAddresses(recipients)
 	err = s.do(ctx, true, func(t *tx) error {
 		mid, existing = r.MID, false
-		old, err := t.lookup(r.Key)
-		if err != nil {
-			return err
-		}
-		if old != 0 {
+		if old, err := t.forgotten(r.Key); err != nil || old != 0 {
 			mid, existing = old, true
 			t.drop(r.Content)
-			return nil
+			return err
 		}
 		added, err := t.execN(`INSERT INTO message (mid, key, gateway, gateway_name, gateway_mid, hash, size, sender, recipients,
 			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions, latest, sender_u, recipients_u)
@@ -92,7 +88,7 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 		if err != nil {
 			return err
 		}
-		if added == 0 { // another manager has just taken it in
+		if added == 0 { // its key is here already
 			existing = true
 			mid, err = t.lookup(r.Key)
 			t.drop(r.Content)
@@ -117,13 +113,17 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 	return mid, existing, nil
 }
 
-// lookup gives the number under which a key is or was kept, or 0.
+// lookup gives the number under which a key is kept, or 0.
 func (t *tx) lookup(key mail.Key) (mail.MID, error) {
 	var mid int64
-	ok, err := t.row("SELECT mid FROM message WHERE key = $1", []any{string(key)}, &mid)
-	if !ok && err == nil {
-		_, err = t.row("SELECT mid FROM known WHERE key = $1", []any{string(key)}, &mid)
-	}
+	_, err := t.row("SELECT mid FROM message WHERE key = $1", []any{string(key)}, &mid)
+	return mail.MID(mid), err
+}
+
+// forgotten gives the number under which a key was kept whose record is gone, or 0.
+func (t *tx) forgotten(key mail.Key) (mail.MID, error) {
+	var mid int64
+	_, err := t.row("SELECT mid FROM known WHERE key = $1", []any{string(key)}, &mid)
 	return mail.MID(mid), err
 }
 
