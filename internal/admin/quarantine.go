@@ -29,10 +29,11 @@ type Quarantines struct {
 const maxMIDs = 1000
 
 const conditions = `[CONDITION...] [--limit N] [--after MID] [--json]
-CONDITION: quarantine NAME, sender TEXT, recipient TEXT, subject TEXT, gateway NAME, mid N, esa_mid N,
-state WORD, since DATE, until DATE; each also as NAME=TEXT or --NAME TEXT.
-sender, recipient and subject look for text inside; with -is, -starts or -ends behind the name, for the
-whole, the start or the end. DATE is 2026-03-01 or 2026-03-01T15:04.`
+CONDITION: quarantine NAME, sender TEXT, recipient TEXT, subject TEXT, reason TEXT, message-id ID, gateway NAME,
+mid N, esa_mid N, state WORD, since DATE, until DATE; each also as NAME=TEXT or --NAME TEXT.
+sender, recipient, subject and reason look for text inside; with -is, -starts or -ends behind the name, for the
+whole, the start or the end; with -not, -not-is, -not-starts or -not-ends, for what is not so. Case never counts.
+Newest come first; order oldest turns that round. --after goes on behind the last message of the page before. DATE is 2026-03-01 or 2026-03-01T15:04.`
 
 // Commands gives the quarantine commands.
 func (q Quarantines) Commands() []Command {
@@ -205,6 +206,7 @@ func (q Quarantines) condition(query *quarantine.Query, name, value string) (err
 			base, text.Op = b, op
 		}
 	}
+	base, text.Not = strings.CutSuffix(base, "-not")
 	switch base {
 	case "sender", "from":
 		query.Sender = text
@@ -215,12 +217,21 @@ func (q Quarantines) condition(query *quarantine.Query, name, value string) (err
 	case "subject":
 		query.Subject = text
 		return nil
+	case "reason":
+		query.Reason = text
+		return nil
 	}
 	switch name {
 	case "quarantine":
 		query.Quarantine = value
 	case "gateway":
 		query.Gateway = value
+	case "message-id", "message_id":
+		query.MessageID = value
+	case "order":
+		if query.Ascending = value == "oldest"; value != "oldest" && value != "newest" {
+			err = Usage("order is newest or oldest, not %q", value)
+		}
 	case "mid", "id":
 		query.MID, err = mail.ParseMID(value)
 	case "esa_mid", "esa-mid":

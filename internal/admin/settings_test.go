@@ -226,12 +226,13 @@ func TestQuarantineCommands(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	for line, n := range map[string]int{"": 2, "--subject=holdme": 1, "subject-is=HOLDME": 0, "esa_mid 542": 1, "mid 41": 1, "sender a@example.org": 2, "to-ends .org gateway GATEWAY0001 limit 1": 1,
-		"quarantine Virus": 2, "since 2026-03-05": 0, "since=2026-03-04 until=2026-03-04T06:00": 2, "after 42": 1} {
+		"subject-not HOLDME": 1, "subject-not-is holdme": 2, "sender-not a@example.org": 0, "sender-not-ends .org": 0, "to-not-starts zzz": 2, "reason filter": 2, "reason-not filter": 0,
+		"reason-starts message reason-not-ends zzz": 2, "order oldest after 41": 1, "order=oldest limit=1": 1, "message-id nobody@example.org": 0, "quarantine Virus": 2, "since 2026-03-05": 0, "since=2026-03-04 until=2026-03-04T06:00": 2, "after 42": 1} {
 		if out, status := run(t, l, admin, "quarantine search --json "+line); status != 0 || strings.Count(out, "\n") != n {
 			t.Errorf("search %s: %d, %q", line, status, out)
 		}
 	}
-	for _, line := range []string{"color red", "mid", "mid x", "since yesterday", "limit 0", "state odd"} {
+	for _, line := range []string{"color red", "mid", "mid x", "since yesterday", "limit 0", "state odd", "order random", "subject-not", "gateway-not x"} {
 		if out, status := run(t, l, admin, "quarantine search "+line); status == 0 {
 			t.Errorf("search %s: %q", line, out)
 		}

@@ -38,7 +38,9 @@ type Query struct {
 	Sender     Text
 	Recipient  Text   // at least one recipient
 	Subject    Text   // as decoded for display
-	Gateway    string // serial or name
+	Reason     Text   // of at least one quarantine that is looked at
+	MessageID  string // whole, with or without its brackets
+	Gateway    string // serial, name, or the first label of the name
 	MID        mail.MID
 	GatewayMID mail.MID
 	Since      time.Time // received at or after
@@ -57,7 +59,7 @@ const MaxText = 1024
 
 // Check finds what is wrong with a query.
 func (q Query) Check() error {
-	for _, t := range []Text{q.Sender, q.Recipient, q.Subject} {
+	for _, t := range []Text{q.Sender, q.Recipient, q.Subject, q.Reason, {Text: q.MessageID}} {
 		if len(t.Text) > MaxText {
 			return errs.New(errs.Invalid, "a text to search for is longer than %d bytes", MaxText)
 		}

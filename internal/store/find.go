@@ -154,7 +154,31 @@ func conditions(w *where, q *quarantine.Query) bool {
 	w.text(q.Sender, "lower(m.sender)", "m.sender_u")
 	w.text(q.Subject, "m.folded", "")
 	w.recipients(q.Recipient)
+	w.reason(q)
+	if v := foldMessageID(q.MessageID); v != "" {
+		w.add("lower(m.message_id) IN (?, ?)", v, "<"+v+">")
+	}
 	return true
+}
+
+// reason adds a condition on why the message is in a quarantine: in the one that
+// is asked for, or in any that the party may see. What others say stays hidden.
+func (w *where) reason(q *quarantine.Query) {
+	if q.Reason.Any() {
+		return
+	}
+	cond, args := w.compare("lower(g.reason)", q.Reason.Op, asciiLower(q.Reason.Text))
+	cond = "EXISTS (SELECT 1 FROM membership g WHERE g.mid = m.mid AND " + cond
+	if q.Quarantine != "" {
+		cond, args = cond+" AND g.quarantine = ?", append(args, q.Quarantine)
+	} else if names, all := q.Visible(); !all {
+		cond, args = cond+" AND g.quarantine IN ("+marks(len(names))+")", append(args, anys(names)...)
+	}
+	cond += ")"
+	if q.Reason.Not {
+		cond = "NOT " + cond
+	}
+	w.add(cond, args...)
 }
 
 // marks gives n places for arguments.

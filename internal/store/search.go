@@ -229,6 +229,9 @@ func terms(q *quarantine.Query) (out [][]term) {
 			}
 		}
 	}
+	if v := foldMessageID(q.MessageID); v != "" {
+		out = append(out, []term{wholeTerm(messageIDField, v)})
+	}
 	if q.Gateway != "" {
 		out = append(out, []term{wholeTerm(gatewayField, asciiLower(q.Gateway))})
 	}

@@ -99,6 +99,10 @@ func randomRecord(t *testing.T, s backend, c *memContents, rng *rand.Rand, n int
 		r.Envelope.To = append(r.Envelope.To, who())
 	}
 	r.Envelope.Rcpt = nil
+	r.MessageID = fmt.Sprintf("<%s@Host%d>", locals[rng.IntN(5)], rng.IntN(3))
+	for i := range r.Memberships {
+		r.Memberships[i].Reason = []string{"Message filter 'A'", "filter b", "size"}[rng.IntN(3)]
+	}
 	return r
 }
 
@@ -126,7 +130,7 @@ func randomQuery(t *rapid.T, all []*quarantine.Record) (q quarantine.Query) {
 		}
 		return x
 	}
-	for _, k := range rapid.SliceOfN(rapid.IntRange(0, 9), 1, 3).Draw(t, "conditions") {
+	for _, k := range rapid.SliceOfN(rapid.IntRange(0, 11), 1, 3).Draw(t, "conditions") {
 		switch k {
 		case 0, 1:
 			a := any("sender").Envelope.From
@@ -145,6 +149,13 @@ func randomQuery(t *rapid.T, all []*quarantine.Record) (q quarantine.Query) {
 			}
 		case 8:
 			q.States = []quarantine.State{rapid.SampledFrom([]quarantine.State{quarantine.Held, quarantine.Removed}).Draw(t, "state")}
+		case 10:
+			q.Reason = text(any("reason").Memberships[0].Reason)
+		case 11:
+			q.MessageID = any("message ID").MessageID
+			if rapid.Bool().Draw(t, "bare") {
+				q.MessageID = strings.ToUpper(strings.Trim(q.MessageID, "<>"))
+			}
 		case 9:
 			q.Gateway = rapid.SampledFrom([]string{serial, "AB", "b.example.com", "ab.example", "abc", "a"}).Draw(t, "gateway")
 		}
@@ -173,9 +184,10 @@ func wanted(q quarantine.Query, r *quarantine.Record) bool {
 	if len(states) == 0 {
 		states = []quarantine.State{quarantine.Held}
 	}
-	in := q.Quarantine == ""
+	in, why := q.Quarantine == "", false
 	for _, m := range r.Memberships {
 		in = in || m.Quarantine == q.Quarantine
+		why = why || holds(q.Reason, m.Reason) && (q.Quarantine == "" || m.Quarantine == q.Quarantine)
 	}
 	to := false
 	for _, a := range r.Envelope.To {
@@ -186,6 +198,7 @@ func wanted(q quarantine.Query, r *quarantine.Record) bool {
 		(q.Sender.Any() || holds(q.Sender, r.Envelope.From.String(), r.Envelope.From.Unicode()) != q.Sender.Not) &&
 		(q.Subject.Any() || holds(q.Subject, r.Display) != q.Subject.Not) &&
 		(q.Since.IsZero() || !r.Received.Before(q.Since)) && (q.Until.IsZero() || r.Received.Before(q.Until)) &&
+		(q.Reason.Any() || why != q.Reason.Not) && (q.MessageID == "" || strings.EqualFold(strings.Trim(q.MessageID, "<>"), strings.Trim(r.MessageID, "<>"))) &&
 		(q.Gateway == "" || strings.EqualFold(q.Gateway, r.Gateway) || strings.EqualFold(q.Gateway, r.GatewayName) || strings.EqualFold(q.Gateway, label))
 }
 
