@@ -11,7 +11,7 @@ func (w *walker) decoder(enc, path string, r io.Reader) io.Reader {
 	case "base64":
 		return &base64Reader{r: r, note: func(k Kind) { w.note(k, path) }}
 	case "quoted-printable":
-		return &quotedReader{br: bufio.NewReaderSize(r, 4<<10)}
+		return &quotedReader{br: bufio.NewReaderSize(r, 4<<10), note: func(k Kind) { w.note(k, path) }}
 	}
 	return r
 }
@@ -26,7 +26,8 @@ type base64Reader struct {
 	in   []byte // unread part of buf
 	acc  uint32
 	bits uint
-	pad  bool
+	pads int  // = behind one another
+	pad  bool // a unit ended by padding
 	err  error
 }
 
@@ -56,9 +57,9 @@ func (d *base64Reader) some(p []byte) int {
 		v := base64Values[c]
 		switch {
 		case v < 64:
-			if d.pad {
+			if d.pad || d.pads > 0 {
 				d.note(TrailingBase64)
-				d.pad = false
+				d.pad, d.pads = false, 0
 			}
 			d.acc = d.acc<<6 | uint32(v)
 			if d.bits += 6; d.bits < 8 {
@@ -71,13 +72,22 @@ func (d *base64Reader) some(p []byte) int {
 				return n
 			}
 		case c == '=':
-			d.pad, d.bits = true, 0
+			d.padding()
 		case !isBlank(c):
 			d.note(DirtyBase64)
 		}
 	}
 	d.in = nil
 	return n
+}
+
+// padding takes a =. It ends four characters of which it is the last; in
+// another place readers pass over it.
+func (d *base64Reader) padding() {
+	at := int(8-d.bits) / 2 & 3 // characters of the four under way: bits are 0, 6, 4, 2
+	if d.pads++; at >= 2 && at+d.pads >= 4 {
+		d.pad, d.bits, d.pads = true, 0, 0
+	}
 }
 
 // base64Values is the alphabet of RFC 4648 section 4; 255 is outside.
@@ -95,6 +105,7 @@ var base64Values = func() (t [256]byte) {
 // what is no escape stays as it is, blanks at the end of a line go.
 type quotedReader struct {
 	br   *bufio.Reader
+	note func(Kind)
 	line []byte // decoded, unread
 	buf  []byte
 	err  error
@@ -136,6 +147,9 @@ func (q *quotedReader) decode(raw []byte, piece bool) {
 				i += 2
 				continue
 			}
+		}
+		if c == '=' {
+			q.note(DirtyQuoted)
 		}
 		out = append(out, c)
 	}

@@ -37,6 +37,7 @@ func (w *walker) interpret(h *Header, path, fallback string) *entity {
 		if p.repeated("filename") {
 			w.note(DuplicateParameter, path)
 		}
+		w.misplaced(e, &p)
 	}
 	for _, v := range w.contentValues(h, path, "Content-Type", DuplicateContentType) {
 		p := w.parse(v, path)
@@ -50,12 +51,36 @@ func (w *walker) interpret(h *Header, path, fallback string) *entity {
 	if len(e.charsets) == 0 {
 		e.charsets = []string{""}
 	}
+	for _, b := range e.boundaries {
+		if malformedBoundary(b) {
+			w.note(BoundaryMalformed, path)
+		}
+	}
 	w.encodings(h, e)
 	e.names = names.list
+	if names.encoded {
+		w.note(EncodedName, path)
+	}
 	if names.differ {
 		w.note(NameAmbiguous, path)
 	}
 	return e
+}
+
+// misplaced takes a boundary out of a field where none belongs: a reader that
+// gathers the parameters of all fields would use it.
+func (w *walker) misplaced(e *entity, p *parsed) {
+	for _, b := range p.values("boundary") {
+		e.boundaries = appendOnce(e.boundaries, strings.TrimRight(b, " \t"))
+		w.note(BoundaryMisplaced, e.path)
+	}
+}
+
+// malformedBoundary checks RFC 2046 section 5.1.1: 1 to 70 of its characters.
+func malformedBoundary(b string) bool {
+	return len(b) > 70 || strings.ContainsFunc(b, func(r rune) bool {
+		return !(r >= '0' && r <= '9' || r|0x20 >= 'a' && r|0x20 <= 'z' || strings.ContainsRune("'()+_,-./:=? ", r))
+	})
 }
 
 func (w *walker) parse(v, path string) parsed {
@@ -101,7 +126,9 @@ func (w *walker) contentType(e *entity, p *parsed) {
 	if !slices.Contains(e.types, t) {
 		e.types = append(e.types, t)
 	}
-	if multipart(t) {
+	if !multipart(t) {
+		w.misplaced(e, p)
+	} else {
 		all := p.values("boundary")
 		for _, b := range all {
 			if b = strings.TrimRight(b, " \t"); b != "" && !slices.Contains(e.boundaries, b) {
@@ -158,14 +185,16 @@ func attachedMessage(t string) bool { return t == "message/rfc822" || t == "mess
 
 // nameList gathers the readings of a part's file name.
 type nameList struct {
-	list   []string
-	differ bool
+	list    []string
+	differ  bool
+	encoded bool
 }
 
 // take adds the readings of one parameter.
 func (l *nameList) take(p *parsed, name string) {
 	for _, raw := range p.values(name) {
 		all := nameReadings(raw)
+		l.encoded = l.encoded || len(all) > 1 && strings.Contains(raw, "=?") && all[0] != strings.TrimSpace(raw)
 		for _, v := range all[:min(len(all), maxNames-len(l.list))] {
 			l.list = appendOnce(l.list, v)
 		}

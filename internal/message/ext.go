@@ -30,7 +30,7 @@ func (p *parsed) repeated(name string) bool { return p.given[name] > 1 || p.give
 // readers differ: then both the run up to the gap and the whole are given.
 func (p *parsed) extended(name string) []string {
 	var out []string
-	pieces := map[int][]string{}
+	pieces := map[int][]piece{}
 	coded := map[int]bool{}
 	for _, q := range p.params {
 		rest, ok := strings.CutPrefix(q.name, name+"*")
@@ -46,7 +46,11 @@ func (p *parsed) extended(name string) []string {
 		if err != nil || n < 0 || n > 9999 {
 			continue
 		}
-		pieces[n] = append(pieces[n], q.value)
+		if have := pieces[n]; q.again && len(have) > 0 {
+			have[len(have)-1].last = q.value
+		} else {
+			pieces[n] = append(have, piece{q.value, q.value})
+		}
 		coded[n] = coded[n] || star
 	}
 	if len(pieces) == 0 {
@@ -57,19 +61,55 @@ func (p *parsed) extended(name string) []string {
 	for run < len(order) && order[run] == run {
 		run++
 	}
-	if run > 0 {
-		out = appendOnce(out, assemble(order[:run], pieces, coded))
+	// The whole first: of every piece all that was written; then as one who
+	// takes the first of a number, and one who takes the last.
+	for _, o := range [][]int{order[:run], order} {
+		for _, which := range []pick{all, allLast, firstOnly, lastOnly, backwards} {
+			if len(o) > 0 {
+				out = appendOnce(out, assemble(o, pieces, coded, which))
+			}
+		}
 	}
-	return appendOnce(out, assemble(order, pieces, coded))
+	return out
 }
 
-// assemble joins pieces in order; the charset stands in the first one. Only
-// the first reading of a piece counts, but a piece given twice is put in twice.
-func assemble(order []int, pieces map[int][]string, coded map[int]bool) string {
+// pick says which of several pieces of one number count.
+type pick uint8
+
+const (
+	all       pick = iota
+	allLast        // by their last reading
+	firstOnly      // the first piece
+	lastOnly       // the last piece
+	backwards      // all, the last one first
+)
+
+func (w pick) of(ps []piece) []piece {
+	switch w {
+	case firstOnly:
+		return ps[:1]
+	case lastOnly:
+		return ps[len(ps)-1:]
+	case backwards:
+		ps = slices.Clone(ps)
+		slices.Reverse(ps)
+	}
+	return ps
+}
+
+// piece is one written piece of a value, by its first and its last reading.
+type piece struct{ first, last string }
+
+// assemble joins pieces in order; the charset stands in the first one.
+func assemble(order []int, pieces map[int][]piece, coded map[int]bool, which pick) string {
 	charset := ""
 	var b []byte
 	for i, n := range order {
-		for j, v := range pieces[n] {
+		for j, p := range which.of(pieces[n]) {
+			v := p.first
+			if which == allLast {
+				v = p.last
+			}
 			if coded[n] {
 				if i == 0 && j == 0 {
 					charset, v = cutCharset(v)

@@ -15,12 +15,8 @@ func (w *walker) leaf(at place, h *block, e *entity) error {
 		return w.fn(p)
 	}
 	body := &bodyReader{w: w, path: at.path}
-	var uu []string
-	body.watch = func(line []byte) {
-		if name := uuencoded(line); name != "" && len(uu) < maxNames {
-			uu = appendOnce(uu, name)
-		}
-	}
+	in := &inText{w: w, at: at}
+	body.watch = in.line
 	var err error
 	if len(e.encodings)*len(e.charsets) == 1 {
 		err = w.reading(at, h, e, 0, body)
@@ -30,12 +26,10 @@ func (w *walker) leaf(at place, h *block, e *entity) error {
 	} else {
 		err = w.readings(at, h, e, body)
 	}
-	if err != nil || len(uu) == 0 {
+	if err != nil {
 		return err
 	}
-	w.note(UUEncoded, at.path)
-	return w.fn(&Part{Path: at.path, Role: Embedded, Types: []string{"application/octet-stream"}, Names: uu,
-		Disposition: "attachment", Attached: at.attached, Body: empty{}, w: w})
+	return in.give()
 }
 
 // readings keeps the content to give it several times.
@@ -116,21 +110,4 @@ func (w *walker) encodedContainer(at place, h *block, e *entity) error {
 		}
 	}
 	return nil
-}
-
-// uuencoded gives the file name of a line "begin 644 name".
-func uuencoded(line []byte) string {
-	rest, ok := bytes.CutPrefix(line, []byte("begin "))
-	if !ok || len(rest) < 5 {
-		return ""
-	}
-	mode, name, ok := strings.Cut(string(rest[:min(len(rest), maxValue)]), " ")
-	if !ok || len(mode) < 3 || len(mode) > 4 || strings.Trim(mode, "01234567") != "" {
-		return ""
-	}
-	name = strings.TrimSpace(name)
-	if !isUTF8(name) {
-		name = latin(name)
-	}
-	return name
 }

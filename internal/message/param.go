@@ -13,6 +13,7 @@ const (
 // ways gives several params of the same name, the strict reading first.
 type param struct {
 	name, value string
+	again       bool // another reading of the one before
 }
 
 // parsed is a structured field body such as that of Content-Type: a main word
@@ -46,6 +47,7 @@ type paramScanner struct {
 	segEnd    int  // end of the segment at pos: the next semicolon
 	noQuote   bool // there is no closing quote behind pos
 	noComment bool
+	again     bool // a reading of the parameter under way was added
 	out       parsed
 }
 
@@ -120,6 +122,7 @@ func (s *paramScanner) param() {
 	}
 	s.pos++
 	s.out.given[name]++
+	s.again = false
 	for s.pos < len(s.v) && isBlank(s.v[s.pos]) {
 		s.pos++
 	}
@@ -149,10 +152,11 @@ func (s *paramScanner) quoted(name string, end int) {
 	// Something follows without a semicolon: a parameter, or more of the value.
 	s.out.malformed = true
 	rest := s.v[s.pos:s.segment()]
-	if i := strings.IndexByte(rest, '='); i >= 0 {
+	s.add(name, clip(value+strings.TrimSpace(clip(rest))))
+	s.add(name, clip(`"`+raw+`"`+strings.TrimSpace(clip(rest)))) // the quotes read as letters
+	if strings.IndexByte(rest, '=') >= 0 {
 		return
 	}
-	s.add(name, clip(value+strings.TrimSpace(clip(rest))))
 	s.pos = s.segment()
 }
 
@@ -161,6 +165,7 @@ func (s *paramScanner) bare(name string) {
 	rest := s.v[s.pos:s.segment()]
 	if strings.HasPrefix(rest, `"`) {
 		s.out.malformed = true
+		defer s.add(name, strings.TrimSpace(clip(rest))) // the quote read as a letter
 		rest = rest[1:]
 	}
 	whole := strings.TrimSpace(clip(rest))
@@ -188,7 +193,8 @@ func (s *paramScanner) bare(name string) {
 
 func (s *paramScanner) add(name, value string) {
 	if value != "" && len(s.out.params) < maxParams {
-		s.out.params = append(s.out.params, param{name, value})
+		s.out.params = append(s.out.params, param{name, value, s.again})
+		s.again = true
 	}
 }
 

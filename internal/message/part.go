@@ -17,7 +17,7 @@ const (
 	Preamble              // text in front of the first part, which most readers hide
 	Epilogue              // text behind the last part
 	Stray                 // lines of a header block that are no fields: some readers start the body there
-	Embedded              // a uuencoded file inside a text: its name only
+	Embedded              // a uuencoded file inside a text; of a yEnc file the name only
 )
 
 // Part is one reading of one part of a message. Where readers differ on how to
@@ -44,7 +44,7 @@ type Part struct {
 // IsText reports whether a reader could show the part as text: by one of its
 // types, by having no known type at all, or by the name.
 func (p *Part) IsText() bool {
-	if p.Role == Container || p.Role == Embedded {
+	if p.Role == Container {
 		return false
 	}
 	if slices.ContainsFunc(p.Types, textType) {

@@ -242,7 +242,7 @@ func (s *stripper) withoutFiles(w io.Writer, r io.Reader) error {
 				if _, err := w.Write(piece); err != nil {
 					return err
 				}
-			} else if start && strings.TrimSpace(string(piece[:min(len(piece), 8)])) == "end" {
+			} else if mark := strings.TrimSpace(string(piece[:min(len(piece), 8)])); start && (mark == "end" || mark == "====") {
 				inside = false
 			}
 			start = ended

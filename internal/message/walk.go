@@ -80,6 +80,10 @@ func (p place) child(n int, fallback string) place {
 
 func (w *walker) note(k Kind, path string) { w.st.findings.add(k, path) }
 
+func (w *walker) found(k Kind, path string) bool {
+	return slices.Contains(w.st.findings, Finding{k, path})
+}
+
 // delimiter looks whether a line is a delimiter of an open multipart, RFC 2046
 // section 5.1.1: the innermost that matches in whole. Readers that compare only
 // the beginning of the line would see another message: that is a finding.
@@ -112,6 +116,40 @@ func (w *walker) delimiter(line []byte, path string) bool {
 	return false
 }
 
+// isDelimiter is delimiter without its consequences.
+func (w *walker) isDelimiter(line []byte) bool {
+	hit, closing := w.hit, w.closing
+	is := w.delimiter(line, "")
+	w.hit, w.closing = hit, closing
+	return is
+}
+
+// onceFields may stand once, RFC 5322 section 3.6: with two, one reader shows
+// the first and another the last.
+var onceFields = [...]string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Message-ID", "In-Reply-To", "References", "Subject", "Date"}
+
+// topFields looks at the fields of the message itself.
+func (w *walker) topFields(h *Header, e *entity) {
+	for _, name := range onceFields {
+		n := 0
+		for _, f := range h.Fields {
+			if strings.EqualFold(f.Name, name) {
+				n++
+			}
+		}
+		if n > 1 {
+			w.note(DuplicateField, "")
+			break
+		}
+	}
+	if slices.ContainsFunc(e.types, multipart) {
+		v := h.Values("MIME-Version")
+		if len(v) != 1 || strings.TrimSpace(withoutComments(v[0])) != "1.0" {
+			w.note(MIMEVersion, "")
+		}
+	}
+}
+
 // entity reads a header and what follows it, and leaves in w.hit what ended it.
 func (w *walker) entity(at place) error {
 	if w.st.parts++; w.st.parts > w.lim.Parts {
@@ -123,6 +161,12 @@ func (w *walker) entity(at place) error {
 		return err
 	}
 	e := w.interpret(&h.Header, at.path, at.fallback)
+	if at.path == "" {
+		w.topFields(&h.Header, e)
+	}
+	if (e.encodings[0] != "" || len(e.encodings) > 1) && (len(h.Stray) > 0 || w.found(SpaceBeforeColon, at.path) || w.found(BlankContinuation, at.path)) {
+		w.note(BodyStartAmbiguous, at.path) // one who begins the body there decodes other bytes
+	}
 	if len(h.Stray) > 0 {
 		if err := w.aside(at, Stray, bytes.NewReader(h.Stray)); err != nil {
 			return err
@@ -234,6 +278,13 @@ func (w *walker) push(at place, boundaries []string) {
 // when the boundary parameter is missing.
 func (w *walker) between(at place, role Role, guess bool) error {
 	body := &bodyReader{w: w, path: at.path}
+	if role == Epilogue {
+		body.watch = func(line []byte) {
+			if len(trimEnd(line)) > 0 && !w.isDelimiter(line) {
+				w.note(TextAfterClose, at.path)
+			}
+		}
+	}
 	if guess {
 		body.watch = func(line []byte) {
 			top := len(w.stack) - 1
