@@ -145,52 +145,6 @@ func operations(ctx context.Context, c Config, trials int) (*Result, error) {
 	})
 }
 
-// bound is what a gateway may use, in KB (I9 of the reliability plan).
-const bound = 512 << 10
-
-// memory gives the gateway mails of 45 MiB, several at once, beside ordinary
-// ones.
-func memory(ctx context.Context, c Config, trials int) (*Result, error) {
-	w, err := New(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer w.Kill()
-	if err := w.Gateway.Stop(); err != nil {
-		return nil, err
-	}
-	w.Gateway.Env = []string{"GOMEMLIMIT=200MiB"}
-	if err := w.Heal(ctx); err != nil {
-		return nil, err
-	}
-	r := &Result{Name: "F21", Trials: trials}
-	small := w.Begin(&Load{Sessions: 20, Pause: 200 * time.Millisecond})
-	worst := 0
-	for range trials {
-		w.Injected("mails of 50 MiB")
-		big := w.Begin(&Load{Sessions: 4, Size: 45 << 20, Pause: time.Second})
-		for range 20 {
-			rest(ctx, 500*time.Millisecond)
-			if out, _, err := w.Gateway.CLI(ctx, "diagnostic"); err == nil {
-				worst = max(worst, gauge(out, "Resident (KB)"))
-			}
-		}
-		big.End()
-	}
-	small.End()
-	if !w.Gateway.Running() {
-		r.fail("the gateway ended: %s", w.Gateway.stderr)
-	}
-	if r.Report, err = w.Finish(ctx, 5*time.Minute); err != nil {
-		return nil, err
-	}
-	r.note("resident at most %d MiB with 4 sessions of 45-MiB mails at a time", worst>>10)
-	if worst > bound {
-		r.fail("%d MiB are more than %d", worst>>10, bound>>10)
-	}
-	return r, nil
-}
-
 // away keeps the manager away while mail for it piles up, then lets it come
 // back: how fast the pile goes, and what new mail feels of that.
 func away(ctx context.Context, c Config, trials int) (*Result, error) {

@@ -38,7 +38,8 @@ type World struct {
 	Link             *Proxy // from the gateway to the manager
 
 	loads  int
-	events string // the file behind H
+	groups []string // control groups, to be removed in the end
+	events string   // the file behind H
 	start  []time.Duration
 }
 
@@ -202,4 +203,7 @@ func (w *World) Kill() {
 		s.Close()
 	}
 	w.Link.Close()
+	for _, g := range w.groups {
+		_ = os.Remove(g) // is empty now
+	}
 }

@@ -17,9 +17,9 @@ import (
 type Memory struct {
 	// Base is what the process may use without a reason of its own.
 	Base int64
-	// Ceiling is never passed on purpose: GOMEMLIMIT, or seven tenths of what
+	// Ceiling is never passed on purpose: GOMEMLIMIT, or six tenths of what
 	// the control group has. The rest is for what Go does not count: SQLite's
-	// pages, the program itself. math.MaxInt64: none.
+	// pages, the program itself, and what a soft limit lets pass in a burst. math.MaxInt64: none.
 	Ceiling int64
 	fixed   bool // GOMEMLIMIT: the administrator's word stands
 }
@@ -38,7 +38,7 @@ func NewMemory(base int64, root string) Memory {
 	}
 	m := Memory{Base: base, Ceiling: math.MaxInt64}
 	if n := groupLimit(root); n < math.MaxInt64 {
-		m.Ceiling = n / 10 * 7
+		m.Ceiling = n / 10 * 6
 	}
 	m.Base = min(m.Base, m.Ceiling)
 	return m
@@ -90,7 +90,7 @@ func (m Memory) Buffer() uint64 {
 	if m.Base == 0 {
 		return 0 // the engine's own choice
 	}
-	return uint64(max(min(m.Base/6, 64<<20), 4<<20))
+	return uint64(max(min((m.Base-64<<20)/5, 64<<20), 4<<20)) // 64 MiB are for all else
 }
 
 // limit is the soft limit for a heap of which live is in use. A million waiting

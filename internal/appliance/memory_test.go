@@ -58,13 +58,13 @@ func TestMemoryOfControlGroups(t *testing.T) {
 // never takes a gateway of the stated loads over its 512 MiB.
 func TestMemoryLimit(t *testing.T) {
 	free := Memory{Base: GatewayMemory, Ceiling: math.MaxInt64}
-	small := Memory{Base: 179 << 20, Ceiling: 179 << 20}
+	small := Memory{Base: 153 << 20, Ceiling: 153 << 20}
 	for _, c := range []struct {
 		m          Memory
 		live, want int64
 	}{
 		{free, 0, 384 << 20}, {free, 130 << 20, 384 << 20}, {free, 400 << 20, 664 << 20},
-		{small, 0, 179 << 20}, {small, 400 << 20, 179 << 20},
+		{small, 0, 153 << 20}, {small, 400 << 20, 153 << 20},
 	} {
 		if got := c.m.limit(c.live); got != c.want {
 			t.Errorf("%+v with %d live: %d", c.m, c.live, got)
@@ -73,7 +73,7 @@ func TestMemoryLimit(t *testing.T) {
 	if b := free.Buffer(); b != 64<<20 {
 		t.Errorf("write buffer of a free gateway: %d", b)
 	}
-	if b := small.Buffer(); 4*b > 179<<20*2/3+4 || b < 4<<20 {
+	if b := small.Buffer(); 4*b > 153<<20/2 || b < 4<<20 {
 		t.Errorf("write buffer of a small one: %d", b)
 	}
 }
