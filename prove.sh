@@ -96,6 +96,8 @@ crash)
 	run ./internal/config 'TestSaveCrash|TestSaveFails|TestDamagedFile'
 	run ./internal/appliance 'TestState'
 	run ./internal/store 'TestKill'
+	LAZARET_MANAGERS_SECONDS=120 run ./internal/store 'TestSeveralManagers'
+	LAZARET_LINEAR_ROUNDS=1000000 run ./internal/quarantine 'TestLinear$'
 	;;
 power)
 	: "${LAZARET_POWER_CUTS:=100}"

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -277,7 +278,47 @@ func TestOldDatabase(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := openSQLite(t, path, &memContents{})
+	checkOld(t, openSQLite(t, path, &memContents{}))
+}
+
+// The rows that version 1 wrote, in a database of the first PostgreSQL
+// migration: the same in both but for how bytes are written.
+func TestOldPostgres(t *testing.T) {
+	dump, err := os.ReadFile("testdata/v1.sqlite.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn := newDatabase(t)
+	db, err := (&pgDialect{}).openDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	list, err := listMigrations(migrations, "postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := `CREATE TABLE schema_version (version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, sum TEXT NOT NULL, at BIGINT NOT NULL);` + list[0].text
+	for _, line := range regexp.MustCompile(`(?m)^INSERT.*$`).FindAllString(string(dump), -1) {
+		line = regexp.MustCompile(`\bX'([0-9a-f]*)'`).ReplaceAllString(line, `'\x$1'`)
+		line = regexp.MustCompile(`replace\('((?:[^']|'')*)','\\n',char\(10\)\)`).ReplaceAllString(line, `E'$1'`)
+		if strings.HasPrefix(line, "INSERT INTO schema_version") {
+			line = fmt.Sprintf("INSERT INTO schema_version VALUES (1, 'quarantine', '%s', 0);", list[0].sum)
+		}
+		text += line + "\n"
+	}
+	if _, err := db.Exec(text); err != nil {
+		t.Fatal(err)
+	}
+	s := openPostgres(t, dsn, &memContents{})
+	if _, err := db.Exec("UPDATE intent SET owner = 'M1'"); err != nil { // as a takeover does
+		t.Fatal(err)
+	}
+	checkOld(t, s)
+}
+
+func checkOld(t *testing.T, s *Store) {
+	t.Helper()
 	all, err := s.Load(ctx, []mail.MID{2, 1})
 	if err != nil || len(all) != 2 || all[1].State != quarantine.Held || len(all[1].Memberships) != 2 || all[0].State != quarantine.Releasing ||
 		!all[0].Until.IsZero() || all[0].Hold.On() {
