@@ -164,9 +164,6 @@ func (s *Store) numberLoop() {
 	}
 }
 
-const putMeta = `INSERT INTO meta (name, value) VALUES ($1, $2)
-	ON CONFLICT (name) DO UPDATE SET value = excluded.value`
-
 // giveBack keeps what is left of the last block for the next life, at a clean
 // end, if nobody has reserved behind it. The loops have ended: nobody else here
 // writes, and no number is given any more.
