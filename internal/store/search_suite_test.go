@@ -228,6 +228,43 @@ func holds(t quarantine.Text, forms ...string) bool {
 	return false
 }
 
+// What a quarantine that somebody may not see says of a message is found by
+// nobody of them, and excludes nothing either.
+func suiteHiddenReason(t *testing.T, open func(*testing.T, *memContents) backend) {
+	c := &memContents{}
+	s := open(t, c)
+	r := record(t, s, c, 1, "a", "Policy", "Virus")
+	r.Memberships[0].Reason, r.Memberships[1].Reason = "plain", "secret"
+	add(t, s, r)
+	set := quarantine.Defaults()
+	for i := range set {
+		if set[i].Name == "Policy" {
+			set[i].Users = []string{"gina"}
+		}
+	}
+	svc, err := quarantine.New(quarantine.Options{Store: opener{s}, Contents: c, Sender: nobody{}, Log: nobody{}, Audit: nobody{}, Settings: set})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gina := mail.Principal{Name: "gina", Role: mail.Guest}
+	for _, q := range []struct {
+		who  mail.Principal
+		not  bool
+		text string
+		n    int
+	}{{gina, false, "plain", 1}, {gina, false, "secret", 0}, {gina, true, "secret", 1}, {mail.System(), false, "secret", 1}, {mail.System(), true, "secret", 0}} {
+		n := 0
+		for _, err := range svc.Search(ctx, q.who, quarantine.Query{Reason: quarantine.Text{Text: q.text, Not: q.not}}) {
+			if n++; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n != q.n {
+			t.Errorf("%+v finds %d", q, n)
+		}
+	}
+}
+
 // The index never excludes what matches: a text has every term that is asked
 // for a piece of it.
 func TestTerms(t *testing.T) {

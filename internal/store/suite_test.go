@@ -151,6 +151,7 @@ func suite(t *testing.T, open func(t *testing.T, c *memContents) backend) {
 	t.Run("rename", func(t *testing.T) { suiteRename(t, open) })
 	t.Run("find", func(t *testing.T) { suiteFind(t, open) })
 	t.Run("search", func(t *testing.T) { suiteSearch(t, open) })
+	t.Run("hidden reason", func(t *testing.T) { suiteHiddenReason(t, open) })
 	t.Run("one failure in a batch", func(t *testing.T) { suiteBatch(t, open) })
 }
 
