@@ -128,6 +128,14 @@ func (b *Bucket) Close() error {
 
 func (b *Bucket) name(o object) string { return b.opt.Prefix + "content/" + string(o.id()) }
 
+// Where names the place of all content, for managers that have to agree on it.
+func (b *Bucket) Where() string {
+	if b.opt.Prefix == "" {
+		return b.s3.Where()
+	}
+	return b.s3.Where() + " below " + b.opt.Prefix
+}
+
 // Ready says whether content can be taken: not within a few seconds of a failure.
 func (b *Bucket) Ready(int64) error {
 	b.mu.Lock()

@@ -23,6 +23,9 @@ func (m *Manager) openStore(opt Options) error {
 		o.Path = m.Path("quarantine.db")
 	} else {
 		o.DSN, o.Name, o.Place = dsn, c.Serial, "the directory of manager "+c.Serial
+		if m.bucket != nil {
+			o.Place = m.bucket.Where()
+		}
 	}
 	if opt.Check { // a server is asked and left as it is; all else is built on an empty file
 		if dsn != "" {

@@ -40,7 +40,9 @@ type Options = appliance.Options
 type Manager struct {
 	*appliance.Appliance
 
-	contents   *blob.Store
+	contents   contents
+	local      *blob.Store  // nil: there is none
+	bucket     *blob.Bucket // nil: there is none
 	store      *store.Store
 	outbox     *outbox
 	routes     atomic.Pointer[delivery.Routes]
@@ -74,7 +76,7 @@ func New(opt Options) (m *Manager, err error) {
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	for _, step := range []func(Options) error{m.openContents, m.openStore, m.openClient, m.openOutbox, m.openQueue, m.openQuarantine, m.openListeners, m.openLanguage} {
+	for _, step := range []func(Options) error{m.openContents, m.openStore, m.checkContents, m.openClient, m.openOutbox, m.openQueue, m.openQuarantine, m.openListeners, m.openLanguage} {
 		if err := step(opt); err != nil {
 			return m, err
 		}
@@ -83,17 +85,6 @@ func New(opt Options) (m *Manager, err error) {
 }
 
 func (m *Manager) fault(err error) { m.Log.Fault("storage", err.Error()) }
-
-func (m *Manager) openContents(opt Options) (err error) {
-	o := blob.Options{Dir: m.Path("content"), OnFatal: m.Fatal, OnFault: m.fault, Disk: m.Watch("content"), MemTable: opt.Memory.Buffer()}
-	if opt.Check {
-		o.FS, o.Key = vfs.NewMem(), make([]byte, blob.KeySize)
-	} else if o.Key, err = blob.LoadKey(m.Path("keys", "content.key")); err != nil {
-		return err
-	}
-	m.contents, err = blob.Open(o)
-	return err
-}
 
 func (m *Manager) openClient(Options) (err error) {
 	if m.clientKey, err = adminssh.LoadKey(m.Path("keys", appliance.ClientKey)); err != nil {
@@ -202,7 +193,7 @@ func (m *Manager) Start(ctx context.Context) error {
 		}
 	})
 	m.wg.Go(func() { m.KeepCounters(run) })
-	m.wg.Go(func() { m.sweep(run) })
+	m.sweep(run)
 	m.wg.Go(func() { m.KeepCertificates(run) })
 	m.wg.Go(func() { m.KeepAlerts(run, m.postAlert) })
 	if err := m.OpenPorts(); err != nil {
@@ -210,17 +201,6 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	m.wg.Go(func() { m.link.run(run) })
 	return m.OpenAdmin(m.language)
-}
-
-// sweep removes content that a crash left behind.
-func (m *Manager) sweep(ctx context.Context) {
-	known, err := m.store.Known(ctx)
-	if err == nil {
-		_, err = m.contents.Sweep(ctx, known)
-	}
-	if err != nil && ctx.Err() == nil {
-		m.Log.Fault("content", "sweeping: "+err.Error())
-	}
 }
 
 // Run is Start, then Close when ctx ends or something fails for good.

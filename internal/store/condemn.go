@@ -88,3 +88,10 @@ func (s *Store) references(ctx context.Context, ids []quarantine.ContentID) (map
 	}
 	return refs, sqlError(rows.Err(), "asking for content")
 }
+
+// InBucket reports whether some message's content is kept in a bucket: such
+// objects begin with another letter than those on this machine.
+func (s *Store) InBucket(ctx context.Context) (is bool, err error) {
+	err = s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM content WHERE object >= 'b' AND object < 'c' AND refs > 0)").Scan(&is)
+	return is, sqlError(err, "asking for content")
+}
