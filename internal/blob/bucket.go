@@ -23,6 +23,7 @@ import (
 //	content/ID    version; for each chunk four bytes of length and the sealed
 //	              chunk; four zero bytes; sealed header
 //	key/CHECK     nothing; CHECK tells one master key from another
+//	owner/NAME    nothing; NAME is that of the database with the records
 //	trial/ID      for a moment at a start or check
 //
 // Chunks are sealed as in the local store. The header comes last since its hash
@@ -75,8 +76,9 @@ type Bucket struct {
 	s3 *s3.Client
 
 	mu     sync.Mutex
-	proven bool  // the key fits the bucket
-	sick   error // the last failure
+	proven bool   // key and owner fit the bucket
+	owner  string // the database with the records; empty until Own
+	sick   error  // the last failure
 	since  time.Time
 
 	deletes deletes
@@ -165,7 +167,7 @@ func (b *Bucket) prove(ctx context.Context) error {
 	b.checks.Lock()
 	defer b.checks.Unlock()
 	b.mu.Lock()
-	proven := b.proven
+	proven, owner := b.proven, b.owner
 	b.mu.Unlock()
 	if proven {
 		return nil
@@ -173,7 +175,11 @@ func (b *Bucket) prove(ctx context.Context) error {
 	if err := b.Ready(0); err != nil { // who waited here before has just found out
 		return err
 	}
-	err := b.checkMark(ctx)
+	err := b.checkMark(ctx, "key/", hex.EncodeToString(keyCheck(b.opt.Key)[:16]),
+		"was made with another content key: all managers of a bucket need the same key file")
+	if err == nil && owner != "" {
+		err = b.checkMark(ctx, "owner/", owner, "belongs to another database: managers share a bucket and prefix only when they share a database")
+	}
 	if err == nil {
 		err = b.trial(ctx)
 	}
@@ -181,57 +187,73 @@ func (b *Bucket) prove(ctx context.Context) error {
 		return err
 	}
 	b.mu.Lock()
-	b.proven = true
+	b.proven = b.owner == owner
 	b.mu.Unlock()
 	return nil
 }
 
-// checkMark holds the key against the mark in the bucket and marks an empty one.
+// checkMark holds a mark of our own against those below a name, and makes it
+// when there is none. others says what foreign ones mean.
 //
-// Two managers with different keys may both find no mark. Each writes its own
-// first and looks after that; the list of an S3 server is what was written, so
-// at least the later one sees both, takes its own mark away, and refuses. Who
-// finds a foreign mark at once never writes.
-func (b *Bucket) checkMark(ctx context.Context) error {
-	own := b.opt.Prefix + "key/" + hex.EncodeToString(keyCheck(b.opt.Key)[:16])
-	marks := func() (ours bool, others []string, err error) {
-		list, _, err := b.s3.List(ctx, b.opt.Prefix+"key/", "", 10)
+// Two managers that differ may both find no mark. Each writes its own first and
+// looks after that; the list of an S3 server is what was written, so at least
+// the later one sees both, takes its own mark away, and refuses. Who finds a
+// foreign mark at once never writes.
+func (b *Bucket) checkMark(ctx context.Context, below, mark, others string) error {
+	own := b.opt.Prefix + below + mark
+	look := func() (ours bool, foreign string, err error) {
+		list, _, err := b.s3.List(ctx, b.opt.Prefix+below, "", 10)
 		for _, l := range list {
 			if l.Name == own {
 				ours = true
 			} else {
-				others = append(others, strings.TrimPrefix(l.Name, b.opt.Prefix))
+				foreign = strings.TrimPrefix(l.Name, b.opt.Prefix)
 			}
 		}
-		return ours, others, err
+		return ours, foreign, err
 	}
-	ours, others, err := marks()
-	if err == nil && len(others) == 0 && !ours {
-		if err = b.unmarked(ctx); err != nil || b.opt.Check {
+	ours, foreign, err := look()
+	if err == nil && foreign == "" && !ours {
+		if err = b.unmarked(ctx, below); err != nil || b.opt.Check {
 			return err
 		}
 		if err = b.put(ctx, own, nil); err != nil {
 			return err
 		}
 		var made bool
-		if made, others, err = marks(); err == nil && !made {
+		if made, foreign, err = look(); err == nil && !made {
 			return errs.New(errs.Temporary, "%s does not list what was just put: it cannot be used", b.s3.Where())
 		}
-		if len(others) > 0 {
+		if foreign != "" {
 			err = b.s3.Delete(ctx, own)
 		}
 	}
-	if err == nil && len(others) > 0 {
-		return errs.New(errs.Invalid, "%s was made with another content key (mark %.60q): all managers of a bucket need the same key file", b.s3.Where(), others[0])
+	if err == nil && foreign != "" {
+		return errs.New(errs.Invalid, "%s %s (mark %.60q)", b.s3.Where(), others, foreign)
 	}
 	return err
 }
 
+// Own says which database has the records of what is in the bucket: with one
+// that knows nothing of them, a sweep would remove all content of another
+// manager. As OpenBucket, it goes on when the server is away.
+func (b *Bucket) Own(ctx context.Context, database string) error {
+	b.mu.Lock()
+	b.owner, b.proven = database, false
+	b.mu.Unlock()
+	err := b.prove(ctx)
+	if err != nil && errs.Is(err, errs.Temporary) && !s3.Settled(err) {
+		b.opt.OnFault(errs.Context(err, "the content store cannot be reached yet"))
+		return nil
+	}
+	return errs.Wrap(errs.Invalid, err, "content_store: %s", errs.Public(err))
+}
+
 // unmarked refuses content without a mark: somebody took the mark away.
-func (b *Bucket) unmarked(ctx context.Context) error {
+func (b *Bucket) unmarked(ctx context.Context, below string) error {
 	list, _, err := b.s3.List(ctx, b.opt.Prefix+"content/", "", 1)
 	if err == nil && len(list) > 0 {
-		return errs.New(errs.Invalid, "%s holds content and no mark of its key below %skey/: put the mark back from a backup, or use another prefix", b.s3.Where(), b.opt.Prefix)
+		return errs.New(errs.Invalid, "%s holds content and no mark below %s%s: put the mark back from a backup, or use another prefix", b.s3.Where(), b.opt.Prefix, below)
 	}
 	return err
 }

@@ -369,9 +369,39 @@ func TestBucketUnmarked(t *testing.T) {
 	if err := os.RemoveAll(server.Dir + "/quarantine/key"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.open(t, testKey); err == nil || !strings.Contains(err.Error(), "no mark of its key") {
+	if _, err := p.open(t, testKey); err == nil || !strings.Contains(err.Error(), "holds content and no mark below quarantine/key/") {
 		t.Errorf("%v", err)
 	}
+}
+
+// A manager with a database of its own is refused before it can sweep what it
+// does not know, and without a database nothing is swept.
+func TestBucketOwner(t *testing.T) {
+	server := testlib.NewS3(t, testlib.S3Options{})
+	p := bucketPlace{server: server, rest: -time.Minute}
+	b := mustOpen(t, p)
+	id := mustPut(t, b, []byte("x"))
+	other, err := OpenBucket(t.Context(), p.options(t, testKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	nobody := func(_ context.Context, ids []quarantine.ContentID) ([]bool, error) {
+		return make([]bool, len(ids)), nil
+	}
+	if n, err := other.Sweep(t.Context(), nobody); n != 0 || err == nil {
+		t.Errorf("a sweep for nobody: %d, %v", n, err)
+	}
+	if err := other.Own(t.Context(), "database2"); !errs.Is(err, errs.Invalid) || !strings.Contains(errs.Public(err), "belongs to another database") {
+		t.Errorf("another database: %v", err)
+	}
+	if n, err := other.Sweep(t.Context(), nobody); n != 0 || err == nil {
+		t.Errorf("a sweep after that: %d, %v", n, err)
+	}
+	if _, err := fetch(b, id); err != nil {
+		t.Error(err)
+	}
+	b.Close()
 }
 
 // Two managers that begin at once with different keys never both go on, and one
@@ -479,7 +509,7 @@ func TestBucketEncrypted(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	})
-	if err != nil || n != 3 {
+	if err != nil || n != 4 {
 		t.Errorf("%d files, %v", n, err)
 	}
 }

@@ -137,6 +137,15 @@ func (d *deletes) end() {
 // never will: the comment at Bucket says why. Sweep may run at any time, on
 // several managers at once.
 func (b *Bucket) Sweep(ctx context.Context, known func(context.Context, []quarantine.ContentID) ([]bool, error)) (removed int, err error) {
+	b.mu.Lock()
+	owner := b.owner
+	b.mu.Unlock()
+	if owner == "" {
+		return 0, errs.New(errs.Internal, "nobody said whose the bucket is")
+	}
+	if err := b.prove(ctx); err != nil {
+		return 0, err
+	}
 	removed, err = b.sweepBelow(ctx, "content/", known)
 	if err == nil { // trials that a crash left
 		_, err = b.sweepBelow(ctx, "trial/", func(_ context.Context, ids []quarantine.ContentID) ([]bool, error) {

@@ -97,6 +97,9 @@ func (p bucketPlace) open(t testing.TB, key []byte) (store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := b.Own(t.Context(), "database1"); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
 	return b, nil
 }
 

@@ -97,11 +97,20 @@ func (m *Manager) file(name string) string {
 	return m.Path(name)
 }
 
-// checkContents refuses a configuration that lost the bucket of messages that
-// are held.
-func (m *Manager) checkContents(Options) error {
+// checkContents refuses a bucket that is another database's, and a configuration
+// that lost the bucket of messages that are held.
+func (m *Manager) checkContents(opt Options) error {
 	if m.bucket != nil {
-		return nil
+		if opt.Check {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), openWait)
+		defer cancel()
+		name, err := m.store.Identity(ctx)
+		if err == nil {
+			err = m.bucket.Own(ctx, name)
+		}
+		return err
 	}
 	is, err := m.store.InBucket(context.Background())
 	if err == nil && is {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"strconv"
 	"strings"
 
@@ -94,4 +95,22 @@ func (s *Store) references(ctx context.Context, ids []quarantine.ContentID) (map
 func (s *Store) InBucket(ctx context.Context) (is bool, err error) {
 	err = s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM content WHERE object >= 'b' AND object < 'c' AND refs > 0)").Scan(&is)
 	return is, sqlError(err, "asking for content")
+}
+
+// identityName is the key of the database's own name in meta.
+const identityName = "identity"
+
+// Identity gives the name that the database got when it was first asked, the
+// same for all managers on it.
+func (s *Store) Identity(ctx context.Context) (name string, err error) {
+	err = s.do(ctx, true, func(t *tx) error {
+		if err := t.exec("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING", identityName, []byte(rand.Text())); err != nil {
+			return err
+		}
+		var b []byte
+		_, err := t.row("SELECT value FROM meta WHERE name = $1", []any{identityName}, &b)
+		name = string(b)
+		return err
+	})
+	return name, err
 }

@@ -90,6 +90,21 @@ func TestCondemn(t *testing.T) {
 	})
 }
 
+// A database has one name, whoever asks first.
+func TestIdentity(t *testing.T) {
+	managers(t, func(t *testing.T, _ *memContents, all []*Store) {
+		first, err := all[0].Identity(ctx)
+		if err != nil || len(first) < 20 {
+			t.Fatal(first, err)
+		}
+		for _, s := range all {
+			if again, err := s.Identity(ctx); err != nil || again != first {
+				t.Errorf("%q, not %q: %v", again, first, err)
+			}
+		}
+	})
+}
+
 // Several managers add and delete messages of the same few contents, while
 // sweeps without any patience run between all their steps: a message that was
 // added has its content until it is deleted, and in the end there is no content
