@@ -52,7 +52,7 @@ func (s *Store) condemn(ctx context.Context, ids []quarantine.ContentID, known [
 			if _, ok := refs[id]; ok {
 				continue
 			}
-			n, err := t.execN("INSERT INTO content (hash, object, size, refs) VALUES ($1, $2, 0, 0) ON CONFLICT (object) DO NOTHING", []byte(id), string(id))
+			n, err := t.execN("INSERT INTO content (hash, object, size, refs) VALUES ($1, $2, 0, 0) ON CONFLICT DO NOTHING", []byte(id), string(id))
 			if err != nil {
 				return err
 			}
