@@ -21,6 +21,7 @@ func (f Configuration) filterCommands() []Command {
 		{Name: "filters", Summary: "Change the message filters", Usage: "filters\nfilters new [NUMBER]    (the script is read from the input, to a line with a lone .)\nfilters delete NAME\nfilters set NAME active|inactive\nfilters import          (the whole script is read from the input)",
 			Right: auth.ConfigChange, MaxArgs: 3, Input: true, Run: f.filters},
 		{Name: "filters list", Summary: "List the message filters", Usage: "filters list", Right: auth.ConfigView, Run: f.listFilters},
+		{Name: "filters quarantines", Summary: "Show which filters name a quarantine", Usage: "filters quarantines [NAME]", Right: auth.ConfigView, MaxArgs: 1, Run: f.filterQuarantines},
 		{Name: "filters detail", Summary: "Show one message filter", Usage: "filters detail NAME", Right: auth.ConfigView, MaxArgs: 1, Run: f.detailFilter},
 	}
 }

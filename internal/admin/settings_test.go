@@ -110,6 +110,8 @@ func TestFilters(t *testing.T) {
 	}
 	wants(t, "order", first(run(t, l, admin, "filters list")), "  1 N      Y     other\n  2 Y      Y     hold\n")
 	wants(t, "detail", first(run(t, l, admin, "filters detail hold")), "# why\n"+holdFilter+"\n")
+	wants(t, "quarantines", first(run(t, l, admin, "filters quarantines")), "Policy               hold\n")
+	wants(t, "quarantines", first(run(t, l, admin, "filters quarantines Nirvana; filters set hold inactive; filters quarantines Policy; filters set hold active")), "No filter names it.\n", "Policy               hold (inactive)\n")
 	wants(t, "set", first(run(t, l, admin, "filters set hold inactive; filters set other active; filters list")), "  1 Y      Y     other\n  2 N      Y     hold\n")
 	wants(t, "delete", first(run(t, l, admin, "filters delete other; filters list")), "1 filter deleted.\nNum Active Valid Name\n  1 N      Y     hold\n")
 	wants(t, "unknown", first(run(t, l, admin, "filters delete nobody")), "does not exist")

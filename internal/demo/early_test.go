@@ -45,3 +45,43 @@ func TestEarlyRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// When the pool is full of what may make no room, mail waits at the gateway,
+// and comes when there is room: nothing is lost, nobody gets a bounce (F17).
+func TestFullPoolWaits(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	ctx, cancel := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
+	var a announced
+	if err := json.NewDecoder(out).Decode(&a); err != nil {
+		t.Fatalf("%v, %v", err, <-done)
+	}
+	local(t, a.Manager.Dir, "quarantineconfig edit Policy exempt yes; quarantineconfig rules pool_size 64M delete_rest 0; commit")
+	for range 7 {
+		send(t, a.Gateways[0].SMTP, "Subject: HOLDME filler\r\n\r\n"+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 10<<20/72))
+	}
+	waitFor(t, func() bool {
+		return strings.Contains(local(t, a.Manager.Dir, `grep "mail waits at the gateways" mail_logs`), "nothing in them may make room")
+	})
+	send(t, a.Gateways[0].SMTP, "Subject: HOLDME late\r\n\r\nbody\r\n")
+	waitFor(t, func() bool {
+		return strings.Contains(local(t, a.Gateways[0].Dir, `grep "Delayed: " mail_logs`), "the quarantines are full, and nothing in them may make room")
+	})
+	if got := local(t, a.Manager.Dir, "quarantine search subject late"); strings.Contains(got, "HOLDME late") {
+		t.Errorf("it came in:\n%s", got)
+	}
+	local(t, a.Manager.Dir, "quarantine delete --all subject filler")
+	waitFor(t, func() bool {
+		local(t, a.Gateways[0].Dir, "delivernow the.cpq.host")
+		return strings.Contains(local(t, a.Manager.Dir, "quarantine search subject late"), "HOLDME late")
+	})
+	if got := local(t, a.Gateways[0].Dir, `grep "Bounced: " mail_logs`); strings.Contains(got, "Bounced: DCID") {
+		t.Error(got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}

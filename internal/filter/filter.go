@@ -102,15 +102,37 @@ func (s *Set) Quarantines() []string {
 		return nil
 	}
 	var out []string
-	for _, f := range s.filters {
-		f.root.eachAction(func(a *action) {
-			if a.word == "quarantine" || a.word == "duplicate-quarantine" {
-				out = append(out, a.args[0].text)
-			}
-		})
+	for _, u := range s.Uses() {
+		out = append(out, u.Quarantine)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// Use is one quarantine that a filter names.
+type Use struct {
+	Filter     string
+	Active     bool // the filter is
+	Quarantine string
+}
+
+// Uses gives which filter names which quarantine, each pair once, in the order
+// of the script.
+func (s *Set) Uses() (out []Use) {
+	if s == nil {
+		return nil
+	}
+	for _, f := range s.filters {
+		f.root.eachAction(func(a *action) {
+			if a.word != "quarantine" && a.word != "duplicate-quarantine" {
+				return
+			}
+			if u := (Use{f.name, f.active, a.args[0].text}); !slices.Contains(out, u) {
+				out = append(out, u)
+			}
+		})
+	}
+	return out
 }
 
 // Empty reports whether no filter is active: then no message need be looked at.

@@ -98,3 +98,26 @@ func TestEarlySettings(t *testing.T) {
 		t.Error("Bcc is taken")
 	}
 }
+
+// The values of a new appliance, reference 1.2 (F1, F6).
+func TestDefaultSettings(t *testing.T) {
+	const day = 24 * time.Hour
+	want := map[string]struct {
+		kind      quarantine.Kind
+		retention time.Duration
+		action    quarantine.Action
+	}{
+		"Policy": {quarantine.KindPolicy, 10 * day, quarantine.Delete}, "Virus": {quarantine.KindVirus, 30 * day, quarantine.Delete},
+		"Outbreak": {quarantine.KindOutbreak, day, quarantine.Release}, "File Analysis": {quarantine.KindFileAnalysis, time.Hour, quarantine.Release},
+		"Unclassified": {quarantine.KindUnclassified, 10 * day, quarantine.Delete},
+	}
+	all := quarantine.Defaults()
+	for _, s := range all {
+		if w, ok := want[s.Name]; !ok || s.Kind != w.kind || s.Retention != w.retention || s.DefaultAction != w.action || s.Exempt || s.Early != (mail.Extras{}) {
+			t.Errorf("%+v", s)
+		}
+	}
+	if len(all) != len(want) || quarantine.Check(all) != nil {
+		t.Errorf("%d quarantines, %v", len(all), quarantine.Check(all))
+	}
+}
