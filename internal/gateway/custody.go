@@ -177,6 +177,7 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 		c.g.Log.Info("MID " + m.MID.String() + " attachments stripped: " + strconv.Itoa(removed))
 	}
 	c.g.reports.track(r.Action, false)
+	c.g.reports.heard()
 	c.g.queue.Add(it)
 	return m.MID, nil
 }

@@ -19,6 +19,7 @@ import (
 type reports struct {
 	g    *Gateway
 	wake chan struct{} // capacity 1: there is news
+	near chan struct{} // capacity 1: the manager was heard of
 
 	mu   sync.Mutex
 	open map[mail.ActionKey]*told
@@ -47,7 +48,7 @@ const (
 )
 
 func newReports(g *Gateway) *reports {
-	return &reports{g: g, wake: make(chan struct{}, 1), open: map[mail.ActionKey]*told{}}
+	return &reports{g: g, wake: make(chan struct{}, 1), near: make(chan struct{}, 1), open: map[mail.ActionKey]*told{}}
 }
 
 // changed implements spool.Options.Accounts.
@@ -73,9 +74,14 @@ func (r *reports) track(a mail.ActionKey, news bool) {
 	}
 }
 
-func (r *reports) poke() {
+func (r *reports) poke() { signal(r.wake) }
+
+// heard says that the manager is there.
+func (r *reports) heard() { signal(r.near) }
+
+func signal(c chan struct{}) {
 	select {
-	case r.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -110,6 +116,11 @@ func (r *reports) run(ctx context.Context) {
 			if retry != nil {
 				continue // its time comes
 			}
+		case <-r.near: // a pause ends with the manager's absence
+			if retry == nil {
+				continue
+			}
+			pause = 0
 		case <-retry:
 		}
 		retry = nil
