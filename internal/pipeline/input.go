@@ -17,6 +17,8 @@ type input struct {
 	Input
 	header *message.Header
 	found  message.Findings // in the header
+	walked bool
+	parts  message.Findings // in the whole message, once walked
 }
 
 // Facts implements filter.Message.
@@ -78,6 +80,7 @@ func (in *input) Content(ctx context.Context, text func(filter.Piece) error) (fi
 			}
 			return t.part(p)
 		})
+		in.parts, in.walked = found, err == nil
 		c.MalformedHeader, c.DuplicateBoundaries = found.Has(malformed[:]...), found.Has(boundaries[:]...)
 		for _, f := range found {
 			c.Findings = append(c.Findings, string(f.Kind))

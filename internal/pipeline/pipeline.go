@@ -21,16 +21,22 @@ import (
 // Options of a pipeline.
 type Options struct {
 	Log *logs.Mail
+
+	// HoldAmbiguous is the quarantine for messages that two readers would
+	// understand differently, or that could not be looked at to their end, when
+	// no filter held or dropped them. "" lets them pass.
+	HoldAmbiguous string
 }
 
 // Pipeline judges messages. Safe for concurrent use.
 type Pipeline struct {
 	log     *logs.Mail
+	hold    string
 	filters atomic.Pointer[filter.Set]
 }
 
 // New makes a pipeline without filters.
-func New(o Options) *Pipeline { return &Pipeline{log: o.Log} }
+func New(o Options) *Pipeline { return &Pipeline{log: o.Log, hold: o.HoldAmbiguous} }
 
 // SetFilters puts a set of message filters in force for messages judged from now on.
 func (p *Pipeline) SetFilters(s *filter.Set) { p.filters.Store(s) }
@@ -51,9 +57,15 @@ const policy = "DEFAULT"
 
 // Judge takes a message through the stages.
 func (p *Pipeline) Judge(ctx context.Context, in Input) (mail.Disposition, error) {
-	d, err := p.filters.Load().Run(ctx, &input{Input: in})
+	m := &input{Input: in}
+	d, err := p.filters.Load().Run(ctx, m)
 	if err != nil {
 		return mail.Disposition{}, err
+	}
+	if p.hold != "" && !d.Drop && len(d.Quarantine) == 0 {
+		if err := p.holdAmbiguous(ctx, m, &d); err != nil {
+			return mail.Disposition{}, err
+		}
 	}
 	for _, note := range d.Notes {
 		p.log.CustomEntry(in.MID, note)
@@ -68,4 +80,24 @@ func (p *Pipeline) Judge(ctx context.Context, in Input) (mail.Disposition, error
 	}
 	p.log.MatchedPolicy(in.MID, policy, table)
 	return d, nil
+}
+
+// holdAmbiguous flags a message of which another reader would see other parts
+// (register C1), with the finding in words. One that was not seen to its end is
+// not clean either (promise P3).
+func (p *Pipeline) holdAmbiguous(ctx context.Context, m *input, d *mail.Disposition) error {
+	if !m.walked {
+		if _, err := m.Content(ctx, nil); err != nil {
+			return err
+		}
+	}
+	f, held := m.parts.Ambiguous()
+	reason := "ambiguous: " + f.Kind.Sentence() + " (" + string(f.Kind) + ")"
+	if kind, un := m.parts.Unscannable(); un {
+		held, reason = true, "unscannable: "+string(kind)
+	}
+	if held {
+		d.Quarantine = append(d.Quarantine, mail.Placement{Quarantine: p.hold, Reason: reason})
+	}
+	return nil
 }
