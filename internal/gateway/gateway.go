@@ -98,7 +98,7 @@ func (g *Gateway) openSpool(opt Options) (err error) {
 }
 
 func (g *Gateway) openPipeline(Options) error {
-	g.pipeline = pipeline.New(pipeline.Options{Log: g.Log})
+	g.pipeline = pipeline.New(pipeline.Options{Log: g.Log, HoldAmbiguous: "Policy"})
 	g.Config.Subscribe(g)
 	c := g.Config.Committed()
 	if err := g.Prepare(c); err != nil {
