@@ -13,7 +13,7 @@ type Limits struct {
 	HeaderBlock int   // bytes of one header block: 256 KiB
 	HeaderLines int   // 1,000
 	HeaderField int   // bytes of one field: 64 KiB
-	Reread      int64 // bytes read once more for a second reading or out of an encoded container: 16 MiB
+	Reread      int64 // bytes read once more for a second reading or out of an encoded container or a text: 8 MiB
 }
 
 func (l Limits) filled() Limits {
@@ -28,7 +28,7 @@ func (l Limits) filled() Limits {
 	set(&l.HeaderLines, MaxHeaderLines)
 	set(&l.HeaderField, MaxHeaderField)
 	if l.Reread <= 0 {
-		l.Reread = 16 << 20
+		l.Reread = 8 << 20
 	}
 	return l
 }
