@@ -58,6 +58,7 @@ type Gateway struct {
 	outsiders outsiders
 	kept      keptStore
 	reports   *reports
+	scanner   scanner
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -98,7 +99,7 @@ func (g *Gateway) openSpool(opt Options) (err error) {
 }
 
 func (g *Gateway) openPipeline(Options) error {
-	g.pipeline = pipeline.New(pipeline.Options{Log: g.Log, HoldAmbiguous: "Policy"})
+	g.pipeline = pipeline.New(pipeline.Options{Log: g.Log, NextMID: func() mail.MID { return g.nextMID() }, HoldAmbiguous: "Policy"})
 	g.Config.Subscribe(g)
 	c := g.Config.Committed()
 	if err := g.Prepare(c); err != nil {
@@ -190,6 +191,9 @@ func (g *Gateway) close() error {
 	if g.policies != nil {
 		all = append(all, g.policies.Close())
 	}
+	if g.scanner.clamd != nil {
+		g.scanner.clamd.Close()
+	}
 	if g.spool != nil {
 		all = append(all, g.spool.Close())
 	}
@@ -243,13 +247,13 @@ func (g *Gateway) Apply(next *config.Config) {
 		g.Log.Fault("configuration", err.Error())
 		return
 	}
-	set, err := filter.Parse(next.Filters)
+	settings, err := g.judging(next)
 	if err != nil {
 		g.Log.Fault("configuration", err.Error())
 		return
 	}
 	g.rules.Store(rules)
-	g.pipeline.SetFilters(set)
+	g.pipeline.Set(settings)
 	if g.queue != nil {
 		g.queue.SetMaxConnections(maxConnections(next))
 		g.queue.Reload()

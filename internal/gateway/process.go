@@ -23,13 +23,16 @@ func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opene
 		p.g.Log.QueuedForDelivery(it.MID)
 		return queue.Routing{Dest: p.toDomain(it)}, nil
 	}
-	d, err := p.g.pipeline.Judge(ctx, pipeline.Input{
-		MID: it.MID, Env: envelope(it), Origin: it.Origin, Size: it.Size, Subject: it.Subject, Open: open,
+	parts, err := p.g.pipeline.Judge(ctx, pipeline.Input{
+		MID: it.MID, Env: envelope(it), Origin: it.Origin, Size: it.Size, Hash: it.Hash, Subject: it.Subject, Open: open,
 	})
 	if err != nil {
 		return queue.Routing{}, err
 	}
-	return p.route(it, d), nil
+	if len(parts) == 1 && len(parts[0].Extras) == 0 {
+		return p.route(it, parts[0].Disposition), nil
+	}
+	return p.rewrite(ctx, it, parts, open)
 }
 
 func envelope(it *queue.Item) mail.Envelope {

@@ -89,6 +89,7 @@ type Disposition struct {
 	CopiedBy   []string    // for each of Copies, the name of the filter
 	Headers    []Header    // to be added on top, the first on top of all
 	Notes      []string    // log-entry texts, in order
+	Extras     []Extras    // changes of the message itself
 }
 
 // Role is what an administrator may do, reference 1.7.

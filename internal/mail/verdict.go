@@ -1,6 +1,11 @@
 package mail
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+
+	"lazaret/internal/errs"
+)
 
 // Verdict is what an antivirus engine says of a message (reference 7.6). The
 // zero value is that of a message that no engine has finished with: nothing that
@@ -25,6 +30,15 @@ func (v Verdict) String() string {
 		return verdictNames[v]
 	}
 	return fmt.Sprintf("verdict(%d)", uint8(v))
+}
+
+// ParseVerdict reads the word of a verdict.
+func ParseVerdict(s string) (Verdict, error) {
+	i := slices.Index(verdictNames[:], s)
+	if i < 0 {
+		return 0, errs.New(errs.Invalid, "%q is no verdict: clean, repaired, encrypted, unscannable, infected or unscanned", clip(s))
+	}
+	return Verdict(i), nil
 }
 
 // Scan is the answer of an engine.

@@ -35,8 +35,8 @@ func TestSEC_C1_AmbiguousIsHeld(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := pipeline.New(pipeline.Options{Log: logs.Discard(), HoldAmbiguous: c.setting})
-		p.SetFilters(set)
-		d, err := p.Judge(t.Context(), b.input(c.content))
+		p.Set(pipeline.Settings{Filters: set})
+		d, err := first(p.Judge(t.Context(), b.input(c.content)))
 		if err != nil || len(d.Quarantine) != len(c.want) || len(c.want) > 0 && d.Quarantine[0] != c.want[0] {
 			t.Errorf("%s: %+v %v", name, d.Quarantine, err)
 		}

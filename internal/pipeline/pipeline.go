@@ -1,11 +1,14 @@
 // Package pipeline judges accepted messages: the order of the stages (reference
-// 7.3), ending in a disposition. Today its stages are the message filters and
-// the mail policy.
+// 7.3), ending in a disposition for each part of a message.
+//
+// Message filters see the whole message. Then it is split by mail policy, and
+// each part goes through the stages of its policy: antivirus. A quarantine only
+// flags; what is dropped later is dropped.
 //
 // It decides and writes the lines of what it decided; it moves nothing. It
 // promises that a message is judged whole or not at all: what could not be read
-// is an error, and the message stays in the work queue (promise P3). Judging
-// again after a crash gives the same disposition for the same filters.
+// or scanned is an error, and the message stays in the work queue (promise P3).
+// Judging again after a crash gives the same dispositions for the same settings.
 package pipeline
 
 import (
@@ -16,11 +19,19 @@ import (
 	"lazaret/internal/filter"
 	"lazaret/internal/logs"
 	"lazaret/internal/mail"
+	"lazaret/internal/policy"
 )
+
+// Engine is an antivirus engine. An error is one of the content or of ctx;
+// whatever goes wrong at the engine is an unscanned Scan.
+type Engine interface {
+	Scan(ctx context.Context, hash mail.Hash, size int64, open func() (io.ReadCloser, error)) (mail.Scan, error)
+}
 
 // Options of a pipeline.
 type Options struct {
-	Log *logs.Mail
+	Log     *logs.Mail
+	NextMID func() mail.MID // numbers for the parts of a message
 
 	// HoldAmbiguous is the quarantine for messages that two readers would
 	// understand differently, or that could not be looked at to their end, when
@@ -28,18 +39,38 @@ type Options struct {
 	HoldAmbiguous string
 }
 
-// Pipeline judges messages. Safe for concurrent use.
-type Pipeline struct {
-	log     *logs.Mail
-	hold    string
-	filters atomic.Pointer[filter.Set]
+// Settings are what a commit changes.
+type Settings struct {
+	Filters           *filter.Set
+	Inbound, Outbound *policy.Table
+	Engine            Engine // nil: none
 }
 
-// New makes a pipeline without filters.
-func New(o Options) *Pipeline { return &Pipeline{log: o.Log, hold: o.HoldAmbiguous} }
+// Pipeline judges messages. Safe for concurrent use.
+type Pipeline struct {
+	o        Options
+	settings atomic.Pointer[Settings]
+}
 
-// SetFilters puts a set of message filters in force for messages judged from now on.
-func (p *Pipeline) SetFilters(s *filter.Set) { p.filters.Store(s) }
+// New makes a pipeline without filters, with DEFAULT policies that scan nothing.
+func New(o Options) *Pipeline {
+	p := &Pipeline{o: o}
+	p.Set(Settings{})
+	return p
+}
+
+// Set puts settings in force for messages judged from now on.
+func (p *Pipeline) Set(s Settings) {
+	for _, t := range []struct {
+		table **policy.Table
+		name  string
+	}{{&s.Inbound, "inbound"}, {&s.Outbound, "outbound"}} {
+		if *t.table == nil {
+			*t.table = &policy.Table{Name: t.name, Default: policy.Row{Name: policy.Default}}
+		}
+	}
+	p.settings.Store(&s)
+}
 
 // Input is one message under judgement.
 type Input struct {
@@ -47,39 +78,45 @@ type Input struct {
 	Env     mail.Envelope
 	Origin  mail.Origin
 	Size    int64
+	Hash    mail.Hash                     // SHA-256 of the content
 	Subject string                        // raw, unfolded
 	Open    func() (io.ReadCloser, error) // the content, from its start each time
 }
 
-// policy is the last row of the mail policy tables, the only one there is yet
-// (reference 7.8).
-const policy = "DEFAULT"
+// Part is the recipients of a message that share a disposition. The only part
+// of a message that was not split has its number and all recipients.
+type Part struct {
+	MID        mail.MID
+	Recipients []int // indexes of the envelope's; nil: all
+	mail.Disposition
+}
 
-// Judge takes a message through the stages.
-func (p *Pipeline) Judge(ctx context.Context, in Input) (mail.Disposition, error) {
+// Judge takes a message through the stages. There is at least one part.
+func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
+	s := p.settings.Load()
 	m := &input{Input: in}
-	d, err := p.filters.Load().Run(ctx, m)
+	d, err := s.Filters.Run(ctx, m)
 	if err != nil {
-		return mail.Disposition{}, err
+		return nil, err
 	}
-	if p.hold != "" && !d.Drop && len(d.Quarantine) == 0 {
+	if p.o.HoldAmbiguous != "" && !d.Drop && len(d.Quarantine) == 0 {
 		if err := p.holdAmbiguous(ctx, m, &d); err != nil {
-			return mail.Disposition{}, err
+			return nil, err
 		}
 	}
 	for _, note := range d.Notes {
-		p.log.CustomEntry(in.MID, note)
+		p.o.Log.CustomEntry(in.MID, note)
 	}
 	if d.Drop {
-		p.log.Aborted(in.MID, d.DropReason)
-		return d, nil
+		p.o.Log.Aborted(in.MID, d.DropReason)
+		return []Part{{MID: in.MID, Disposition: d}}, nil
 	}
-	table := "inbound"
+	table := s.Inbound
 	if in.Origin.Relay {
-		table = "outbound"
+		table = s.Outbound
 	}
-	p.log.MatchedPolicy(in.MID, policy, table)
-	return d, nil
+	j := &judgement{p: p, s: s, in: in, table: table}
+	return j.parts(ctx, d)
 }
 
 // holdAmbiguous flags a message of which another reader would see other parts
@@ -97,7 +134,7 @@ func (p *Pipeline) holdAmbiguous(ctx context.Context, m *input, d *mail.Disposit
 		held, reason = true, "unscannable: "+string(kind)
 	}
 	if held {
-		d.Quarantine = append(d.Quarantine, mail.Placement{Quarantine: p.hold, Reason: reason})
+		d.Quarantine = append(d.Quarantine, mail.Placement{Quarantine: p.o.HoldAmbiguous, Reason: reason})
 	}
 	return nil
 }

@@ -42,8 +42,16 @@ func newBench(t testing.TB, script string) *bench {
 	b := &bench{}
 	now := func() time.Time { return time.Date(2026, 4, 7, 9, 15, 0, 0, time.UTC) }
 	b.Pipeline = pipeline.New(pipeline.Options{Log: logs.NewMail(&b.lines, now)})
-	b.SetFilters(set)
+	b.Set(pipeline.Settings{Filters: set})
 	return b
+}
+
+// first gives the disposition of the first part.
+func first(parts []pipeline.Part, err error) (mail.Disposition, error) {
+	if err != nil {
+		return mail.Disposition{}, err
+	}
+	return parts[0].Disposition, nil
 }
 
 // input gives a message with the content.
@@ -68,7 +76,7 @@ func TestSamples(t *testing.T) {
 	}
 	for _, s := range all {
 		b := newBench(t, demo.SampleFilters)
-		d, err := b.Judge(t.Context(), b.input(string(s.Content)))
+		d, err := first(b.Judge(t.Context(), b.input(string(s.Content))))
 		if err != nil {
 			t.Errorf("%s: %v", s.Name, err)
 			continue
@@ -149,7 +157,7 @@ func TestReading(t *testing.T) {
 				io.Closer
 			}{r, closer(func() error { closed++; return nil })}, nil
 		}
-		d, err := b.Judge(t.Context(), in)
+		d, err := first(b.Judge(t.Context(), in))
 		if !errs.Is(err, errs.Damaged) || d.Drop || len(b.lines) != 0 || closed != 1 {
 			t.Errorf("%s: %+v %v %q, closed %d times", script, d, err, b.lines, closed)
 		}
@@ -190,7 +198,7 @@ u: if (mime-finding == "^base64|garbage-in-base64$") { quarantine("Finding"); }`
 		"RFC 2231": {"Content-Type: application/octet-stream;\r\n name*0*=utf-8''x%2e;\r\n name*1=exe\r\n\r\n\r\n", []string{"Name"}},
 	} {
 		b := newBench(t, find)
-		d, err := b.Judge(t.Context(), b.input(c.content))
+		d, err := first(b.Judge(t.Context(), b.input(c.content)))
 		if got := quarantines(d.Quarantine); err != nil || !sameNames(got, c.want) {
 			t.Errorf("%s: %v %v, want %v", name, got, err, c.want)
 		}
@@ -207,7 +215,7 @@ func TestUnscannable(t *testing.T) {
 		"parts":  {`a: if (body-contains("x")) { drop(); }`, "Content-Type: multipart/mixed; boundary=b\r\n" + strings.Repeat("\r\n--b\r\n", 5000), "unscannable: part-limit"},
 	} {
 		b := newBench(t, c.script)
-		d, err := b.Judge(t.Context(), b.input(c.content))
+		d, err := first(b.Judge(t.Context(), b.input(c.content)))
 		if err != nil || len(d.Quarantine) != 1 || d.Quarantine[0] != (mail.Placement{Quarantine: "Policy", Reason: c.reason}) {
 			t.Errorf("%s: %+v %v", name, d, err)
 		}
@@ -215,7 +223,7 @@ func TestUnscannable(t *testing.T) {
 }
 
 // Filters change under judgements without a pause.
-func TestSetFilters(t *testing.T) {
+func TestSet(t *testing.T) {
 	b := newBench(t, "")
 	p := pipeline.New(pipeline.Options{Log: logs.Discard()})
 	drop, err := filter.Parse(`a: if (true) { drop(); }`)
@@ -226,19 +234,19 @@ func TestSetFilters(t *testing.T) {
 	go func() {
 		defer close(done)
 		for range 1000 {
-			p.SetFilters(drop)
-			p.SetFilters(nil)
+			p.Set(pipeline.Settings{Filters: drop})
+			p.Set(pipeline.Settings{})
 		}
 	}()
 	in := b.input(plain)
 	for range 1000 {
-		if d, err := p.Judge(t.Context(), in); err != nil || d.Drop != (d.DropReason != "") {
+		if d, err := first(p.Judge(t.Context(), in)); err != nil || d.Drop != (d.DropReason != "") {
 			t.Fatal(d, err)
 		}
 	}
 	<-done
-	p.SetFilters(drop)
-	if d, _ := p.Judge(t.Context(), in); !d.Drop {
+	p.Set(pipeline.Settings{Filters: drop})
+	if d, _ := first(p.Judge(t.Context(), in)); !d.Drop {
 		t.Error("the filters in force are not used")
 	}
 }

@@ -111,8 +111,9 @@ type Made struct {
 	Content []byte
 }
 
-// Copy is a new message made from the content of an existing one.
+// Copy is a new message made from the content of an existing one, or from a
+// content that is in the store under the new number already.
 type Copy struct {
-	Of   mail.MID // whose content
+	Of   mail.MID // whose content; Item.MID: its own
 	Item *Item    // with its own MID and Key
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"lazaret/internal/errs"
@@ -44,6 +45,7 @@ func (q *Queue) judge(e *entry, j job) {
 			q.schedule(e.item)
 		}
 		q.takeCopies(r.Copies)
+		q.takeCopies(r.Parts)
 		q.mu.Unlock()
 	}
 }
@@ -144,18 +146,21 @@ func (q *Queue) hold(e *entry, why string) {
 // (placements), and what ends a re-run is durable before anything is sent;
 // the plain case is not written at all. entry.mu is held.
 func (q *Queue) route(e *entry, j job, r Routing) error {
-	if !r.Drop && len(r.Copies) == 0 && len(r.Placements) == 0 && !j.rerun && e.item.Tries == 0 && e.drop == nil {
+	if !r.Drop && len(r.Copies) == 0 && len(r.Parts) == 0 && len(r.Placements) == 0 && !j.rerun && e.item.Tries == 0 && e.drop == nil {
 		assign(e.item, r)
 		e.dirty = true
 		return nil
 	}
 	it := e.item.Clone() // a failed write leaves the message as it was
 	it.Tries = 0
-	if r.Drop {
+	switch {
+	case len(r.Parts) > 0:
+		q.handOver(e, it, r.Parts)
+	case r.Drop:
 		for i := range it.Recipients {
 			it.Recipients[i].State = Deleted
 		}
-	} else {
+	default:
 		assign(it, r)
 		for i := range e.drop {
 			if e.drop[i] == Deleted && !it.Recipients[i].State.Final() {
@@ -164,7 +169,7 @@ func (q *Queue) route(e *entry, j job, r Routing) error {
 			}
 		}
 	}
-	u := Update{Save: []*Item{it}, Add: r.Copies, Durable: true}
+	u := Update{Save: []*Item{it}, Add: slices.Concat(r.Copies, r.Parts), Durable: true}
 	if it.Final() {
 		it.State = Done
 		u.Save, u.Remove, u.Final = nil, []mail.MID{it.MID}, []*Item{it}
@@ -177,6 +182,35 @@ func (q *Queue) route(e *entry, j job, r Routing) error {
 		q.stats.Add(stats.DroppedMessages, 1)
 	}
 	return nil
+}
+
+// handOver ends a message that goes on as its parts. Recipients that were
+// deleted while it was judged are deleted there.
+func (q *Queue) handOver(e *entry, it *Item, parts []Copy) {
+	for i := range it.Recipients {
+		rc := &it.Recipients[i]
+		gone := rc.State.Final()
+		if i < len(e.drop) && e.drop[i] == Deleted && !gone {
+			gone = true
+			q.stats.Add(stats.DeletedRecipients, 1)
+		}
+		rc.State = Deleted
+		if !gone {
+			continue
+		}
+		for _, p := range parts {
+			for k := range p.Item.Recipients {
+				if p.Item.Recipients[k].Address == rc.Address {
+					p.Item.Recipients[k].State = Deleted
+				}
+			}
+		}
+	}
+	for _, p := range parts {
+		for k := range p.Item.Recipients {
+			p.Item.Recipients[k].RID = mail.RID(k)
+		}
+	}
 }
 
 // assign gives each recipient its destination and the message what is added.

@@ -86,6 +86,7 @@ type Routing struct {
 	Placements []mail.Placement     // kept with the message
 	Prepend    []byte               // put in front of what the item has
 	Copies     []Copy               // made in the same durable batch
+	Parts      []Copy               // what the message goes on as, under other numbers; it ends itself
 }
 
 // Courier carries messages to one destination.

@@ -183,6 +183,26 @@ func (d *Draft) Commit(ctx context.Context, it *queue.Item, opts ...CommitOption
 	return nil
 }
 
+// Keep ends a draft whose content stays in the store without a record: the
+// update that adds a message from it (queue.Copy of its own number) has to
+// follow, and is what makes it durable. Content that none follows is swept at
+// the next start.
+func (d *Draft) Keep() error {
+	if d.err != nil || d.ended {
+		d.Abort()
+		return errors.Join(d.err, errs.New(errs.Internal, "MID %d cannot be kept", d.mid))
+	}
+	d.Hash()
+	if len(*d.buf) > 0 {
+		if err := d.spill(); err != nil {
+			d.Abort()
+			return errs.Context(err, "storing MID %d", d.mid)
+		}
+	}
+	d.end()
+	return nil
+}
+
 // commit writes the last chunk, the record and the ledger in one synced batch.
 func (d *Draft) commit(it *queue.Item, action mail.ActionKey) error {
 	b := d.s.db.NewBatchWithSize(len(*d.buf) + 1024)

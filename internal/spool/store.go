@@ -243,14 +243,16 @@ func (s *Spool) remove(ctx context.Context, b *pebble.Batch, mid mail.MID, it *q
 
 // addCopy makes a new message from the content of another.
 func (s *Spool) addCopy(ctx context.Context, b *pebble.Batch, c queue.Copy) error {
-	of, err := s.Load(ctx, c.Of)
-	if err != nil {
-		return err
+	if c.Of != c.Item.MID { // else it is there: Draft.Keep
+		of, err := s.Load(ctx, c.Of)
+		if err != nil {
+			return err
+		}
+		if err := s.copyContent(b, c.Of, c.Item.MID, of.Size); err != nil {
+			return err
+		}
+		c.Item.Size, c.Item.Hash = of.Size, of.Hash
 	}
-	if err := s.copyContent(b, c.Of, c.Item.MID, of.Size); err != nil {
-		return err
-	}
-	c.Item.Size, c.Item.Hash = of.Size, of.Hash
 	key := midKey(keyRecord, c.Item.MID)
 	return errs.Wrap(errs.Internal, b.Set(key, appendRecord(nil, key, c.Item), nil), "storing MID %d", c.Item.MID)
 }

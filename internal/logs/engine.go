@@ -1,0 +1,43 @@
+package logs
+
+import "lazaret/internal/mail"
+
+// Split: a part of the message goes on under a number of its own (reference
+// 5.4).
+func (m *Mail) Split(of, now mail.MID, policy, table string) {
+	m.begin(info).mid(of).s(" was split creating ").mid(now).s(" due to a per-recipient policy ").t(policy).s(" in the ").t(table).s(" table").put()
+}
+
+// InterimVerdict: what one antivirus engine says (reference 5.5).
+func (m *Mail) InterimVerdict(mid mail.MID, scan mail.Scan) {
+	word := map[mail.Verdict]string{mail.Clean: "CLEAN", mail.Repaired: "REPAIRED", mail.Encrypted: "ENCRYPTED", mail.Unscannable: "UNSCANNABLE", mail.Infected: "VIRAL"}[scan.Verdict]
+	if word == "" {
+		word = "UNSCANNED"
+	}
+	l := m.begin(info).mid(mid).s(" interim AV verdict using ").t(scan.Engine).s(" ").s(word)
+	if scan.Cached {
+		l = l.s(" (cached)")
+	}
+	l.put()
+}
+
+// Antivirus: the verdict that counts (reference 5.5). What no engine has
+// finished with has a line of our own.
+func (m *Mail) Antivirus(mid mail.MID, scan mail.Scan) {
+	l := m.begin(info).mid(mid).s(" antivirus ")
+	switch scan.Verdict {
+	case mail.Clean:
+		l = l.s("negative")
+	case mail.Infected:
+		l = l.s("positive ").q(scan.Name, '\'')
+	case mail.Encrypted:
+		l = l.s("encrypted")
+	case mail.Unscannable:
+		l = l.s("unscannable ").q(scan.Name, '\'')
+	case mail.Repaired:
+		l = l.s("repaired ").q(scan.Name, '\'')
+	default:
+		l = l.s("unscanned ").q(scan.Name, '\'')
+	}
+	l.put()
+}
