@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"context"
+
 	"lazaret/internal/config"
+	"lazaret/internal/errs"
 	"lazaret/internal/filter"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/scan"
@@ -53,4 +56,33 @@ func (g *Gateway) engine(c *config.Config) (*scan.Clamd, error) {
 type scanner struct {
 	settings config.Scanner
 	clamd    *scan.Clamd
+}
+
+// AntivirusStatus implements admin.Scanner.
+func (g *Gateway) AntivirusStatus(ctx context.Context) ([]string, error) {
+	e := g.pipeline.Engine()
+	clamd, ok := e.(*scan.Clamd)
+	if !ok {
+		return []string{"There is no antivirus engine; antivirusconfig says where one is."}, nil
+	}
+	v, err := clamd.Version(ctx)
+	if err != nil {
+		return nil, errs.Wrap(errs.Temporary, err, "the antivirus engine does not answer (%s); mail whose policy wants it scanned waits", errs.Network(err))
+	}
+	lines := []string{"Engine:     " + v.Text}
+	age := "without a date (signatures of your own)"
+	if !v.Date.IsZero() {
+		age = v.Date.Format("2006-01-02 15:04") + " UTC"
+	}
+	lines = append(lines, "Signatures: "+age)
+	if max := g.scannerSettings().MaxAge; v.Old(max, g.Now()) {
+		lines = append(lines, "They are older than "+config.FormatSpan(max)+": what they would pass counts as unscanned.")
+	}
+	return lines, nil
+}
+
+// scannerSettings are those in force; commits have checked them.
+func (g *Gateway) scannerSettings() config.Scanner {
+	s, _ := g.Config.Committed().Scanner()
+	return s
 }

@@ -9,6 +9,7 @@ func (g *Gateway) openLanguage(Options) (err error) {
 	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.DeliveryCommands()...)
 	commands = append(commands, admin.TLSCommands(g.couriers)...)
 	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.ReportCommands()...)
+	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.ScanningCommands(g)...)
 	commands = append(commands, admin.UndeliveredCommands(keptCommands{g})...)
 	g.language, err = g.Language("Gateway", commands)
 	return err

@@ -201,6 +201,7 @@ func TestNobodyIsTold(t *testing.T) {
 }
 
 func (w *world) log() string {
+	w.MailLog.Sync()
 	var all strings.Builder
 	files, _ := filepath.Glob(w.Path("log", "mail_logs", "*"))
 	for _, f := range files {

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,12 +14,7 @@ import (
 // lines gives what mail_logs says of some messages, without dates.
 func (w *world) lines(contains ...string) (out []string) {
 	w.t.Helper()
-	w.MailLog.Sync()
-	b, err := os.ReadFile(w.Path("log", "mail_logs", "mail.current"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, l := range strings.Split(string(b), "\n") {
+	for _, l := range strings.Split(w.log(), "\n") {
 		if i := strings.Index(l, "Info: "); i >= 0 && slices.ContainsFunc(contains, func(s string) bool { return strings.Contains(l, s) }) {
 			out = append(out, l[i+6:])
 		}

@@ -72,6 +72,9 @@ func (p *Pipeline) Set(s Settings) {
 	p.settings.Store(&s)
 }
 
+// Engine gives the antivirus engine in force, or nil.
+func (p *Pipeline) Engine() Engine { return p.settings.Load().Engine }
+
 // Input is one message under judgement.
 type Input struct {
 	MID     mail.MID

@@ -58,7 +58,7 @@ func (a *Antivirus) Check() error {
 			return errs.New(errs.Invalid, "what is clean needs no action")
 		}
 		if err := r.check(v); err != nil {
-			return errs.Context(err, "antivirus, %s", v)
+			return errs.New(errs.Invalid, "antivirus, %s: %s", v, errs.Public(err))
 		}
 	}
 	return nil

@@ -128,10 +128,13 @@ func (t *Table) Check() error {
 			return errs.New(errs.Invalid, "policy %q is for nobody in particular: it needs a sender or a recipient, or ALL", r.Name)
 		}
 		if err := r.check(); err != nil {
-			return errs.Context(err, "policy %q", r.Name)
+			return errs.New(errs.Invalid, "policy %q: %s", r.Name, errs.Public(err))
 		}
 	}
-	return errs.Context(t.Default.Antivirus.Check(), "policy %q", Default)
+	if err := t.Default.Antivirus.Check(); err != nil {
+		return errs.New(errs.Invalid, "policy %s: %s", Default, errs.Public(err))
+	}
+	return nil
 }
 
 func (r *Row) check() error {

@@ -95,7 +95,7 @@ func (c *Clamd) Scan(ctx context.Context, hash mail.Hash, size int64, open func(
 		out.Name = "the scanner does not answer: " + reason(err)
 		return out, ctx.Err()
 	}
-	if out.Database = version.Text; version.old(c.o.MaxAge, c.o.Now()) {
+	if out.Database = version.Text; version.Old(c.o.MaxAge, c.o.Now()) {
 		out.Name = "the signatures are of " + version.Date.UTC().Format(time.DateOnly)
 		return out, nil
 	}

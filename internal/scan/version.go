@@ -14,9 +14,9 @@ type Version struct {
 	Date time.Time // of the signatures; zero when they have none, as those of one's own
 }
 
-// old reports whether signatures are older than they may be. Those without a
+// Old reports whether signatures are older than they may be. Those without a
 // date are not known to be.
-func (v Version) old(max time.Duration, now time.Time) bool {
+func (v Version) Old(max time.Duration, now time.Time) bool {
 	return max > 0 && !v.Date.IsZero() && now.Sub(v.Date) > max
 }
 

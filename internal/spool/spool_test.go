@@ -515,3 +515,57 @@ func TestReopen(t *testing.T) {
 		t.Errorf("newer format: %v", err)
 	}
 }
+
+// A content that was kept becomes a message with the update that adds it; one
+// that no update followed is gone at the next start.
+func TestKeptContent(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	s := open(t, disk, nil)
+	long := bytes.Repeat([]byte("x"), 3*chunkSize+5)
+	keep := func(mid mail.MID) *queue.Item {
+		d, err := s.Receive(t.Context(), mid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Write(long); err != nil {
+			t.Fatal(err)
+		}
+		it := sample(1)
+		it.MID, it.Size, it.Hash, it.State = mid, d.Size(), d.Hash(), queue.Routed
+		if err := d.Keep(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Keep(); err == nil {
+			t.Error("kept twice")
+		}
+		return it
+	}
+	first, second := s.NextMID(), s.NextMID()
+	it := keep(first)
+	keep(second)
+	if err := s.Apply(t.Context(), queue.Update{Add: []queue.Copy{{Of: first, Item: it}}, Durable: true}); err != nil {
+		t.Fatal(err)
+	}
+	fs := disk.CrashClone(vfs.CrashCloneCfg{})
+	s.Close()
+	o := s.opt
+	o.FS, o.cache = fs, nil
+	again, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	again.wg.Wait() // the sweep
+	r, err := again.Open(t.Context(), first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(r)
+	r.Close()
+	if err != nil || !bytes.Equal(got, long) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if _, found, err := again.get(chunkKey(second, 0)); found || err != nil {
+		t.Errorf("what no message has is there: %v", err)
+	}
+}
