@@ -33,6 +33,9 @@ func (f Configuration) ScanningCommands(s Scanner) []Command {
 		{Name: "antivirusconfig", Summary: "Change where the antivirus engine is",
 			Usage: "antivirusconfig [PARAMETER=VALUE...]\n\nclamd (the path of its socket, or host:port; empty: nothing is scanned), max_database_age (7d), max_message_size (25M), timeout (2m)",
 			Right: auth.ConfigChange, MaxArgs: 4, Run: f.antivirus},
+		{Name: "senderauthconfig", Summary: "Change how senders are authenticated: SPF, DKIM, DMARC, ARC",
+			Usage: "senderauthconfig [PARAMETER=VALUE...]\n\nverify (on, off), dmarc_fail (deliver, quarantine)",
+			Right: auth.ConfigChange, MaxArgs: 2, Run: f.senderAuth},
 		{Name: "antivirusstatus", Summary: "Ask the antivirus engine what it is and knows", Usage: "antivirusstatus", Right: auth.ConfigView, Run: antivirusStatus(s)},
 	}
 }
@@ -319,17 +322,28 @@ func (f Configuration) matchPolicy(_ context.Context, c *Call) error {
 func (f Configuration) antivirus(_ context.Context, c *Call) error {
 	conf, _ := f.Store.Pending()
 	a := conf.Antivirus
+	return f.element(c, "antivirus engine", &a, func(next *config.Config) { next.Antivirus = a })
+}
+
+func (f Configuration) senderAuth(_ context.Context, c *Call) error {
+	conf, _ := f.Store.Pending()
+	s := conf.SenderAuth
+	return f.element(c, "sender authentication", &s, func(next *config.Config) { next.SenderAuth = s })
+}
+
+// element shows or changes the parameters of one element.
+func (f Configuration) element(c *Call, what string, to settable, put func(*config.Config)) error {
 	if c.Batch && len(c.Args) == 0 {
-		for _, p := range a.Parameters() {
+		for _, p := range to.Parameters() {
 			c.Printf("%s=%s\n", p.Name, Plain(p.Value))
 		}
 		return nil
 	}
-	if err := fill(c, &a); err != nil {
+	if err := fill(c, to); err != nil {
 		return err
 	}
-	return f.changePolicies(c, "antivirus engine", func(next *config.Config) error {
-		next.Antivirus = a
+	return f.changePolicies(c, what, func(next *config.Config) error {
+		put(next)
 		return nil
 	})
 }

@@ -50,6 +50,7 @@ type Config struct {
 	Filters string `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
 
 	Antivirus    Antivirus    `xml:"antivirus" doc:"on a gateway: clamd is the path of its socket or host:port, empty is no scanning; max_database_age such as 7d makes what older signatures would pass unscanned, 0 accepts any; max_message_size such as 25M, larger mail is unscannable, 0 leaves it to clamd; timeout for a message (docs/scanning.md)"`
+	SenderAuth   SenderAuth   `xml:"sender_authentication" doc:"on a gateway: verify on asks SPF, DKIM, DMARC and ARC about mail from outside and adds Authentication-Results; dmarc_fail deliver or quarantine (into Policy) is for what fails a DMARC policy of quarantine or reject (docs/senders.md)"`
 	MailPolicies []MailPolicy `xml:"mail_policies>mail_policy" doc:"on a gateway: table is inbound or outbound; the first policy that is for sender and recipient counts, DEFAULT for all others; sender and recipient are user@domain, user@, domain, .domain or ALL; antivirus is default, custom or off; antivirus_verdict: verdict is repaired, encrypted, unscannable, infected or unscanned, action deliver, drop, quarantine or, of unscanned, wait, with subject_tag and add_header (X-Name: value) for what goes on (docs/scanning.md)"`
 
 	CPQ             CPQ             `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager"`

@@ -23,7 +23,10 @@ type fake struct {
 	unseen   string
 	contents int
 	head     int
+	sender   mail.SenderAuth
 }
+
+func (f *fake) SenderAuth(context.Context) (mail.SenderAuth, error) { return f.sender, f.err }
 
 func (f *fake) Facts() *Facts { return &f.facts }
 
@@ -54,6 +57,7 @@ func sample() *fake {
 			Env:    mail.Envelope{From: mail.Address{Local: "Eve", Domain: "partner.example"}, To: []mail.Address{{Local: "bob", Domain: "example.com"}, {Local: "ines", Domain: "example.org"}}},
 			Origin: mail.Origin{RemoteIP: netip.MustParseAddr("::ffff:10.1.2.3"), SenderGroup: "UNKNOWNLIST"},
 		},
+		sender:  mail.SenderAuth{SPF: "softfail", DKIM: []string{"fail", "pass"}, DMARC: "pass"},
 		headers: map[string][]string{"subject": {"Hello", "hidden HOLDME"}, "precedence": {"bulk"}},
 		texts:   []string{"first part: wire transfer", "second: wire transfer, wire transfer", "second, read otherwise: wire transfer"},
 		content: Content{Attachments: []string{"a.pdf", "evil.exe"}, Findings: []string{"boundary-ambiguous"}},
@@ -76,6 +80,12 @@ func TestRules(t *testing.T) {
 		`rcpt-to == "@example\\.org$"`:             true, // both spellings of the backslash
 		`rcpt-to != "@example.org$"`:               false,
 		`header("Precedence")`:                     true,
+		`spf-status == "Softfail"`:                 true,
+		`spf-passed`:                               false,
+		`dkim-authentication == "pass"`:            true,
+		`dkim-authentication != "pass"`:            false, // != is the opposite of ==
+		`dmarc-status == "^pass$"`:                 true,
+		`arc-status == "^none$"`:                   true, // not looked at
 		`header('precedence') == "bulk"`:           true,
 		`header("X-No")`:                           false,
 		`header("X-No") != "x"`:                    true,

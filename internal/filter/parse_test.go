@@ -23,7 +23,7 @@ func TestErrors(t *testing.T) {
 		{`a if (true) {}`, 1, 3, `expected ":" (active) or "!" (inactive)`},
 		{`a: quarantine("P");`, 1, 4, `expected "if"`},
 		{`a: if true {`, 1, 13, "the block that begins in line 1, column 12 is not closed"},
-		{`a: if (subjct == "x") {}`, 1, 8, `unknown rule "subjct"; the rules are attachment-filename, body-contains, body-size,`},
+		{`a: if (subjct == "x") {}`, 1, 8, `unknown rule "subjct"; the rules are arc-status, attachment-filename, body-contains, body-size,`},
 		{"a: if (true) {\n\tquarantin(\"P\"); }", 2, 2, `unknown action "quarantin"; the actions are deliver, drop, duplicate-quarantine,`},
 		{`a: if (subject = "x") {}`, 1, 16, "== or !=, not ="},
 		{`a: if (subject > "x") {}`, 1, 16, "expected == or != after subject"},

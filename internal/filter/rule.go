@@ -35,6 +35,7 @@ const (
 const (
 	costEnvelope = 1
 	costHeader   = 10
+	costSender   = 50 // asks DNS
 	costContent  = 100
 )
 
@@ -54,6 +55,11 @@ var words = [...]struct {
 	{"rcpt-to", textRule, costEnvelope + 1, true},
 	{"subject", textRule, costHeader, false},
 	{"header", headerRule, costHeader, false},
+	{"spf-status", textRule, costSender, true},
+	{"spf-passed", plainRule, costSender, true},
+	{"dkim-authentication", textRule, costSender, true},
+	{"dmarc-status", textRule, costSender, true},
+	{"arc-status", textRule, costSender, true},
 	{"attachment-filename", textRule, costContent, false},
 	{"malformed-header", plainRule, costContent, false},
 	{"duplicate_boundaries", plainRule, costContent, false},

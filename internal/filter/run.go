@@ -22,6 +22,10 @@ type Message interface {
 	// header-limit, or nothing.
 	Header(ctx context.Context, name string) (values []string, unseen string, err error)
 
+	// SenderAuth gives what is known of the sender: SPF, DKIM, DMARC, ARC. The zero
+	// value when nobody looks.
+	SenderAuth(ctx context.Context) (mail.SenderAuth, error)
+
 	// Content reads the whole message and calls text with the decoded text of
 	// its parts. text may be nil: then none is wanted.
 	Content(ctx context.Context, text func(Piece) error) (Content, error)
@@ -223,8 +227,27 @@ func (r *run) holds(ctx context.Context, u *rule) (bool, error) {
 		return r.header(ctx, u, "Subject")
 	case "header":
 		return r.header(ctx, u, u.name)
+	case "spf-status", "spf-passed", "dkim-authentication", "dmarc-status", "arc-status":
+		return r.bySender(ctx, u)
 	}
 	return r.inContent(ctx, u)
+}
+
+// bySender decides the rules about who sent the message. What nobody looked at
+// is none.
+func (r *run) bySender(ctx context.Context, u *rule) (bool, error) {
+	a, err := r.m.SenderAuth(ctx)
+	if err != nil {
+		return false, err
+	}
+	results := map[string][]string{"spf-status": {a.SPF}, "dkim-authentication": a.DKIM, "dmarc-status": {a.DMARC}, "arc-status": {a.ARC}}[u.word]
+	if u.word == "spf-passed" {
+		return a.SPF == "pass", nil
+	}
+	if len(results) == 0 {
+		results = []string{""}
+	}
+	return slices.ContainsFunc(results, func(s string) bool { return u.re.MatchString(cmp.Or(s, "none")) }), nil
 }
 
 // compare decides "!=" as "==": test turns it round.

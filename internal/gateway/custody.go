@@ -150,7 +150,7 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	}
 	defer d.Abort() // does nothing after Commit
 	x := extras(r.Extras)
-	removed, err := x.copy(d, m.Content)
+	removed, err := x.copy(d, m.Content, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -21,6 +21,12 @@ func (g *Gateway) judging(c *config.Config) (s pipeline.Settings, err error) {
 	if s.Outbound, err = c.MailTable(config.Outbound); err != nil {
 		return s, err
 	}
+	if c.SenderAuth.Verify == config.On {
+		s.Auth = authenticator{g}
+	}
+	if c.SenderAuth.Quarantine() {
+		s.HoldDMARC = "Policy"
+	}
 	engine, err := g.engine(c)
 	if engine != nil {
 		s.Engine = engine

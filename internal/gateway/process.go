@@ -29,7 +29,7 @@ func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opene
 	if err != nil {
 		return queue.Routing{}, err
 	}
-	if len(parts) == 1 && len(parts[0].Extras) == 0 {
+	if len(parts) == 1 && (parts[0].Drop || !changes(parts[0])) {
 		return p.route(it, parts[0].Disposition), nil
 	}
 	return p.rewrite(ctx, it, parts, open)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"lazaret/internal/mail"
 	"lazaret/internal/pipeline"
@@ -38,13 +39,21 @@ func (p processor) rewrite(ctx context.Context, it *queue.Item, parts []pipeline
 		}
 		out.Parts = append(out.Parts, c)
 		if len(parts) == 1 {
-			p.g.Log.Rewritten(it.MID, part.MID, "antivirus")
+			p.g.Log.Rewritten(it.MID, part.MID, rewriter(part))
 		}
 	}
 	if out.Drop = len(out.Parts) == 0; !out.Drop {
 		p.g.Log.Finished(it.MID, true)
 	}
 	return out, nil
+}
+
+// rewriter names who changed a message.
+func rewriter(part pipeline.Part) string {
+	if len(part.Extras) > 0 {
+		return "antivirus"
+	}
+	return "sender authentication"
 }
 
 // part makes the message that a part goes on as.
@@ -58,9 +67,9 @@ func (p processor) part(ctx context.Context, it *queue.Item, part pipeline.Part,
 		}
 	}
 	of := it.MID
-	if len(part.Extras) > 0 && !part.Drop {
+	if changes(part) && !part.Drop {
 		of = c.MID
-		if err := p.change(ctx, c, part.Extras, open); err != nil {
+		if err := p.change(ctx, c, part, open); err != nil {
 			return queue.Copy{}, err
 		}
 	}
@@ -68,8 +77,17 @@ func (p processor) part(ctx context.Context, it *queue.Item, part pipeline.Part,
 	return queue.Copy{Of: of, Item: c}, nil
 }
 
+// changes reports whether the content of a part is another than that received.
+func changes(part pipeline.Part) bool { return len(part.Extras) > 0 || part.Unforge }
+
 // change stores the changed content under the number of c.
-func (p processor) change(ctx context.Context, c *queue.Item, x extras, open queue.Opener) error {
+func (p processor) change(ctx context.Context, c *queue.Item, part pipeline.Part, open queue.Opener) error {
+	x := extras(part.Extras)
+	var drop func(name, value string) bool
+	if part.Unforge {
+		claims := authenticator{p.g}.Claims
+		drop = func(name, value string) bool { return strings.EqualFold(name, pipeline.AuthField) && claims(value) }
+	}
 	content, err := open()
 	if err != nil {
 		return err
@@ -79,7 +97,7 @@ func (p processor) change(ctx context.Context, c *queue.Item, x extras, open que
 	if err != nil {
 		return err
 	}
-	if _, err := x.copy(d, content); err != nil {
+	if _, err := x.copy(d, content, drop); err != nil {
 		d.Abort()
 		return err
 	}

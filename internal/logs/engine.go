@@ -41,3 +41,27 @@ func (m *Mail) Antivirus(mid mail.MID, scan mail.Scan) {
 	}
 	l.put()
 }
+
+// SenderAuth: what SPF, DKIM, DMARC and ARC say of the sender. The line is
+// ours; its order is that of the checks.
+func (m *Mail) SenderAuth(mid mail.MID, a mail.SenderAuth) {
+	l := m.begin(info).mid(mid).s(" SPF: ").t(a.SPF).s(" DKIM:")
+	if len(a.DKIM) == 0 {
+		l = l.s(" none")
+	}
+	for _, d := range a.DKIM {
+		l = l.s(" ").t(d)
+	}
+	l = l.s(" DMARC: ").t(a.DMARC)
+	if a.Author != "" {
+		l = l.s(" (from domain ").t(a.Author)
+		if a.Policy != "" {
+			l = l.s(", policy ").t(a.Policy)
+		}
+		l = l.s(")")
+	}
+	if a.ARC != "" {
+		l = l.s(" ARC: ").t(a.ARC)
+	}
+	l.put()
+}

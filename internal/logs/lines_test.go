@@ -125,6 +125,11 @@ var catalogue = []golden{
 		func(m *Mail) { m.Aborted(6, "Dropped by filter 'x'") }},
 	{"Finished", "the line ends behind the word: a reader demands it", "Info: Message finished MID 6 done", func(m *Mail) { m.Finished(6, true) }},
 	{"Finished", "likewise", "Info: Message finished MID 6 aborted", func(m *Mail) { m.Finished(6, false) }},
+	{"SenderAuth", "all checks on one line", "Info: MID 6 SPF: softfail DKIM: fail pass DMARC: fail (from domain partner.example, policy reject) ARC: pass",
+		func(m *Mail) {
+			m.SenderAuth(6, mail.SenderAuth{SPF: "softfail", DKIM: []string{"fail", "pass"}, DMARC: "fail", Author: "partner.example", Policy: "reject", ARC: "pass"})
+		}},
+	{"SenderAuth", "no signature, no author", "Info: MID 6 SPF: none DKIM: none DMARC: permerror", func(m *Mail) { m.SenderAuth(6, mail.SenderAuth{SPF: "none", DMARC: "permerror"}) }},
 	{"Split", "the part has a number of its own", "Info: MID 58 was split creating MID 60 due to a per-recipient policy Sales in the inbound table", func(m *Mail) { m.Split(58, 60, "Sales", "inbound") }},
 	{"InterimVerdict", "one engine's word", "Info: MID 6 interim AV verdict using ClamAV VIRAL", func(m *Mail) { m.InterimVerdict(6, mail.Scan{Verdict: mail.Infected, Engine: "ClamAV"}) }},
 	{"InterimVerdict-cached", "known from the same content", "Info: MID 6 interim AV verdict using ClamAV CLEAN (cached)", func(m *Mail) { m.InterimVerdict(6, mail.Scan{Verdict: mail.Clean, Engine: "ClamAV", Cached: true}) }},

@@ -90,6 +90,7 @@ type Disposition struct {
 	Headers    []Header    // to be added on top, the first on top of all
 	Notes      []string    // log-entry texts, in order
 	Extras     []Extras    // changes of the message itself
+	Unforge    bool        // fields of the header that claim to be ours go
 }
 
 // Role is what an administrator may do, reference 1.7.

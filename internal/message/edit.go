@@ -8,13 +8,14 @@ import (
 	"lazaret/internal/errs"
 )
 
-// Edit is what is done to a message whose quarantine asked for it: this is the
+// Edit is what is done to a message whose quarantine or policy asked for it: this is the
 // one place where content changes, and only a gateway does it, to a message of
 // its own (P4).
 type Edit struct {
-	Subject  func(raw string) string // gives the new Subject for the old one, both unfolded; nil: it stays
-	Strip    bool                    // attachments go, see strip
-	Boundary string                  // of the multiparts that Strip writes: unknown to the sender, fit for a boundary
+	Subject  func(raw string) string       // gives the new Subject for the old one, both unfolded; nil: it stays
+	Drop     func(name, value string) bool // fields that go: the name in lower case, the value unfolded; nil: none
+	Strip    bool                          // attachments go, see strip
+	Boundary string                        // of the multiparts that Strip writes: unknown to the sender, fit for a boundary
 }
 
 // Copy writes the message that it reads, edited, and gives how many attachments
@@ -94,6 +95,7 @@ func (e Edit) head(fields [][]byte) []byte {
 	for _, f := range fields {
 		name := fieldName(f)
 		switch {
+		case e.Drop != nil && name != "" && e.drops(name, f):
 		case name == "subject" && e.Subject != nil:
 			// Each of several: which one is shown differs.
 			_, value, _ := bytes.Cut(f, []byte{':'})
@@ -113,6 +115,12 @@ func (e Edit) head(fields [][]byte) []byte {
 		b.WriteString("Subject: " + fold(e.Subject(""), len("Subject: ")) + "\r\n")
 	}
 	return b.Bytes()
+}
+
+// drops reports whether a field goes.
+func (e Edit) drops(name string, f []byte) bool {
+	_, value, _ := bytes.Cut(f, []byte{':'})
+	return e.Drop(name, unfold(value))
 }
 
 // tidy leaves out continuation lines of blanks only, behind which a reader may

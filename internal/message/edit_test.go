@@ -195,3 +195,18 @@ func FuzzStrip(f *testing.F) {
 		}
 	})
 }
+
+// Fields that are to go do, however they are written; nothing else changes.
+func TestEditDrop(t *testing.T) {
+	in := "Received: x\r\nAUTHENTICATION-results : gw.example;\r\n\tspf=pass\r\nAuthentication-Results: other.example; none\r\nSubject: gw.example\r\n\r\nAuthentication-Results: gw.example\r\n"
+	var b bytes.Buffer
+	drop := func(name, value string) bool {
+		return name == "authentication-results" && strings.HasPrefix(value, "gw.example;")
+	}
+	if _, err := (Edit{Drop: drop}).Copy(&b, strings.NewReader(in)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "Received: x\r\nAuthentication-Results: other.example; none\r\nSubject: gw.example\r\n\r\nAuthentication-Results: gw.example\r\n"; b.String() != want {
+		t.Errorf("%q", b.String())
+	}
+}

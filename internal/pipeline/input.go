@@ -8,6 +8,7 @@ import (
 
 	"lazaret/internal/errs"
 	"lazaret/internal/filter"
+	"lazaret/internal/mail"
 	"lazaret/internal/message"
 )
 
@@ -18,6 +19,9 @@ type input struct {
 	header *message.Header
 	found  message.Findings // in the header
 	walked bool
+	auth   Authenticator // nil: senders are not authenticated
+	authed bool
+	sender mail.SenderAuth
 	parts  message.Findings // in the whole message, once walked
 }
 

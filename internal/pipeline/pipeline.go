@@ -1,7 +1,8 @@
 // Package pipeline judges accepted messages: the order of the stages (reference
 // 7.3), ending in a disposition for each part of a message.
 //
-// Message filters see the whole message. Then it is split by mail policy, and
+// The sender of mail from outside is authenticated, if that is wanted, when a
+// filter asks or behind them. Message filters see the whole message. Then it is split by mail policy, and
 // each part goes through the stages of its policy: antivirus. A quarantine only
 // flags; what is dropped later is dropped.
 //
@@ -43,7 +44,9 @@ type Options struct {
 type Settings struct {
 	Filters           *filter.Set
 	Inbound, Outbound *policy.Table
-	Engine            Engine // nil: none
+	Engine            Engine        // nil: none
+	Auth              Authenticator // nil: senders are not authenticated
+	HoldDMARC         string        // the quarantine for what fails a DMARC policy of quarantine or reject; "": none
 }
 
 // Pipeline judges messages. Safe for concurrent use.
@@ -97,13 +100,18 @@ type Part struct {
 // Judge takes a message through the stages. There is at least one part.
 func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 	s := p.settings.Load()
-	m := &input{Input: in}
+	m := &input{Input: in, auth: s.Auth}
 	d, err := s.Filters.Run(ctx, m)
 	if err != nil {
 		return nil, err
 	}
 	if p.o.HoldAmbiguous != "" && !d.Drop && len(d.Quarantine) == 0 {
 		if err := p.holdAmbiguous(ctx, m, &d); err != nil {
+			return nil, err
+		}
+	}
+	if !d.Drop {
+		if err := p.authenticate(ctx, s, m, &d); err != nil {
 			return nil, err
 		}
 	}

@@ -42,24 +42,33 @@ func (v *Verifier) Examine(ctx context.Context, from mail.Origin, sender mail.Ad
 // FieldName is the header field of RFC 8601.
 const FieldName = "Authentication-Results"
 
+// maxField bounds our own field: it is one line. What does not fit of many
+// signatures is left out.
+const maxField = 800
+
 // Field gives the value of our own Authentication-Results field (RFC 8601
-// section 2.2), each result on a line of its own behind CRLF and a tab. What
-// came from outside is in it only where it is a domain.
+// section 2.2) on one line. What came from outside is in it only where it is a
+// domain.
 func (r *Result) Field(authserv string) string {
 	parts := []string{authserv, "spf=" + string(r.SPF.Verdict) + property(" smtp.mailfrom=", r.SPF.Domain)}
-	for _, s := range r.DKIM {
-		parts = append(parts, "dkim="+string(s.Verdict)+property(" header.d=", s.Domain))
-	}
-	if len(r.DKIM) == 0 {
-		parts = append(parts, "dkim=none")
-	}
 	if r.DMARC.Verdict != "" {
 		parts = append(parts, "dmarc="+string(r.DMARC.Verdict)+r.DMARC.comment()+property(" header.from=", r.DMARC.Domain))
 	}
 	if r.ARC.Verdict != "" && r.ARC.Verdict != None {
 		parts = append(parts, "arc="+string(r.ARC.Verdict))
 	}
-	return strings.Join(parts, ";\r\n\t")
+	if len(r.DKIM) == 0 {
+		parts = append(parts, "dkim=none")
+	}
+	out := strings.Join(parts, "; ")
+	for _, s := range r.DKIM {
+		part := "; dkim=" + string(s.Verdict) + property(" header.d=", s.Domain)
+		if len(out)+len(part) > maxField {
+			break
+		}
+		out += part
+	}
+	return out
 }
 
 // comment says in a comment what the domain asks for.
