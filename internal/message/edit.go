@@ -24,6 +24,7 @@ type Edit struct {
 // be edited; what was written is to be thrown away.
 func (e Edit) Copy(w io.Writer, r io.Reader) (removed int, err error) {
 	src := newSource(r, new(int64))
+	defer src.close()
 	head, err := readHead(src)
 	if err != nil {
 		return 0, err

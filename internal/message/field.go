@@ -33,6 +33,7 @@ func (h *Header) Values(name string) []string {
 // behind it but what a buffer takes. An error is the reader's own.
 func ReadHeader(r io.Reader, lim Limits) (*Header, Findings, error) {
 	w := newWalker(r, lim, nil)
+	defer w.src.close()
 	h, err := w.header("")
 	if err != nil {
 		return nil, nil, err

@@ -105,7 +105,9 @@ func (w *walker) encodedContainer(at place, h *block, e *entity) error {
 		}
 		r := w.decoder(enc, at.path, bytes.NewReader(raw))
 		sub := &walker{src: newSource(r, &w.st.work), lim: w.lim, fn: w.fn, st: w.st, hit: atEnd}
-		if err := sub.inside(at, &block{w: sub, path: at.path, body: true}, e); err != nil {
+		err := sub.inside(at, &block{w: sub, path: at.path, body: true}, e)
+		sub.src.close()
+		if err != nil {
 			return err
 		}
 	}

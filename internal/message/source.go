@@ -3,6 +3,7 @@ package message
 import (
 	"bufio"
 	"io"
+	"sync"
 )
 
 // Limits bounds what Walk does for one message (register C2). A zero field is
@@ -43,8 +44,21 @@ type source struct {
 	work  *int64 // counts bytes, for the test of scaling
 }
 
+// lineBuffers spare each message the 64 KiB that one walk needs for moments.
+var lineBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, pieceSize) }}
+
+// newSource begins to read; close gives its buffer back.
 func newSource(r io.Reader, work *int64) *source {
-	return &source{br: bufio.NewReaderSize(r, pieceSize), fresh: true, work: work}
+	br := lineBuffers.Get().(*bufio.Reader)
+	br.Reset(r)
+	return &source{br: br, fresh: true, work: work}
+}
+
+// close ends the source. Pieces that it gave are not valid any more.
+func (s *source) close() {
+	s.br.Reset(nil)
+	lineBuffers.Put(s.br)
+	s.br = nil
 }
 
 // next gives a piece, valid until the next call; never an empty one.

@@ -18,6 +18,7 @@ import (
 // A Part is valid until fn returns.
 func Walk(r io.Reader, lim Limits, fn func(*Part) error) (Findings, error) {
 	w := newWalker(r, lim, fn)
+	defer w.src.close()
 	err := w.entity(place{fallback: "text/plain"})
 	if err == errEnough {
 		err = nil

@@ -73,7 +73,10 @@ var (
 func (in *input) Content(ctx context.Context, text func(filter.Piece) error) (filter.Content, error) {
 	var c filter.Content
 	err := in.read(func(r io.Reader) error {
-		t := texts{to: text, buf: make([]byte, 32<<10)}
+		t := texts{to: text}
+		if text != nil {
+			t.buf = make([]byte, 32<<10)
+		}
 		found, err := message.Walk(r, message.Limits{}, func(p *message.Part) error {
 			if err := ctx.Err(); err != nil {
 				return errs.Wrap(errs.Temporary, err, "walking through the parts")
