@@ -25,11 +25,14 @@ type Scanner interface {
 func (f Configuration) ScanningCommands(s Scanner) []Command {
 	return []Command{
 		{Name: "policyconfig", Summary: "Change the mail policies",
-			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantivirus (default, custom, off), and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned also wait),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value).",
+			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantispam and antivirus (default, custom, off), spam_positive, spam_suspect, spam_unknown, and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned and spam_unknown also wait),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value).",
 			Right: auth.ConfigChange, MaxArgs: 30, Run: f.policies},
 		{Name: "policyconfig list", Summary: "List the mail policies", Usage: "policyconfig list [inbound|outbound]", Right: auth.ConfigView, MaxArgs: 1, Run: f.listPolicies},
 		{Name: "policyconfig print", Summary: "Print all settings of a mail policy", Usage: "policyconfig print inbound|outbound NAME|DEFAULT", Right: auth.ConfigView, MaxArgs: 2, Run: f.printPolicy},
 		{Name: "policyconfig match", Summary: "Say which mail policy a sender and recipient have", Usage: "policyconfig match inbound|outbound SENDER RECIPIENT", Right: auth.ConfigView, MaxArgs: 3, Run: f.matchPolicy},
+		{Name: "antispamconfig", Summary: "Change where the anti-spam engine is",
+			Usage: "antispamconfig [PARAMETER=VALUE...]\n\nrspamd (the URL of its normal worker; empty: none), rspamd_password, max_message_size (50M), timeout (1m)",
+			Right: auth.ConfigChange, MaxArgs: 4, Run: f.antispam},
 		{Name: "antivirusconfig", Summary: "Change where the antivirus engine is",
 			Usage: "antivirusconfig [PARAMETER=VALUE...]\n\nclamd (the path of its socket, or host:port; empty: nothing is scanned), max_database_age (7d), max_message_size (25M), timeout (2m)",
 			Right: auth.ConfigChange, MaxArgs: 4, Run: f.antivirus},
@@ -108,6 +111,9 @@ func fill(c *Call, to settable) error {
 		if !ok {
 			return Usage("%q is not PARAMETER=VALUE", Clip(word, 60))
 		}
+		if isSecret(name) { // command lines are in the audit log
+			return Usage("%s is asked for, and not taken from the command line; antispamconfig alone asks", name)
+		}
 		if err := to.Set(name, value); err != nil {
 			return err
 		}
@@ -116,7 +122,11 @@ func fill(c *Call, to settable) error {
 		}
 	}
 	for _, p := range to.Parameters() {
-		answer, err := c.Ask("Enter "+p.Name+":", p.Value)
+		ask := c.Ask
+		if isSecret(p.Name) {
+			ask = func(question, _ string) (string, error) { return askSecret(c, question, p.Value) }
+		}
+		answer, err := ask("Enter "+p.Name+":", p.Value)
 		if err != nil {
 			return err
 		}
@@ -127,6 +137,18 @@ func fill(c *Call, to settable) error {
 		}
 	}
 	return nil
+}
+
+// isSecret reports whether a parameter is not for screens and logs.
+func isSecret(name string) bool { return strings.HasSuffix(strings.ToLower(name), "password") }
+
+// askSecret asks without an echo; nothing keeps what there is.
+func askSecret(c *Call, question, def string) (string, error) {
+	answer, err := c.Password(question + " ")
+	if err == nil && answer == "" {
+		answer = def
+	}
+	return answer, err
 }
 
 func (f Configuration) newPolicy(_ context.Context, c *Call) error {
@@ -246,26 +268,38 @@ func (f Configuration) listPolicies(_ context.Context, c *Call) error {
 		if i > 0 {
 			c.Printf("\n")
 		}
-		c.Printf("Mail policies, %s table:\n%3s  %-24s %-30s %-30s %s\n", table, "", "Policy", "Senders", "Recipients", "Antivirus")
+		c.Printf("Mail policies, %s table:\n%3s  %-24s %-30s %-30s %-9s %s\n", table, "", "Policy", "Senders", "Recipients", "Antispam", "Antivirus")
 		n := 0
 		for _, p := range conf.MailPolicies {
 			if p.Table != table || p.Name == policy.Default {
 				continue
 			}
 			n++
-			c.Printf("%3d  %-24s %-30s %-30s %s\n", n, Plain(p.Name), people(p.Senders), people(p.Recipients), Plain(p.Parameters()[2].Value))
+			spam, virus := engines(conf, p)
+			c.Printf("%3d  %-24s %-30s %-30s %-9s %s\n", n, Plain(p.Name), people(p.Senders), people(p.Recipients), spam, virus)
 			if err := c.Err(); err != nil {
 				return err
 			}
 		}
 		row, _ := policyRow(conf, table, policy.Default)
-		av := row.Parameters()[2].Value
-		if av == "default" && conf.Antivirus.Clamd == "" {
-			av = "off"
-		}
-		c.Printf("%3s  %-24s %-30s %-30s %s\n", "", policy.Default, "all others", "all others", Plain(av))
+		spam, virus := engines(conf, row)
+		c.Printf("%3s  %-24s %-30s %-30s %-9s %s\n", "", policy.Default, "all others", "all others", spam, virus)
 	}
 	return nil
+}
+
+// engines says what a policy does with the engines.
+func engines(conf *config.Config, p config.MailPolicy) (spam, virus string) {
+	word := func(set, engine string) string {
+		if set == "" {
+			set = "default"
+		}
+		if set == "default" && engine == "" {
+			return "off"
+		}
+		return Plain(set)
+	}
+	return word(p.Antispam, conf.Antispam.Rspamd), word(p.Antivirus, conf.Antivirus.Clamd)
 }
 
 // people shows a list of addresses in a column.
@@ -323,6 +357,12 @@ func (f Configuration) antivirus(_ context.Context, c *Call) error {
 	conf, _ := f.Store.Pending()
 	a := conf.Antivirus
 	return f.element(c, "antivirus engine", &a, func(next *config.Config) { next.Antivirus = a })
+}
+
+func (f Configuration) antispam(_ context.Context, c *Call) error {
+	conf, _ := f.Store.Pending()
+	a := conf.Antispam
+	return f.element(c, "anti-spam engine", &a, func(next *config.Config) { next.Antispam = a })
 }
 
 func (f Configuration) senderAuth(_ context.Context, c *Call) error {

@@ -32,9 +32,10 @@ func TestPolicyConfig(t *testing.T) {
 	wants(t, "new", first(run(t, l, admin, "policyconfig new inbound Sales recipient=sales@,.sales.example infected=deliver 'infected_tag=[VIRUS]'; policyconfig new inbound Lab recipient=lab@ antivirus=off")), "Commit to put this in force.\n")
 	wants(t, "default", first(run(t, l, admin, "policyconfig edit inbound default unscannable=drop")), "Commit")
 	wants(t, "move", first(run(t, l, admin, "policyconfig move inbound Lab 1; policyconfig list inbound")),
-		"  1  Lab                      any                            lab@                           off\n  2  Sales                    any                            sales@,.sales.example          custom\n     DEFAULT                  all others                     all others                     custom\n")
+		"  1  Lab                      any                            lab@                           off       off\n  2  Sales                    any                            sales@,.sales.example          off       custom\n     DEFAULT                  all others                     all others                     off       custom\n")
 	wants(t, "print", first(run(t, l, admin, "policyconfig print inbound Sales")), "infected=deliver\ninfected_tag=[VIRUS]\n", "unscanned=wait\n")
 	wants(t, "match", first(run(t, l, admin, "policyconfig match inbound <> LAB@x.example; policyconfig match outbound a@b.c sales@d.e")), "Lab\n", "DEFAULT\n")
+	wants(t, "spam", first(run(t, l, admin, "antispamconfig rspamd=http://127.0.0.1:11333; antispamconfig; policyconfig edit inbound Sales spam_positive=drop spam_suspect_tag=[SPAM]; policyconfig list inbound")), "rspamd=http://127.0.0.1:11333\n", "sales@,.sales.example          custom    custom\n")
 	conf, _ := st.Pending()
 	if err := conf.Check(); err != nil {
 		t.Fatal(err)
@@ -56,6 +57,12 @@ func TestPolicyConfig(t *testing.T) {
 		"policyconfig move inbound Lab 0":                     "from 1 on",
 		"antivirusconfig clamd=relative":                      "path of a socket or host:port",
 		"antivirusconfig timeout=0":                           "from 1s to 1h",
+		"policyconfig edit inbound Lab spam_negative=drop":    "is not a parameter",
+		"policyconfig edit inbound Lab spam_suspect=wait":     "can wait",
+		"antispamconfig rspamd_password=secret":               "is asked for",
+		"antispamconfig rspamd=ftp://x":                       "rspamd is a URL",
+		"antispamconfig rspamd=http://u:p@x":                  "rspamd is a URL",
+		"antispamconfig rspamd=":                              "needs an engine",
 		"antivirusconfig clamd=":                              "clamd is missing",
 	} {
 		out, _ := run(t, l, admin, line)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -19,17 +20,53 @@ type Antivirus struct {
 	Timeout string `xml:"timeout"`
 }
 
+// Antispam is where the anti-spam engine is.
+type Antispam struct {
+	Rspamd   string `xml:"rspamd"`
+	Password string `xml:"rspamd_password" secret:"1"`
+	MaxSize  string `xml:"max_message_size"`
+	Timeout  string `xml:"timeout"`
+}
+
+// Limits reads the times and sizes of the element, and checks the rest of it.
+func (a Antispam) Limits() (timeout time.Duration, size int64, err error) {
+	timeout, size = time.Minute, 50<<20
+	if a.Rspamd == "" {
+		if a != (Antispam{}) {
+			return 0, 0, errs.New(errs.Invalid, "rspamd is missing: the URL of its normal worker")
+		}
+		return timeout, size, nil
+	}
+	u, err := url.Parse(a.Rspamd)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return 0, 0, errs.New(errs.Invalid, "rspamd is a URL such as http://127.0.0.1:11333, not %q", clip(a.Rspamd))
+	}
+	if a.MaxSize != "" {
+		if size, err = ParseSize(a.MaxSize); err != nil {
+			return 0, 0, errs.Context(err, "max_message_size")
+		}
+	}
+	if a.Timeout != "" {
+		if timeout, err = ParseSpan(a.Timeout); err != nil || timeout < time.Second || timeout > time.Hour {
+			return 0, 0, errs.New(errs.Invalid, "timeout is from 1s to 1h, not %q", clip(a.Timeout))
+		}
+	}
+	return timeout, size, nil
+}
+
 // MailPolicy is one row of a table of mail policies, or DEFAULT.
 type MailPolicy struct {
 	Table      string         `xml:"table"`
 	Name       string         `xml:"policy_name"`
 	Senders    []string       `xml:"sender"`
 	Recipients []string       `xml:"recipient"`
+	Antispam   string         `xml:"antispam"`
+	Spam       []VirusVerdict `xml:"antispam_verdict"`
 	Antivirus  string         `xml:"antivirus"`
 	Verdicts   []VirusVerdict `xml:"antivirus_verdict"`
 }
 
-// VirusVerdict is what a policy does about one verdict.
+// VirusVerdict is what a policy does about one verdict, of either engine.
 type VirusVerdict struct {
 	Verdict string `xml:"verdict"`
 	Action  string `xml:"action"`
@@ -93,8 +130,8 @@ func (c *Config) MailTable(name string) (*policy.Table, error) {
 }
 
 func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
-	engine := c.Antivirus.Clamd != ""
-	t = &policy.Table{Name: name, Default: policy.Row{Name: policy.Default, Antivirus: policy.Antivirus{Scan: engine}}}
+	engine, spamEngine := c.Antivirus.Clamd != "", c.Antispam.Rspamd != ""
+	t = &policy.Table{Name: name, Default: policy.Row{Name: policy.Default, Antispam: policy.Antispam{Scan: spamEngine}, Antivirus: policy.Antivirus{Scan: engine}}}
 	given := false
 	for i, p := range c.MailPolicies {
 		if p.Table != name || p.Name != policy.Default {
@@ -107,6 +144,9 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 		if t.Default.Antivirus, err = p.antivirus(t.Default.Antivirus, engine); err != nil {
 			return nil, i, err
 		}
+		if t.Default.Antispam, err = p.antispam(t.Default.Antispam, spamEngine); err != nil {
+			return nil, i, err
+		}
 	}
 	for i, p := range c.MailPolicies {
 		if p.Table != name || p.Name == policy.Default {
@@ -114,6 +154,9 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 		}
 		row := policy.Row{Name: p.Name, From: normal(p.Senders), To: normal(p.Recipients)}
 		if row.Antivirus, err = p.antivirus(t.Default.Antivirus, engine); err != nil {
+			return nil, i, err
+		}
+		if row.Antispam, err = p.antispam(t.Default.Antispam, spamEngine); err != nil {
 			return nil, i, err
 		}
 		t.Rows = append(t.Rows, row)
@@ -143,22 +186,33 @@ func normal(list []string) []string {
 	return out
 }
 
+// mode reads default, custom or off of a row; verdicts is how many are given.
+func mode(what, word string, verdicts int, engine bool) (custom, off bool, err error) {
+	switch word {
+	case "", "default":
+		if verdicts > 0 {
+			return false, false, errs.New(errs.Invalid, "%s_verdict needs %s custom", what, what)
+		}
+		return false, false, nil
+	case "off":
+		return false, true, nil
+	case "custom":
+		if !engine {
+			return false, false, errs.New(errs.Invalid, "%s custom needs an engine: config/%s", what, what)
+		}
+		return true, false, nil
+	}
+	return false, false, errs.New(errs.Invalid, "%s is default, custom or off, not %q", what, clip(word))
+}
+
 // antivirus reads the settings of a row.
 func (p MailPolicy) antivirus(def policy.Antivirus, engine bool) (policy.Antivirus, error) {
-	switch p.Antivirus {
-	case "", "default":
-		if len(p.Verdicts) > 0 {
-			return def, errs.New(errs.Invalid, "antivirus_verdict needs antivirus custom")
-		}
-		return def, nil
-	case "off":
+	custom, off, err := mode("antivirus", p.Antivirus, len(p.Verdicts), engine)
+	switch {
+	case off:
 		return policy.Antivirus{}, nil
-	case "custom":
-	default:
-		return def, errs.New(errs.Invalid, "antivirus is default, custom or off, not %q", clip(p.Antivirus))
-	}
-	if !engine {
-		return def, errs.New(errs.Invalid, "antivirus custom needs an engine: config/antivirus/clamd")
+	case !custom || err != nil:
+		return def, err
 	}
 	out := policy.Antivirus{Scan: true, Verdicts: policy.Defaults()}
 	for _, v := range p.Verdicts {
@@ -166,9 +220,43 @@ func (p MailPolicy) antivirus(def policy.Antivirus, engine bool) (policy.Antivir
 		if err != nil {
 			return def, err
 		}
-		out.Verdicts[verdict] = policy.Response{Action: policy.Action(v.Action), Tag: v.Tag, Header: v.Header}
+		out.Verdicts[verdict] = v.response()
 	}
 	return out, out.Check()
+}
+
+// antispam reads the settings of a row.
+func (p MailPolicy) antispam(def policy.Antispam, engine bool) (policy.Antispam, error) {
+	custom, off, err := mode("antispam", p.Antispam, len(p.Spam), engine)
+	switch {
+	case off:
+		return policy.Antispam{}, nil
+	case !custom || err != nil:
+		return def, err
+	}
+	out := policy.Antispam{Scan: true, Verdicts: policy.SpamDefaults()}
+	for _, v := range p.Spam {
+		verdict, err := mail.ParseSpamVerdict(v.Verdict)
+		if err != nil {
+			return def, err
+		}
+		out.Verdicts[verdict] = v.response()
+	}
+	return out, out.Check()
+}
+
+func (v VirusVerdict) response() policy.Response {
+	return policy.Response{Action: policy.Action(v.Action), Tag: v.Tag, Header: v.Header}
+}
+
+func (k checker) antispam() error {
+	if _, _, err := k.c.Antispam.Limits(); err != nil {
+		return k.at("antispam", 0, "", "%s", errs.Public(err))
+	}
+	if k.c.Antispam.Password == mask {
+		return k.at("antispam", 0, "rspamd_password", "the passphrase is masked; a file with masked passphrases cannot be loaded")
+	}
+	return nil
 }
 
 func (k checker) antivirus() error {
@@ -183,6 +271,8 @@ func (k checker) mailPolicies() error {
 		switch {
 		case len(k.c.MailPolicies) > 0:
 			return k.at("mail_policies", 0, "", "mail policies are settings of a gateway")
+		case k.c.Antispam != Antispam{}:
+			return k.at("antispam", 0, "", "antispam is a setting of a gateway")
 		case k.c.Antivirus != Antivirus{}:
 			return k.at("antivirus", 0, "", "antivirus is a setting of a gateway")
 		}

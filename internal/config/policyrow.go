@@ -12,10 +12,18 @@ import (
 // verdicts that a policy has an answer to, in the order in which they are shown.
 var verdicts = [...]mail.Verdict{mail.Repaired, mail.Encrypted, mail.Unscannable, mail.Infected, mail.Unscanned}
 
+var spamVerdicts = [...]mail.SpamVerdict{mail.SpamPositive, mail.SpamSuspect, mail.SpamUnknown}
+
 // Parameters gives what of a policy can be changed, in a fixed order.
 func (p MailPolicy) Parameters() []Parameter {
 	all := []Parameter{
-		{"sender", strings.Join(p.Senders, ",")}, {"recipient", strings.Join(p.Recipients, ",")}, {"antivirus", cmpOr(p.Antivirus, "default")},
+		{"sender", strings.Join(p.Senders, ",")}, {"recipient", strings.Join(p.Recipients, ",")},
+		{"antispam", cmpOr(p.Antispam, "default")}, {"antivirus", cmpOr(p.Antivirus, "default")},
+	}
+	for _, v := range spamVerdicts {
+		r := p.spamResponse(v)
+		name := "spam_" + v.String()
+		all = append(all, Parameter{name, r.Action}, Parameter{name + "_tag", r.Tag}, Parameter{name + "_header", r.Header})
 	}
 	for _, v := range verdicts {
 		r := p.response(v)
@@ -34,19 +42,27 @@ func cmpOr(s, def string) string {
 
 // response gives what is done about a verdict, by default what all do.
 func (p MailPolicy) response(v mail.Verdict) VirusVerdict {
-	if i := p.findVerdict(v); i >= 0 {
-		return p.Verdicts[i]
-	}
-	d := policy.Defaults()[v]
-	return VirusVerdict{Verdict: v.String(), Action: string(d.Action), Tag: d.Tag, Header: d.Header}
+	return given(p.Verdicts, v.String(), policy.Defaults()[v])
 }
 
-func (p MailPolicy) findVerdict(v mail.Verdict) int {
-	return slices.IndexFunc(p.Verdicts, func(x VirusVerdict) bool { return x.Verdict == v.String() })
+func (p MailPolicy) spamResponse(v mail.SpamVerdict) VirusVerdict {
+	return given(p.Spam, v.String(), policy.SpamDefaults()[v])
+}
+
+// given finds the row of a verdict, or makes one of the default.
+func given(rows []VirusVerdict, verdict string, d policy.Response) VirusVerdict {
+	if i := findVerdict(rows, verdict); i >= 0 {
+		return rows[i]
+	}
+	return VirusVerdict{Verdict: verdict, Action: string(d.Action), Tag: d.Tag, Header: d.Header}
+}
+
+func findVerdict(rows []VirusVerdict, verdict string) int {
+	return slices.IndexFunc(rows, func(x VirusVerdict) bool { return x.Verdict == verdict })
 }
 
 // Set changes one parameter by its name. One about a verdict makes the
-// settings of antivirus custom.
+// settings of its engine custom.
 func (p *MailPolicy) Set(name, value string) error {
 	name = strings.ToLower(name)
 	switch name {
@@ -56,18 +72,37 @@ func (p *MailPolicy) Set(name, value string) error {
 	case "recipient":
 		p.Recipients = list(value)
 		return nil
+	case "antispam":
+		if p.Antispam = value; value != "custom" {
+			p.Spam = nil
+		}
+		return nil
 	case "antivirus":
 		if p.Antivirus = value; value != "custom" {
 			p.Verdicts = nil
 		}
 		return nil
 	}
+	if rest, ok := strings.CutPrefix(name, "spam_"); ok {
+		word, field, _ := strings.Cut(rest, "_")
+		v, err := mail.ParseSpamVerdict(word)
+		if err != nil || !slices.Contains(spamVerdicts[:], v) {
+			return unknownParameter(name)
+		}
+		p.Antispam = "custom"
+		return answer(&p.Spam, p.spamResponse(v), name, field, value)
+	}
 	word, field, _ := strings.Cut(name, "_")
 	v, err := mail.ParseVerdict(word)
 	if err != nil || !slices.Contains(verdicts[:], v) {
-		return errs.New(errs.Invalid, "%q is not a parameter; known are %s", clip(name), policyNames())
+		return unknownParameter(name)
 	}
-	r := p.response(v)
+	p.Antivirus = "custom"
+	return answer(&p.Verdicts, p.response(v), name, field, value)
+}
+
+// answer changes one field of the row of a verdict.
+func answer(rows *[]VirusVerdict, r VirusVerdict, name, field, value string) error {
 	switch field {
 	case "":
 		r.Action = value
@@ -79,16 +114,19 @@ func (p *MailPolicy) Set(name, value string) error {
 	case "header":
 		r.Header = value
 	default:
-		return errs.New(errs.Invalid, "%q is not a parameter; known are %s", clip(name), policyNames())
+		return unknownParameter(name)
 	}
-	p.Verdicts = slices.Clone(p.Verdicts)
-	if i := p.findVerdict(v); i >= 0 {
-		p.Verdicts[i] = r
+	*rows = slices.Clone(*rows)
+	if i := findVerdict(*rows, r.Verdict); i >= 0 {
+		(*rows)[i] = r
 	} else {
-		p.Verdicts = append(p.Verdicts, r)
+		*rows = append(*rows, r)
 	}
-	p.Antivirus = "custom"
 	return nil
+}
+
+func unknownParameter(name string) error {
+	return errs.New(errs.Invalid, "%q is not a parameter; known are %s", clip(name), policyNames())
 }
 
 // list reads names with commas between them.
@@ -119,6 +157,26 @@ func (a *Antivirus) Set(name, value string) error {
 	to := map[string]*string{"clamd": &a.Clamd, "max_database_age": &a.MaxAge, "max_message_size": &a.MaxSize, "timeout": &a.Timeout}[strings.ToLower(name)]
 	if to == nil {
 		return errs.New(errs.Invalid, "%q is not a parameter; known are clamd, max_database_age, max_message_size, timeout", clip(name))
+	}
+	*to = value
+	return nil
+}
+
+// Parameters gives the settings of the engine, in a fixed order. The password
+// is not shown.
+func (a Antispam) Parameters() []Parameter {
+	password := ""
+	if a.Password != "" {
+		password = mask
+	}
+	return []Parameter{{"rspamd", a.Rspamd}, {"rspamd_password", password}, {"max_message_size", a.MaxSize}, {"timeout", a.Timeout}}
+}
+
+// Set changes one setting of the engine by its name.
+func (a *Antispam) Set(name, value string) error {
+	to := map[string]*string{"rspamd": &a.Rspamd, "rspamd_password": &a.Password, "max_message_size": &a.MaxSize, "timeout": &a.Timeout}[strings.ToLower(name)]
+	if to == nil {
+		return errs.New(errs.Invalid, "%q is not a parameter; known are rspamd, rspamd_password, max_message_size, timeout", clip(name))
 	}
 	*to = value
 	return nil

@@ -191,9 +191,7 @@ func (g *Gateway) close() error {
 	if g.policies != nil {
 		all = append(all, g.policies.Close())
 	}
-	if g.scanner.clamd != nil {
-		g.scanner.clamd.Close()
-	}
+	g.scanner.close()
 	if g.spool != nil {
 		all = append(all, g.spool.Close())
 	}

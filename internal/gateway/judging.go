@@ -6,6 +6,7 @@ import (
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/filter"
+	"lazaret/internal/mail"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/scan"
 )
@@ -26,6 +27,9 @@ func (g *Gateway) judging(c *config.Config) (s pipeline.Settings, err error) {
 	}
 	if c.SenderAuth.Quarantine() {
 		s.HoldDMARC = "Policy"
+	}
+	if spam := c.Antispam; spam.Rspamd != "" {
+		s.Spam = spamEngine{g.rspamd(c)}
 	}
 	engine, err := g.engine(c)
 	if engine != nil {
@@ -57,11 +61,14 @@ func (g *Gateway) engine(c *config.Config) (*scan.Clamd, error) {
 	return g.scanner.clamd, nil
 }
 
-// scanner is the engine in force; only commits, which follow each other, and
+// scanner is the engines in force; only commits, which follow each other, and
 // Close touch it.
 type scanner struct {
 	settings config.Scanner
 	clamd    *scan.Clamd
+
+	spamSettings config.Antispam
+	rspamd       *scan.Rspamd
 }
 
 // AntivirusStatus implements admin.Scanner.
@@ -91,4 +98,42 @@ func (g *Gateway) AntivirusStatus(ctx context.Context) ([]string, error) {
 func (g *Gateway) scannerSettings() config.Scanner {
 	s, _ := g.Config.Committed().Scanner()
 	return s
+}
+
+// spamEngine asks Rspamd. It implements pipeline.SpamEngine.
+type spamEngine struct{ *scan.Rspamd }
+
+// Spam implements pipeline.SpamEngine.
+func (e spamEngine) Spam(ctx context.Context, in pipeline.Input) (mail.Spam, error) {
+	o := in.Origin
+	host := o.RemoteHost
+	if host == "unknown" {
+		host = ""
+	}
+	return e.Scan(ctx, scan.Asked{MID: in.MID, IP: o.RemoteIP, Helo: o.Helo, Host: host, User: o.User, From: in.Env.From, To: in.Env.To, Size: in.Size}, in.Open)
+}
+
+// rspamd gives the client of Rspamd, the one there is as long as its settings
+// stay.
+func (g *Gateway) rspamd(c *config.Config) *scan.Rspamd {
+	if c.Antispam == g.scanner.spamSettings && g.scanner.rspamd != nil {
+		return g.scanner.rspamd
+	}
+	if g.scanner.rspamd != nil {
+		g.scanner.rspamd.Close()
+	}
+	timeout, size, _ := c.Antispam.Limits() // checked before the commit
+	g.scanner.spamSettings = c.Antispam
+	g.scanner.rspamd = scan.NewRspamd(scan.RspamdOptions{URL: c.Antispam.Rspamd, Password: c.Antispam.Password, Timeout: timeout, MaxSize: size})
+	return g.scanner.rspamd
+}
+
+// close gives back what the engines hold.
+func (s *scanner) close() {
+	if s.clamd != nil {
+		s.clamd.Close()
+	}
+	if s.rspamd != nil {
+		s.rspamd.Close()
+	}
 }

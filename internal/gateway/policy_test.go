@@ -116,3 +116,75 @@ func TestSEC_C5_MailWaitsForTheScanner(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// A real Rspamd: spam is held, what may be spam is marked, the rest goes; while
+// it is away mail waits, unless its policy lets it go.
+func TestAntispam(t *testing.T) {
+	w := newWorld(t, nil, func(c *config.Config) {
+		c.Antispam.Rspamd = testlib.NewRspamd(t)
+		c.MailPolicies = []config.MailPolicy{{Table: config.Inbound, Name: "Lab", Recipients: []string{"lab@"}, Antispam: "custom", Spam: []config.VirusVerdict{{Verdict: "positive", Action: "drop"}}}}
+	})
+	text := func(body string) string {
+		return "From: a@partner.example\r\nTo: b@example.com\r\nMessage-ID: <1@partner.example>\r\nDate: Sat, 28 Nov 2026 00:00:00 +0000\r\nSubject: Offer\r\n\r\n" + body + "\r\n"
+	}
+	gtube := "XJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
+	w.inject("a@partner.example", text("hello"), nil, "x@other.example")
+	w.inject("a@partner.example", text("a lazaret-suspect letter"), nil, "x@other.example")
+	w.inject("a@partner.example", text(gtube), nil, "lab@one.example", "x@other.example")
+	w.until("two deliveries", func() bool { return len(w.mailbox.Messages()) == 2 })
+	marked := 0
+	for _, m := range w.mailbox.Messages() {
+		if strings.Contains(string(m.Content), "Subject: [SUSPECTED SPAM] Offer\r\n") {
+			marked++
+		}
+	}
+	if marked != 1 {
+		t.Errorf("%d of 2 are marked", marked)
+	}
+	var held []string
+	w.until("one is held", func() bool {
+		held = nil
+		_ = w.spool.Scan(context.Background(), func(it *queue.Item) error {
+			for _, p := range it.Placements {
+				held = append(held, p.Quarantine+" "+p.Reason)
+			}
+			return nil
+		})
+		return len(held) > 0
+	})
+	if !slices.Equal(held, []string{"Policy antispam:positive"}) {
+		t.Errorf("%q", held)
+	}
+	got := w.lines("using engine", "Dropped")
+	slices.Sort(got)
+	want := []string{
+		"MID 1 using engine: Rspamd spam negative", "MID 2 using engine: Rspamd spam suspect",
+		"using engine: Rspamd spam positive", "using engine: Rspamd spam positive", "Dropped by antispam",
+	}
+	if len(got) != len(want) {
+		t.Errorf("%q", got)
+	}
+	for _, s := range want {
+		if !slices.ContainsFunc(got, func(l string) bool { return strings.HasSuffix(l, s) }) {
+			t.Errorf("no line %q in %q", s, got)
+		}
+	}
+}
+
+// Register C5: while Rspamd is away mail waits, and what does not ask for it goes.
+func TestSEC_C5_MailWaitsForRspamd(t *testing.T) {
+	w := newWorld(t, nil, func(c *config.Config) {
+		c.Antispam.Rspamd = "http://127.0.0.1:1"
+		c.MailPolicies = []config.MailPolicy{
+			{Table: config.Inbound, Name: "Lab", Recipients: []string{"lab@"}, Antispam: "off"},
+			{Table: config.Inbound, Name: "Free", Recipients: []string{"free@"}, Antispam: "custom", Spam: []config.VirusVerdict{{Verdict: "unknown", Action: "deliver"}}},
+		}
+	})
+	w.inject("a@partner.example", "Subject: x\r\n\r\nhello\r\n", nil, "x@other.example")
+	w.inject("a@partner.example", "Subject: x\r\n\r\nhello\r\n", nil, "lab@one.example")
+	w.inject("a@partner.example", "Subject: x\r\n\r\nhello\r\n", nil, "free@one.example")
+	w.until("two deliveries", func() bool { return len(w.mailbox.Messages()) == 2 })
+	if got := w.lines("using engine"); len(got) != 1 || !strings.HasPrefix(got[0], "MID 3 using engine: Rspamd spam unknown '") {
+		t.Errorf("%q", got)
+	}
+}

@@ -50,8 +50,8 @@ func (p processor) rewrite(ctx context.Context, it *queue.Item, parts []pipeline
 
 // rewriter names who changed a message.
 func rewriter(part pipeline.Part) string {
-	if len(part.Extras) > 0 {
-		return "antivirus"
+	if part.ChangedBy != "" {
+		return part.ChangedBy
 	}
 	return "sender authentication"
 }

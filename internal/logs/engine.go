@@ -65,3 +65,14 @@ func (m *Mail) SenderAuth(mid mail.MID, a mail.SenderAuth) {
 	}
 	l.put()
 }
+
+// Antispam: what the anti-spam engine says (reference 5.5). What it did not
+// finish with has a line of our own.
+func (m *Mail) Antispam(mid mail.MID, s mail.Spam) {
+	l := m.begin(info).mid(mid).s(" using engine: ").t(s.Engine)
+	if s.Verdict == mail.SpamUnknown {
+		l.s(" spam unknown ").q(s.Reason, '\'').put()
+		return
+	}
+	l.s(" spam ").s(s.Verdict.String()).put()
+}

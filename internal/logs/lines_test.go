@@ -130,6 +130,8 @@ var catalogue = []golden{
 			m.SenderAuth(6, mail.SenderAuth{SPF: "softfail", DKIM: []string{"fail", "pass"}, DMARC: "fail", Author: "partner.example", Policy: "reject", ARC: "pass"})
 		}},
 	{"SenderAuth", "no signature, no author", "Info: MID 6 SPF: none DKIM: none DMARC: permerror", func(m *Mail) { m.SenderAuth(6, mail.SenderAuth{SPF: "none", DMARC: "permerror"}) }},
+	{"Antispam", "the engine's word", "Info: MID 6 using engine: Rspamd spam positive", func(m *Mail) { m.Antispam(6, mail.Spam{Engine: "Rspamd", Verdict: mail.SpamPositive}) }},
+	{"Antispam", "our own: no finished answer", "Info: MID 6 using engine: Rspamd spam unknown 'it is away'", func(m *Mail) { m.Antispam(6, mail.Spam{Engine: "Rspamd", Reason: "it is away"}) }},
 	{"Split", "the part has a number of its own", "Info: MID 58 was split creating MID 60 due to a per-recipient policy Sales in the inbound table", func(m *Mail) { m.Split(58, 60, "Sales", "inbound") }},
 	{"InterimVerdict", "one engine's word", "Info: MID 6 interim AV verdict using ClamAV VIRAL", func(m *Mail) { m.InterimVerdict(6, mail.Scan{Verdict: mail.Infected, Engine: "ClamAV"}) }},
 	{"InterimVerdict-cached", "known from the same content", "Info: MID 6 interim AV verdict using ClamAV CLEAN (cached)", func(m *Mail) { m.InterimVerdict(6, mail.Scan{Verdict: mail.Clean, Engine: "ClamAV", Cached: true}) }},

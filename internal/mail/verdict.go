@@ -49,3 +49,46 @@ type Scan struct {
 	Name     string // of the virus or of what kept it from looking, printable, at most 200 bytes
 	Cached   bool   // known from the same content before
 }
+
+// SpamVerdict is what an anti-spam engine says of a message, in the words of
+// the field (reference 5.5). The zero value is that of a message that no engine
+// has finished with.
+type SpamVerdict uint8
+
+// The verdicts, the graver the higher.
+const (
+	SpamUnknown  SpamVerdict = iota // the engine is away, skipped it, or gave no whole answer
+	SpamNegative                    // it may pass
+	SpamSuspect                     // it may be spam
+	SpamPositive                    // it is spam
+)
+
+var spamNames = [...]string{"unknown", "negative", "suspect", "positive"}
+
+// String gives the word of a verdict.
+func (v SpamVerdict) String() string {
+	if int(v) < len(spamNames) {
+		return spamNames[v]
+	}
+	return fmt.Sprintf("spam(%d)", uint8(v))
+}
+
+// ParseSpamVerdict reads the word of a verdict.
+func ParseSpamVerdict(s string) (SpamVerdict, error) {
+	i := slices.Index(spamNames[:], s)
+	if i < 0 {
+		return 0, errs.New(errs.Invalid, "%q is no verdict: positive, suspect, negative or unknown", clip(s))
+	}
+	return SpamVerdict(i), nil
+}
+
+// Spam is the answer of an anti-spam engine.
+type Spam struct {
+	Verdict  SpamVerdict
+	Engine   string  // its name in log lines
+	Action   string  // in the engine's words, printable
+	Score    float64 // reached
+	Required float64 // for a rejection
+	Symbols  []string
+	Reason   string // why it is unknown
+}

@@ -19,8 +19,8 @@ type judgement struct {
 	in    Input
 	table *policy.Table
 
-	asked bool
-	scan  mail.Scan
+	scan mail.Scan
+	spam mail.Spam
 }
 
 // parts splits the message by policy and judges each part. d is what the
@@ -36,7 +36,7 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 	if len(split) == 1 {
 		j.p.o.Log.MatchedPolicy(j.in.MID, split[0].Row.Name, j.table.Name)
 		part := Part{MID: j.in.MID, Disposition: d}
-		j.antivirus(&part, split[0].Row)
+		j.engines(&part, split[0].Row)
 		return []Part{part}, nil
 	}
 	var out []Part
@@ -47,58 +47,84 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 			part.Copies, part.CopiedBy = nil, nil // of the whole message, once
 		}
 		j.p.o.Log.Split(j.in.MID, part.MID, s.Row.Name, j.table.Name)
-		j.antivirus(&part, s.Row)
+		j.engines(&part, s.Row)
 		out = append(out, part)
 	}
 	return out, nil
 }
 
 // ask has the message scanned when a policy wants it; once, for its parts have
-// the same content. Nothing is logged and no number taken before the answer is
-// there, so that a message that waits for its engine leaves no lines behind.
+// the same content. Nothing is logged and no number taken before the answers are
+// there, so that a message that waits for an engine leaves no lines behind.
 func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
-	wanted := slices.IndexFunc(split, func(p policy.Part) bool { return p.Row.Antivirus.Scan })
-	if wanted < 0 {
-		return nil
+	j.spam = mail.Spam{Engine: "antispam", Reason: "there is no engine"}
+	j.scan = mail.Scan{Engine: "antivirus", Name: "there is no engine"}
+	if j.s.Spam != nil && slices.ContainsFunc(split, func(p policy.Part) bool { return p.Row.Antispam.Scan }) {
+		if j.spam, err = j.s.Spam.Spam(ctx, j.in); err != nil {
+			return errs.Context(err, "asking about MID %s", j.in.MID)
+		}
 	}
-	j.asked, j.scan = true, mail.Scan{Engine: "antivirus", Name: "there is no engine"}
-	if j.s.Engine != nil {
+	if j.s.Engine != nil && slices.ContainsFunc(split, func(p policy.Part) bool { return p.Row.Antivirus.Scan }) {
 		if j.scan, err = j.s.Engine.Scan(ctx, j.in.Hash, j.in.Size, j.in.Open); err != nil {
 			return errs.Context(err, "scanning MID %s", j.in.MID)
 		}
 	}
-	waits := func(p policy.Part) bool {
-		return p.Row.Antivirus.Scan && j.scan.Verdict == mail.Unscanned && p.Row.Antivirus.For(mail.Unscanned).Action == policy.Wait
-	}
-	if slices.ContainsFunc(split, waits) {
-		return errs.New(errs.Temporary, "unscanned: %s; the message waits", j.scan.Name)
+	for _, p := range split {
+		spam, virus := &p.Row.Antispam, &p.Row.Antivirus
+		switch {
+		case spam.Scan && j.spam.Verdict == mail.SpamUnknown && spam.For(mail.SpamUnknown).Action == policy.Wait:
+			return errs.New(errs.Temporary, "spam unknown: %s; the message waits", j.spam.Reason)
+		case virus.Scan && j.scan.Verdict == mail.Unscanned && virus.For(mail.Unscanned).Action == policy.Wait:
+			return errs.New(errs.Temporary, "unscanned: %s; the message waits", j.scan.Name)
+		}
 	}
 	return nil
 }
 
-// antivirus does what a policy wants about the verdict.
-func (j *judgement) antivirus(part *Part, row *policy.Row) {
-	if !row.Antivirus.Scan {
-		return
+// engines does what a policy wants about the verdicts, in the order of
+// reference 7.3.
+func (j *judgement) engines(part *Part, row *policy.Row) {
+	if row.Antispam.Scan {
+		j.antispam(part, row)
 	}
+	if row.Antivirus.Scan && !part.Drop {
+		j.antivirus(part, row)
+	}
+}
+
+// SpamQuarantine is where spam is held: centralised quarantines have none of
+// its own (reference 1.1).
+const SpamQuarantine = "Policy"
+
+func (j *judgement) antispam(part *Part, row *policy.Row) {
+	j.p.o.Log.Antispam(part.MID, j.spam)
+	if j.spam.Verdict != mail.SpamNegative {
+		j.respond(part, row.Antispam.For(j.spam.Verdict), "antispam", mail.Placement{Quarantine: SpamQuarantine, Reason: "antispam:" + j.spam.Verdict.String()})
+	}
+}
+
+func (j *judgement) antivirus(part *Part, row *policy.Row) {
 	log := j.p.o.Log
 	log.InterimVerdict(part.MID, j.scan)
 	log.Antivirus(part.MID, j.scan)
-	if j.scan.Verdict == mail.Clean {
-		return
+	if j.scan.Verdict != mail.Clean {
+		j.respond(part, row.Antivirus.For(j.scan.Verdict), "antivirus", mail.Placement{Quarantine: VirusQuarantine, Reason: reason(j.scan)})
 	}
-	r := row.Antivirus.For(j.scan.Verdict)
+}
+
+// respond does what is wanted about the verdict of an engine.
+func (j *judgement) respond(part *Part, r policy.Response, engine string, hold mail.Placement) {
 	if r.Action == policy.Drop {
-		part.Drop, part.DropReason = true, "Dropped by antivirus"
+		part.Drop, part.DropReason = true, "Dropped by "+engine
 		part.Quarantine, part.Headers = nil, nil
-		log.Aborted(part.MID, part.DropReason)
+		j.p.o.Log.Aborted(part.MID, part.DropReason)
 		return
 	}
-	if r.Action == policy.Quarantine && !slices.ContainsFunc(part.Quarantine, func(p mail.Placement) bool { return p.Quarantine == VirusQuarantine }) {
-		part.Quarantine = append(part.Quarantine, mail.Placement{Quarantine: VirusQuarantine, Reason: reason(j.scan)})
+	if r.Action == policy.Quarantine && !slices.ContainsFunc(part.Quarantine, func(p mail.Placement) bool { return p.Quarantine == hold.Quarantine }) {
+		part.Quarantine = append(part.Quarantine, hold)
 	}
 	if x, err := r.Extras(); err == nil && x != (mail.Extras{}) {
-		part.Extras = append(slices.Clone(part.Extras), x)
+		part.Extras, part.ChangedBy = append(slices.Clone(part.Extras), x), engine
 	}
 }
 

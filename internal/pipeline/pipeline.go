@@ -3,7 +3,7 @@
 //
 // The sender of mail from outside is authenticated, if that is wanted, when a
 // filter asks or behind them. Message filters see the whole message. Then it is split by mail policy, and
-// each part goes through the stages of its policy: antivirus. A quarantine only
+// each part goes through the stages of its policy: anti-spam, antivirus. A quarantine only
 // flags; what is dropped later is dropped.
 //
 // It decides and writes the lines of what it decided; it moves nothing. It
@@ -29,6 +29,12 @@ type Engine interface {
 	Scan(ctx context.Context, hash mail.Hash, size int64, open func() (io.ReadCloser, error)) (mail.Scan, error)
 }
 
+// SpamEngine is an anti-spam engine. An error is one of the content or of ctx;
+// whatever goes wrong at the engine is an unknown Spam.
+type SpamEngine interface {
+	Spam(ctx context.Context, in Input) (mail.Spam, error)
+}
+
 // Options of a pipeline.
 type Options struct {
 	Log     *logs.Mail
@@ -45,6 +51,7 @@ type Settings struct {
 	Filters           *filter.Set
 	Inbound, Outbound *policy.Table
 	Engine            Engine        // nil: none
+	Spam              SpamEngine    // nil: none
 	Auth              Authenticator // nil: senders are not authenticated
 	HoldDMARC         string        // the quarantine for what fails a DMARC policy of quarantine or reject; "": none
 }
@@ -93,7 +100,8 @@ type Input struct {
 // of a message that was not split has its number and all recipients.
 type Part struct {
 	MID        mail.MID
-	Recipients []int // indexes of the envelope's; nil: all
+	Recipients []int  // indexes of the envelope's; nil: all
+	ChangedBy  string // the stage that Extras are of, the last one
 	mail.Disposition
 }
 

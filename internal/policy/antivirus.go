@@ -14,7 +14,7 @@ type Action string
 const (
 	Deliver    Action = "deliver"    // as it is, with the additions
 	Drop       Action = "drop"       // nobody gets it
-	Quarantine Action = "quarantine" // into the Virus quarantine
+	Quarantine Action = "quarantine" // into Virus, or spam into Policy
 	Wait       Action = "wait"       // in the work queue, until an engine answers; only for unscanned
 )
 
@@ -57,18 +57,20 @@ func (a *Antivirus) Check() error {
 		if v == mail.Clean {
 			return errs.New(errs.Invalid, "what is clean needs no action")
 		}
-		if err := r.check(v); err != nil {
+		if err := r.check(v == mail.Unscanned); err != nil {
 			return errs.New(errs.Invalid, "antivirus, %s: %s", v, errs.Public(err))
 		}
 	}
 	return nil
 }
 
-func (r Response) check(v mail.Verdict) error {
+// check finds what is wrong with a response; open is of a verdict that no engine
+// has given.
+func (r Response) check(open bool) error {
 	switch r.Action {
 	case Deliver, Drop, Quarantine:
 	case Wait:
-		if v != mail.Unscanned {
+		if !open {
 			return errs.New(errs.Invalid, "only what is unscanned can wait")
 		}
 	default:

@@ -37,6 +37,7 @@ type Table struct {
 type Row struct {
 	Name      string
 	From, To  []string // user@domain, user@, domain, .domain, ALL
+	Antispam  Antispam
 	Antivirus Antivirus
 }
 
@@ -131,7 +132,7 @@ func (t *Table) Check() error {
 			return errs.New(errs.Invalid, "policy %q: %s", r.Name, errs.Public(err))
 		}
 	}
-	if err := t.Default.Antivirus.Check(); err != nil {
+	if err := t.Default.checkEngines(); err != nil {
 		return errs.New(errs.Invalid, "policy %s: %s", Default, errs.Public(err))
 	}
 	return nil
@@ -147,6 +148,13 @@ func (r *Row) check() error {
 				return err
 			}
 		}
+	}
+	return r.checkEngines()
+}
+
+func (r *Row) checkEngines() error {
+	if err := r.Antispam.Check(); err != nil {
+		return err
 	}
 	return r.Antivirus.Check()
 }

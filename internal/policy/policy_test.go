@@ -105,6 +105,12 @@ func TestCheck(t *testing.T) {
 		"can wait": func(t *Table) {
 			t.Default.Antivirus.Verdicts = map[mail.Verdict]Response{mail.Infected: {Action: Wait}}
 		},
+		"no spam needs no action": func(t *Table) {
+			t.Default.Antispam.Verdicts = map[mail.SpamVerdict]Response{mail.SpamNegative: {Action: Drop}}
+		},
+		"antispam, suspect: only what is unscanned": func(t *Table) {
+			t.Default.Antispam.Verdicts = map[mail.SpamVerdict]Response{mail.SpamSuspect: {Action: Wait}}
+		},
 		"action is deliver": func(t *Table) { t.Default.Antivirus.Verdicts = map[mail.Verdict]Response{mail.Infected: {}} },
 		"adds nothing": func(t *Table) {
 			t.Default.Antivirus.Verdicts = map[mail.Verdict]Response{mail.Infected: {Action: Drop, Tag: "x"}}
@@ -121,6 +127,12 @@ func TestCheck(t *testing.T) {
 	}
 	if err := table().Check(); err != nil {
 		t.Error(err)
+	}
+	for v := range SpamDefaults() {
+		a := Antispam{Verdicts: SpamDefaults()}
+		if err := a.Check(); err != nil || a.For(v).Action == "" || new(Antispam).For(v).Action == "" {
+			t.Errorf("%s: %v", v, err)
+		}
 	}
 	for v := range Defaults() {
 		a := Antivirus{Verdicts: Defaults()}

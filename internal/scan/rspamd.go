@@ -31,38 +31,6 @@ const (
 	maxSymbols = 200     // kept of one
 )
 
-// SpamVerdict is what Rspamd would do with a message. The zero value is that of
-// a message that was not asked about.
-type SpamVerdict uint8
-
-// The verdicts, in the words of the field (reference 5.5).
-const (
-	SpamUnknown  SpamVerdict = iota // the engine is away, skipped it, or gave no whole answer
-	SpamNegative                    // "no action", "greylist"
-	SpamSuspect                     // "add header", "rewrite subject", "soft reject", "quarantine"
-	SpamPositive                    // "reject", "discard"
-)
-
-var spamNames = [...]string{"unknown", "negative", "suspect", "positive"}
-
-// String gives the word of a verdict.
-func (v SpamVerdict) String() string {
-	if int(v) < len(spamNames) {
-		return spamNames[v]
-	}
-	return "spam(" + strconv.Itoa(int(v)) + ")"
-}
-
-// Spam is the answer of an anti-spam engine.
-type Spam struct {
-	Verdict  SpamVerdict
-	Action   string  // in the engine's words, printable
-	Score    float64 // reached
-	Required float64 // for a rejection
-	Symbols  []string
-	Reason   string // why it is unknown
-}
-
 // Asked is what an anti-spam engine wants to know of a message beside its content.
 type Asked struct {
 	MID  mail.MID
@@ -74,6 +42,9 @@ type Asked struct {
 	To   []mail.Address
 	Size int64
 }
+
+// SpamEngineName is Rspamd's in log lines.
+const SpamEngineName = "Rspamd"
 
 // Rspamd is a client of Rspamd's HTTP interface. Safe for concurrent use.
 type Rspamd struct {
@@ -103,28 +74,34 @@ func (r *Rspamd) Close() { r.http.CloseIdleConnections() }
 
 // Scan asks about one message. An error is one of the content or of ctx;
 // whatever the engine does is a Spam.
-func (r *Rspamd) Scan(ctx context.Context, a Asked, open func() (io.ReadCloser, error)) (Spam, error) {
+func (r *Rspamd) Scan(ctx context.Context, a Asked, open func() (io.ReadCloser, error)) (mail.Spam, error) {
+	s, err := r.scan(ctx, a, open)
+	s.Engine = SpamEngineName
+	return s, err
+}
+
+func (r *Rspamd) scan(ctx context.Context, a Asked, open func() (io.ReadCloser, error)) (mail.Spam, error) {
 	if a.Size > r.o.MaxSize {
-		return Spam{Reason: "larger than the scanner is asked about"}, nil
+		return mail.Spam{Reason: "larger than the scanner is asked about"}, nil
 	}
 	content, err := open()
 	if err != nil {
-		return Spam{}, errs.Context(err, "reading what is to be scanned")
+		return mail.Spam{}, errs.Context(err, "reading what is to be scanned")
 	}
 	body := &watched{ReadCloser: content}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(r.o.URL, "/")+"/checkv2", body)
 	if err != nil {
 		content.Close()
-		return Spam{}, errs.Wrap(errs.Invalid, err, "the address of Rspamd")
+		return mail.Spam{}, errs.Wrap(errs.Invalid, err, "the address of Rspamd")
 	}
 	req.ContentLength = a.Size
 	r.describe(req.Header, a)
 	resp, err := r.http.Do(req)
 	if err != nil {
 		if body.err != nil {
-			return Spam{}, errs.Context(body.err, "reading what is to be scanned")
+			return mail.Spam{}, errs.Context(body.err, "reading what is to be scanned")
 		}
-		return Spam{Reason: "the scanner does not answer: " + printable(errs.Network(err).Error())}, ctx.Err()
+		return mail.Spam{Reason: "the scanner does not answer: " + printable(errs.Network(err).Error())}, ctx.Err()
 	}
 	defer resp.Body.Close()
 	return read(resp), ctx.Err()
@@ -190,37 +167,37 @@ type answer struct {
 }
 
 // read understands an answer.
-func read(resp *http.Response) Spam {
+func read(resp *http.Response) mail.Spam {
 	if resp.StatusCode != http.StatusOK {
-		return Spam{Reason: "the scanner answers with status " + strconv.Itoa(resp.StatusCode)}
+		return mail.Spam{Reason: "the scanner answers with status " + strconv.Itoa(resp.StatusCode)}
 	}
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxJSON+1))
 	switch {
 	case err != nil:
-		return Spam{Reason: "the scanner's answer was cut: " + printable(errs.Network(err).Error())}
+		return mail.Spam{Reason: "the scanner's answer was cut: " + printable(errs.Network(err).Error())}
 	case len(b) > maxJSON:
-		return Spam{Reason: "the scanner's answer is too long"}
+		return mail.Spam{Reason: "the scanner's answer is too long"}
 	}
 	var a answer
 	if err := json.Unmarshal(b, &a); err != nil {
-		return Spam{Reason: "the scanner's answer is not understood"}
+		return mail.Spam{Reason: "the scanner's answer is not understood"}
 	}
-	out := Spam{Action: printable(a.Action), Score: a.Score, Required: a.Required}
+	out := mail.Spam{Action: printable(a.Action), Score: a.Score, Required: a.Required}
 	switch a.Action {
 	case "no action", "greylist":
-		out.Verdict = SpamNegative
+		out.Verdict = mail.SpamNegative
 	case "add header", "rewrite subject", "soft reject", "quarantine":
-		out.Verdict = SpamSuspect
+		out.Verdict = mail.SpamSuspect
 	case "reject", "discard":
-		out.Verdict = SpamPositive
+		out.Verdict = mail.SpamPositive
 	}
 	switch {
 	case a.Error != "":
-		return Spam{Reason: "the scanner failed: " + printable(a.Error)}
-	case a.Skipped && out.Verdict == SpamNegative: // GTUBE is skipped and rejected
-		return Spam{Reason: "the scanner skipped the message"}
-	case out.Verdict == SpamUnknown:
-		return Spam{Reason: "the scanner's action is not understood: " + out.Action}
+		return mail.Spam{Reason: "the scanner failed: " + printable(a.Error)}
+	case a.Skipped && out.Verdict == mail.SpamNegative: // GTUBE is skipped and rejected
+		return mail.Spam{Reason: "the scanner skipped the message"}
+	case out.Verdict == mail.SpamUnknown:
+		return mail.Spam{Reason: "the scanner's action is not understood: " + out.Action}
 	}
 	for name := range a.Symbols {
 		out.Symbols = append(out.Symbols, printable(name))

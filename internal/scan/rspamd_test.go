@@ -31,13 +31,13 @@ func TestRspamd(t *testing.T) {
 	r := NewRspamd(RspamdOptions{URL: testlib.NewRspamd(t)})
 	defer r.Close()
 	gtube := "XJS*C4JDBQADN1.NSBN3*2IDNEN*" + "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
-	for text, want := range map[string]SpamVerdict{"hello": SpamNegative, gtube: SpamPositive, "a lazaret-suspect letter": SpamSuspect} {
+	for text, want := range map[string]mail.SpamVerdict{"hello": mail.SpamNegative, gtube: mail.SpamPositive, "a lazaret-suspect letter": mail.SpamSuspect} {
 		b := letter2(text)
 		got, err := r.Scan(t.Context(), asked(len(b)), opener(b))
 		if err != nil || got.Verdict != want {
 			t.Errorf("%.20q: %+v, %v, want %v", text, got, err, want)
 		}
-		if want == SpamSuspect && (len(got.Symbols) == 0 || got.Score < 6) {
+		if want == mail.SpamSuspect && (len(got.Symbols) == 0 || got.Score < 6) {
 			t.Errorf("symbols: %+v", got)
 		}
 	}
@@ -48,21 +48,21 @@ func TestSEC_C5_RspamdNeverNegative(t *testing.T) {
 	for name, row := range map[string]struct {
 		status int
 		body   string
-		want   SpamVerdict
+		want   mail.SpamVerdict
 	}{
-		"no action":    {200, `{"action":"no action","score":1,"unknown":[{}]}`, SpamNegative},
-		"reject":       {200, `{"action":"reject","score":20,"required_score":15,"symbols":{"B\u001b[2J":{"score":1},"A":{"score":"x"}}}`, SpamUnknown},
-		"symbols":      {200, `{"action":"reject","symbols":{"B\u001b[2J":{"score":1},"A":{}}}`, SpamPositive},
-		"skipped":      {200, `{"action":"no action","is_skipped":true}`, SpamUnknown},
-		"error":        {200, `{"error":"no memory","action":"no action"}`, SpamUnknown},
-		"no JSON":      {200, `<html>`, SpamUnknown},
-		"cut":          {200, `{"action":"no act`, SpamUnknown},
-		"nothing":      {200, ``, SpamUnknown},
-		"other action": {200, `{"action":"celebrate"}`, SpamUnknown},
-		"status":       {500, `{"action":"no action"}`, SpamUnknown},
-		"redirect":     {302, `{"action":"no action"}`, SpamUnknown},
-		"endless":      {200, `{"x":"` + strings.Repeat("x", 2<<20) + `","action":"no action"}`, SpamUnknown},
-		"hangs":        {0, ``, SpamUnknown},
+		"no action":    {200, `{"action":"no action","score":1,"unknown":[{}]}`, mail.SpamNegative},
+		"reject":       {200, `{"action":"reject","score":20,"required_score":15,"symbols":{"B\u001b[2J":{"score":1},"A":{"score":"x"}}}`, mail.SpamUnknown},
+		"symbols":      {200, `{"action":"reject","symbols":{"B\u001b[2J":{"score":1},"A":{}}}`, mail.SpamPositive},
+		"skipped":      {200, `{"action":"no action","is_skipped":true}`, mail.SpamUnknown},
+		"error":        {200, `{"error":"no memory","action":"no action"}`, mail.SpamUnknown},
+		"no JSON":      {200, `<html>`, mail.SpamUnknown},
+		"cut":          {200, `{"action":"no act`, mail.SpamUnknown},
+		"nothing":      {200, ``, mail.SpamUnknown},
+		"other action": {200, `{"action":"celebrate"}`, mail.SpamUnknown},
+		"status":       {500, `{"action":"no action"}`, mail.SpamUnknown},
+		"redirect":     {302, `{"action":"no action"}`, mail.SpamUnknown},
+		"endless":      {200, `{"x":"` + strings.Repeat("x", 2<<20) + `","action":"no action"}`, mail.SpamUnknown},
+		"hangs":        {0, ``, mail.SpamUnknown},
 	} {
 		quit := make(chan struct{})
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -83,7 +83,7 @@ func TestSEC_C5_RspamdNeverNegative(t *testing.T) {
 		r := NewRspamd(RspamdOptions{URL: srv.URL + "/", Timeout: 300 * time.Millisecond})
 		b := letter2("hello")
 		got, err := r.Scan(t.Context(), asked(len(b)), opener(b))
-		if err != nil || got.Verdict != row.want || got.Verdict == SpamUnknown && got.Reason == "" {
+		if err != nil || got.Verdict != row.want || got.Verdict == mail.SpamUnknown && got.Reason == "" {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 		for _, s := range append(got.Symbols, got.Reason, got.Action) {
@@ -119,7 +119,7 @@ func TestRspamdHeaders(t *testing.T) {
 	a := asked(5)
 	a.Helo, a.From = "evil\r\nIP: 127.0.0.1", mail.Address{Local: "\"x\x00\x1b\r\ny\"", Domain: "b\xc3\xbc.example"}
 	res, err := r.Scan(t.Context(), a, opener([]byte("hello")))
-	if err != nil || res.Verdict != SpamNegative {
+	if err != nil || res.Verdict != mail.SpamNegative {
 		t.Fatalf("%+v, %v", res, err)
 	}
 	if len(got["Ip"]) != 1 || got.Get("Password") != "secret" || strings.ContainsAny(got.Get("Helo")+got.Get("From"), "\r\n\x00\x1b") {
