@@ -11,6 +11,8 @@ func (g *Gateway) openLanguage(Options) (err error) {
 	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.ReportCommands()...)
 	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.ScanningCommands(g)...)
 	commands = append(commands, admin.UndeliveredCommands(keptCommands{g})...)
+	commands = append(commands, admin.ToldCommand(tracker{g}))
+	commands = append(commands, admin.WhereCommands(tracker{g}, g.Now)...)
 	g.language, err = g.Language("Gateway", commands)
 	return err
 }

@@ -74,11 +74,22 @@ func (p processor) part(ctx context.Context, it *queue.Item, part pipeline.Part,
 		}
 	}
 	c.Key = mail.NewKey(p.g.serial(), c.MID, c.Hash)
+	p.envelope(c)
 	return queue.Copy{Of: of, Item: c}, nil
 }
 
 // changes reports whether the content of a part is another than that received.
 func changes(part pipeline.Part) bool { return len(part.Extras) > 0 || part.Unforge }
+
+// envelope writes who a message that was made inside is from and for, so that
+// the log alone says which recipients a part has. It has no connection: ICID 0.
+func (p processor) envelope(it *queue.Item) {
+	p.g.Log.Start(it.MID, 0)
+	p.g.Log.From(it.MID, 0, it.From)
+	for i := range it.Recipients {
+		p.g.Log.To(it.MID, 0, mail.RID(i), it.Recipients[i].Address)
+	}
+}
 
 // change stores the changed content under the number of c.
 func (p processor) change(ctx context.Context, c *queue.Item, part pipeline.Part, open queue.Opener) error {

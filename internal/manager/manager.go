@@ -155,6 +155,7 @@ func (m *Manager) openLanguage(Options) (err error) {
 	commands = append(commands, admin.Quarantines{Service: m.quarantine, Config: m.Config, Clock: m.Now}.Commands()...)
 	commands = append(commands, admin.Appliances{Store: m.Config, Client: m.client, Request: m.pairRequest, Paired: m.CPQ.Paired, Fault: m.Log.Fault}.Commands()...)
 	commands = append(commands, admin.Configuration{Store: m.Config, Clock: m.Now}.OwnMailCommands()...)
+	commands = append(commands, admin.WhereCommands(tracker{m}, m.Now, "quarantine where")...)
 	m.language, err = m.Language("Manager", commands)
 	return err
 }

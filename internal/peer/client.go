@@ -32,6 +32,7 @@ type ClientOptions struct {
 	Key     ssh.Signer                   // the manager's
 	Dial    Dialer                       // nil: the network
 	Timeout time.Duration                // 0: 15 s
+	Where   time.Duration                // for Where; 0: WhereTimeout
 	Fault   func(component, text string) // a panic, a hang
 }
 

@@ -26,6 +26,7 @@ type question struct {
 	trust func(key ssh.PublicKey) error
 	types []string // host key algorithms; nil: any
 	line  string
+	most  int // bytes of the answer; 0: maxAnswer
 }
 
 // ask runs the command and gives its output. It ends when ctx does.
@@ -63,7 +64,10 @@ func ask(ctx context.Context, dial Dialer, q question) ([]byte, net.IP, error) {
 	if err != nil {
 		return nil, nil, errs.Wrap(errs.Temporary, err, "opening a session at %s", q.addr)
 	}
-	out := &limited{}
+	out := &limited{most: q.most}
+	if out.most == 0 {
+		out.most = maxAnswer
+	}
 	session.Stdout = out
 	if err := session.Run(q.line); err != nil {
 		return nil, nil, failed(q, out, err)
@@ -96,11 +100,14 @@ func failed(q question, out *limited, err error) error {
 
 // limited keeps output up to a size; more is an error.
 // The buffer is not embedded: its ReadFrom would go around Write.
-type limited struct{ b bytes.Buffer }
+type limited struct {
+	b    bytes.Buffer
+	most int
+}
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.b.Len()+len(p) > maxAnswer {
-		return 0, errs.New(errs.Invalid, "the answer is longer than %d bytes", maxAnswer)
+	if l.b.Len()+len(p) > l.most {
+		return 0, errs.New(errs.Invalid, "the answer is longer than %d bytes", l.most)
 	}
 	return l.b.Write(p)
 }

@@ -140,12 +140,17 @@ func (c *Client) Exchange(ctx context.Context, g Gateway, s Signed) (Signed, err
 
 // ask runs a command on a gateway, which must have the pinned host key.
 func (c *Client) ask(ctx context.Context, g Gateway, line string) ([]byte, netip.Addr, error) {
+	return c.askUpTo(ctx, g, line, maxAnswer)
+}
+
+// askUpTo is ask for an answer of up to most bytes.
+func (c *Client) askUpTo(ctx context.Context, g Gateway, line string, most int) ([]byte, netip.Addr, error) {
 	pinned, _, _, _, err := ssh.ParseAuthorizedKey([]byte(g.HostKey))
 	if err != nil {
 		return nil, netip.Addr{}, errs.Wrap(errs.Invalid, err, "the pinned host key of %s is not a key", g.Name)
 	}
 	out, ip, err := ask(ctx, c.o.Dial, question{
-		addr: g.Addr, user: g.User, auth: ssh.PublicKeys(c.o.Key), line: line,
+		addr: g.Addr, user: g.User, auth: ssh.PublicKeys(c.o.Key), line: line, most: most,
 		types: algorithms(pinned.Type()),
 		trust: func(key ssh.PublicKey) error { return samePin(g.Addr, pinned, key) },
 	})

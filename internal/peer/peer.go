@@ -1,7 +1,7 @@
 // Package peer asks another appliance over SSH: once to pair with it, and then,
 // as the command client, where it takes released mail.
 //
-// It is not a general remote control: it runs three hidden commands and reads one
+// It is not a general remote control: it runs four hidden commands and reads one
 // line of JSON from each. It promises that it speaks only to the host key that
 // was pinned, that no call outlives its deadline, that a fault inside one
 // attempt is that attempt's failure and nothing more, and that nothing the
