@@ -35,6 +35,15 @@ func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opene
 	return p.rewrite(ctx, it, parts, open)
 }
 
+// Park implements queue.Parker: what kills its judgement is unscannable, and a
+// person decides about it.
+func (p processor) Park(it *queue.Item, why string) (queue.Routing, bool) {
+	if it.Release != nil {
+		return queue.Routing{}, false // a person has decided: not once more
+	}
+	return p.route(it, mail.Disposition{Quarantine: []mail.Placement{{Quarantine: "Policy", Reason: "unscannable: " + why}}}), true
+}
+
 func envelope(it *queue.Item) mail.Envelope {
 	e := mail.Envelope{
 		Params: it.Params, From: it.From, To: make([]mail.Address, len(it.Recipients)), Rcpt: make([]mail.RcptParams, len(it.Recipients)),

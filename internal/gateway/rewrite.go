@@ -96,7 +96,7 @@ func (p processor) change(ctx context.Context, c *queue.Item, part pipeline.Part
 	x := extras(part.Extras)
 	var drop func(name, value string) bool
 	if part.Unforge {
-		claims := authenticator{p.g}.Claims
+		claims := authenticator(p).Claims
 		drop = func(name, value string) bool { return strings.EqualFold(name, pipeline.AuthField) && claims(value) }
 	}
 	content, err := open()

@@ -107,6 +107,44 @@ func TestMessageThatKillsTheProcess(t *testing.T) {
 	})
 }
 
+// A message that makes its judgement panic goes where the processor parks such
+// ones, with the reason; what it has no place for is held.
+func TestParked(t *testing.T) {
+	s := &parker{why: map[mail.MID]string{}, script: script{process: func(it *Item, _ Opener) (Routing, error) {
+		if it.MID < 3 {
+			panic("poison")
+		}
+		return Routing{}, nil
+	}}}
+	bubble(t, &s.script, func(o *Options) { o.Processor = s }, func(r *rig) {
+		r.start()
+		for mid := range mail.MID(3) {
+			r.accept(mid+1, "a.example")
+		}
+		rest(time.Hour)
+		if s.why[1] != "its judgement failed 3 times" || r.store.get(1) != nil || len(r.list()) != 2 {
+			t.Errorf("%q, in the store %+v, delivered %v", s.why, r.store.get(1), r.list())
+		}
+		if held := r.store.get(2); held == nil || held.State != Held {
+			t.Errorf("%+v", held)
+		}
+		if r.q.WorkCount() != 0 {
+			t.Errorf("%d in the work queue", r.q.WorkCount())
+		}
+	})
+}
+
+type parker struct {
+	script
+	why map[mail.MID]string
+}
+
+// Park implements Parker for all but message 2.
+func (p *parker) Park(it *Item, why string) (Routing, bool) {
+	p.why[it.MID] = why
+	return Routing{Dest: func(Recipient) Dest { return Dest{Name: CPQHost} }, Placements: []mail.Placement{{Quarantine: "Policy", Reason: why}}}, it.MID != 2
+}
+
 // An error of the processor keeps the message and tries again with back-off;
 // it costs no try.
 func TestProcessorError(t *testing.T) {
@@ -125,7 +163,7 @@ func TestProcessorError(t *testing.T) {
 			t.Error("left the work queue")
 		}
 		rest(time.Hour)
-		if len(r.list()) != 1 || at[1].Sub(at[0]) != 5*time.Second || at[9].Sub(at[8]) != 320*time.Second {
+		if len(r.list()) != 1 || at[1].Sub(at[0]) != 5*time.Second || at[9].Sub(at[8]) != 40*time.Second {
 			t.Errorf("judged at %v", at)
 		}
 		if len(r.log.said()) != 1 {

@@ -74,7 +74,7 @@ func (q *Queue) begin(e *entry, j job) (*Item, bool) {
 		return e.item, true
 	}
 	if e.item.Tries >= maxTries {
-		q.hold(e, "its judgement was cut off "+fmt.Sprint(e.item.Tries)+" times")
+		q.park(e, j, "its judgement was cut off "+fmt.Sprint(e.item.Tries)+" times")
 		return nil, false
 	}
 	e.item.Tries++
@@ -104,7 +104,7 @@ func (q *Queue) poisoned(e *entry, j job) {
 		e.item.Tries++
 	}
 	if e.item.Tries >= maxTries {
-		q.hold(e, fmt.Sprintf("its judgement failed %d times", e.item.Tries))
+		q.park(e, j, fmt.Sprintf("its judgement failed %d times", e.item.Tries))
 		return
 	}
 	q.apply(Update{Save: []*Item{e.item}, Durable: true})
@@ -122,6 +122,31 @@ func (q *Queue) retry(e *entry, j job, err error) {
 		q.apply(Update{Save: []*Item{e.item}})
 	}
 	q.postponeWork(job{mid: j.mid, failed: j.failed})
+}
+
+// park sends a poisonous message where the processor wants such ones, unseen;
+// or holds it.
+func (q *Queue) park(e *entry, j job, why string) {
+	p, ok := q.opt.Processor.(Parker)
+	if !ok {
+		q.hold(e, why)
+		return
+	}
+	r, ok := p.Park(e.item.Clone(), why)
+	if !ok || len(r.Placements) == 0 {
+		q.hold(e, why)
+		return
+	}
+	if err := q.route(e, j, r); err != nil {
+		q.postponeWork(j)
+		return
+	}
+	q.log.Fault("queue", "MID "+e.mid.String()+" is quarantined unseen: "+why)
+	q.mu.Lock()
+	if !e.gone {
+		q.schedule(e.item)
+	}
+	q.mu.Unlock()
 }
 
 // hold takes a poisonous message out of the line and keeps it whole.

@@ -79,6 +79,13 @@ type Processor interface {
 	Process(ctx context.Context, item *Item, open Opener) (Routing, error)
 }
 
+// Parker is a Processor that says where a message goes that killed what judged
+// it, again and again (the poison rule). Its content is not looked at. Without
+// a place the queue holds it.
+type Parker interface {
+	Park(item *Item, why string) (r Routing, ok bool)
+}
+
 // Routing is what becomes of a message.
 type Routing struct {
 	Drop       bool                 // nobody gets it

@@ -116,7 +116,7 @@ func (q *Queue) do(j job) {
 func (q *Queue) postponeWork(j job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	wait := 5 * time.Second << min(j.failed, 6) // 5 s to 5 min 20 s
+	wait := 5 * time.Second << min(j.failed, 3) // 5 s to 40 s: an engine that is back finds its mail within a minute
 	q.work.again.push(slot{mid: j.mid, next: q.now().Add(wait).UnixNano(), rcpts: j.failed + 1})
 	q.armWork()
 }
