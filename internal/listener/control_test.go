@@ -141,10 +141,9 @@ func TestDirectoryHarvest(t *testing.T) {
 	c.pass(time.Hour)
 	r.from("127.0.0.1", "Incoming").upTo("MAIL").all("RCPT TO:<d@elsewhere.example>", "550", "QUIT", "221")
 	r.stop()
-	log := r.log.lines()
-	for _, want := range []string{"ICID 1 Receiving Failed: Too Many Invalid Recipients\n", "ICID 2 Receiving Failed: Too Many Invalid Recipients\nICID 2 close\n"} {
-		if !strings.Contains(log, want) {
-			t.Errorf("no %q in\n%s", want, log)
+	for icid, want := range map[int]string{1: "ICID 1 Receiving Failed: Too Many Invalid Recipients\n", 2: "ICID 2 Receiving Failed: Too Many Invalid Recipients\nICID 2 close\n"} {
+		if !strings.Contains(r.log.of(icid), want) {
+			t.Errorf("no %q in\n%s", want, r.log.lines())
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -33,4 +34,16 @@ func (l *logBuffer) lines() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// of gives the lines of one connection: those of others come between them, as
+// sessions run side by side.
+func (l *logBuffer) of(icid int) string {
+	var b strings.Builder
+	for line := range strings.Lines(l.lines()) {
+		if strings.Contains(line, fmt.Sprintf("ICID %d ", icid)) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
