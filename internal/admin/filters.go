@@ -33,17 +33,23 @@ type filterScript struct {
 	warnings []filter.Warning
 }
 
-func readScript(text string) (filterScript, error) {
+func readScript(text string, site filter.Site) (filterScript, error) {
 	set, err := filter.Parse(text)
 	if err != nil {
 		return filterScript{}, errs.New(errs.Invalid, "%s", err)
 	}
-	return filterScript{lines: strings.SplitAfter(text, "\n"), list: set.List(), warnings: set.Warnings()}, nil
+	return filterScript{lines: strings.SplitAfter(text, "\n"), list: set.For(site).List(), warnings: set.Warnings()}, nil
+}
+
+// site is what the pending configuration has for filters to name.
+func (f Configuration) site() filter.Site {
+	conf, _ := f.Store.Pending()
+	return conf.Site()
 }
 
 func (f Configuration) script() (filterScript, error) {
 	conf, _ := f.Store.Pending()
-	return readScript(conf.Filters)
+	return readScript(conf.Filters, conf.Site())
 }
 
 func (s filterScript) named(name string) (int, error) {
@@ -96,7 +102,16 @@ func (f Configuration) listFilters(_ context.Context, c *Call) error {
 		if n.Active {
 			active = "Y"
 		}
-		c.Printf("%3d %-6s %-5s %s\n", n.Number, active, "Y", Plain(n.Name))
+		valid := "Y"
+		if n.Invalid != "" {
+			valid = "N"
+		}
+		c.Printf("%3d %-6s %-5s %s\n", n.Number, active, valid, Plain(n.Name))
+	}
+	for _, n := range s.list {
+		if n.Invalid != "" {
+			c.Printf("%s is not valid and does not run: %s\n", Plain(n.Name), Plain(n.Invalid))
+		}
 	}
 	return nil
 }
@@ -141,7 +156,7 @@ func (f Configuration) filters(ctx context.Context, c *Call) error {
 
 // replace makes a new script pending.
 func (f Configuration) replace(c *Call, what, text string) error {
-	if _, err := readScript(text); err != nil {
+	if _, err := readScript(text, f.site()); err != nil {
 		return err
 	}
 	return f.Store.Change(c.Principal, what, func(next *config.Config) error {
@@ -201,7 +216,7 @@ func (f Configuration) newFilter(_ context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	added, err := readScript(text)
+	added, err := readScript(text, f.site())
 	if err != nil {
 		return err
 	}
@@ -226,6 +241,11 @@ func (s filterScript) report(c *Call) {
 	for _, w := range s.warnings {
 		c.Printf("Warning: %s\n", Plain(w.String()))
 	}
+	for _, n := range s.list {
+		if n.Invalid != "" {
+			c.Printf("Warning: filter %s is not valid and does not run: %s\n", Plain(n.Name), Plain(n.Invalid))
+		}
+	}
 }
 
 func (f Configuration) importFilters(_ context.Context, c *Call) error {
@@ -233,7 +253,7 @@ func (f Configuration) importFilters(_ context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	s, err := readScript(text)
+	s, err := readScript(text, f.site())
 	if err != nil {
 		return err
 	}

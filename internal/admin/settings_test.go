@@ -115,6 +115,13 @@ func TestFilters(t *testing.T) {
 	wants(t, "set", first(run(t, l, admin, "filters set hold inactive; filters set other active; filters list")), "  1 Y      Y     other\n  2 N      Y     hold\n")
 	wants(t, "delete", first(run(t, l, admin, "filters delete other; filters list")), "1 filter deleted.\nNum Active Valid Name\n  1 N      Y     hold\n")
 	wants(t, "unknown", first(run(t, l, admin, "filters delete nobody")), "does not exist")
+	in = newScript("gone: if (recv-listener == \"Gone\") { drop(); }")
+	status := l.Exec(t.Context(), admin, "filters new", in)
+	wants(t, "invalid", in.String(), "Warning: filter gone is not valid and does not run: no listener matches \"Gone\"\n")
+	wants(t, "invalid", first(run(t, l, admin, "filters list; filters delete gone")), "  2 Y      N     gone\ngone is not valid and does not run: no listener matches \"Gone\"\n")
+	if status != 0 {
+		t.Errorf("an invalid filter is allowed: %d", status)
+	}
 	in = newScript("x: if (subjekt == \"a\") { drop(); }")
 	if status := l.Exec(t.Context(), admin, "filters import", in); status == 0 || !strings.Contains(in.String(), "line 1, column 8") {
 		t.Errorf("%d %q", status, in.String())

@@ -3,7 +3,7 @@
 //
 // It decides only. It reads no mail itself (Message is the caller's), changes
 // none, writes no log: what comes out is a mail.Disposition. A Set never changes
-// after Parse and is safe for concurrent use.
+// after Parse and For, and is safe for concurrent use.
 //
 // It promises that judging ends: regular expressions are RE2 with a cap on their
 // size, the script, its depth and the text looked at have limits; and that
@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/filter/match"
 )
 
 // Limits of a script.
@@ -29,8 +30,9 @@ const (
 type Set struct {
 	filters  []*program
 	warnings []Warning
-	bodies   []*bodyRule // of active filters, numbered by bodyRule.index
-	unseen   bool        // an active filter has the rule unscannable
+	bodies   []*match.Rule // of active filters, numbered by their Index
+	want     Want          // what the active filters need of the content
+	unseen   bool          // an active filter has the rule unscannable
 }
 
 // program is one filter.
@@ -39,6 +41,8 @@ type program struct {
 	active bool
 	line   int
 	root   *ifStmt
+
+	invalid string // why it cannot be used, see For; "" when it can
 }
 
 // Info is what a list of filters shows.
@@ -47,6 +51,8 @@ type Info struct {
 	Name   string
 	Active bool
 	Line   int // of the script
+
+	Invalid string // why it cannot be used, in words; "" when it can
 }
 
 // SyntaxError says where a script is wrong, and how.
@@ -90,7 +96,7 @@ func (s *Set) List() []Info {
 	}
 	out := make([]Info, len(s.filters))
 	for i, f := range s.filters {
-		out[i] = Info{Number: i + 1, Name: f.name, Active: f.active, Line: f.line}
+		out[i] = Info{Number: i + 1, Name: f.name, Active: f.active, Line: f.line, Invalid: f.invalid}
 	}
 	return out
 }
@@ -135,9 +141,9 @@ func (s *Set) Uses() (out []Use) {
 	return out
 }
 
-// Empty reports whether no filter is active: then no message need be looked at.
+// Empty reports whether no filter can run: then no message need be looked at.
 func (s *Set) Empty() bool {
-	return s == nil || !slices.ContainsFunc(s.filters, func(f *program) bool { return f.active })
+	return s == nil || !slices.ContainsFunc(s.filters, func(f *program) bool { return f.active && f.invalid == "" })
 }
 
 // statement is an *ifStmt or an *action.

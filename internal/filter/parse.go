@@ -50,6 +50,8 @@ type parser struct {
 	depth int
 	set   *Set
 	names map[string]int // line of each filter
+
+	randoms uint64 // rules random so far
 }
 
 func (p *parser) step() error {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"lazaret/internal/errs"
 )
@@ -23,7 +22,7 @@ func TestErrors(t *testing.T) {
 		{`a if (true) {}`, 1, 3, `expected ":" (active) or "!" (inactive)`},
 		{`a: quarantine("P");`, 1, 4, `expected "if"`},
 		{`a: if true {`, 1, 13, "the block that begins in line 1, column 12 is not closed"},
-		{`a: if (subjct == "x") {}`, 1, 8, `unknown rule "subjct"; the rules are arc-status, attachment-filename, body-contains, body-size,`},
+		{`a: if (subjct == "x") {}`, 1, 8, `unknown rule "subjct"; the rules are addr-count, arc-status, attachment-binary-contains, attachment-contains,`},
 		{"a: if (true) {\n\tquarantin(\"P\"); }", 2, 2, `unknown action "quarantin"; the actions are deliver, drop, duplicate-quarantine,`},
 		{`a: if (subject = "x") {}`, 1, 16, "== or !=, not ="},
 		{`a: if (subject > "x") {}`, 1, 16, "expected == or != after subject"},
@@ -50,7 +49,13 @@ func TestErrors(t *testing.T) {
 		{`a: if (true) { drop("x"); }`, 1, 21, `expected ")" as in drop()`},
 		{`a: if (true) { insert-header("X"); }`, 1, 33, `expected "," as in insert-header("X-Name", "value")`},
 		{`a: if (true) { insert-header("X Y", "z"); }`, 1, 30, "forbidden character"},
-		{`a: if (true) { log-entry("$Subjekt"); }`, 1, 26, "unknown variable $Subjekt; the variables are $EnvelopeFrom,"},
+		{`a: if (true) { log-entry("$Subjekt"); }`, 1, 26, "unknown variable $Subjekt; the variables are $BodySize,"},
+		{`a: if (random(0) < 1) {}`, 1, 15, "random(10) is 0 to 9"},
+		{`a: if (date > "2026-13-01") {}`, 1, 15, "MM/DD/YYYY hh:mm:ss"},
+		{`a: if (addr-count("To", "to") > 1) {}`, 1, 25, "stands twice"},
+		{`a: if (addr-count() > 1) {}`, 1, 19, "the name of a header field in quotes"},
+		{`a: if (smtp-auth-id-matches("From")) {}`, 1, 29, "the targets are *EnvelopeFrom,"},
+		{`a: if (attachment-size > 1G) {}`, 1, 26, "20K or 5M"},
 		{`a: if (true and) {}`, 1, 16, "expected a rule"},
 		{`a: if (true {}`, 1, 13, `expected ")" to close the condition`},
 		{`a: if (true) {} else`, 1, 21, `expected "{" after "else", found the end of the script`},
@@ -79,6 +84,7 @@ const script = `# comment with "quotes" and { braces }
 one: IF (subject == "(?i)hold\\.me" or not (mail-from == 'a"b' and rcpt-count >= 3)) { # here too
   quarantine('Policy'); if (header("X")) { drop() } else if (body-contains("x", 2)) { skip-filters(); }
 };
+three: if (random(10)<3 and addr-count('To',"Cc") > 5 or date>='2026-01-02' or smtp-auth-id-matches("*any","+")) {}
 two! if (true) and (body-size < 10k) { insert-header("X-A", "it's $Subject \"$$\""); deliver(); } else { }
 `
 
@@ -89,6 +95,8 @@ const printed = `one: if (subject == "(?i)hold\\.me" OR NOT (mail-from == "a\"b"
   } else if (body-contains("x", 2)) {
     skip-filters();
   }
+}
+three: if (random(10) < 3 AND addr-count("To", "Cc") > 5 OR date >= "2026-01-02" OR smtp-auth-id-matches("*Any", "+")) {
 }
 two! if (true AND body-size < 10k) {
   insert-header("X-A", "it's $Subject \"$$\"");
@@ -110,7 +118,7 @@ func TestString(t *testing.T) {
 	if err != nil || again.String() != printed {
 		t.Errorf("%v\n%s", err, again)
 	}
-	want := []Info{{1, "one", true, 2}, {2, "two", false, 5}}
+	want := []Info{{1, "one", true, 2, ""}, {2, "three", true, 5, ""}, {3, "two", false, 6, ""}}
 	if got := set.List(); !slices.Equal(got, want) {
 		t.Errorf("list %v", got)
 	}
@@ -140,24 +148,6 @@ func TestWarnings(t *testing.T) {
 		number, msg, _ := strings.Cut(want, ": ")
 		if number == "0" && len(ws) != 0 || number == "1" && (len(ws) != 1 || !strings.Contains(ws[0].String(), msg)) {
 			t.Errorf("%s: %v", body, ws)
-		}
-	}
-}
-
-// Evil patterns end soon (register C3): an engine that tries back would not end
-// on these before the sun does.
-func TestEvilPatterns(t *testing.T) {
-	text := []byte(strings.Repeat("a", 64<<10))
-	for _, p := range []string{`(a+)+$b`, `(a|aa)*b`, `(.*)*(.*)*x`, `^(([a-z])+.)+[A-Z]([a-z])+$`, `(a?){50}a{50}b`, `([\s\S]{0,50}b){3}`} {
-		re, err := compile(p, false)
-		if err != nil {
-			t.Errorf("%s: %v", p, err)
-			continue
-		}
-		begin := time.Now()
-		re.Match(text)
-		if d := time.Since(begin); d > 20*time.Second {
-			t.Errorf("%s took %v", p, d)
 		}
 	}
 }

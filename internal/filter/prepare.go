@@ -1,5 +1,7 @@
 package filter
 
+import "lazaret/internal/filter/match"
+
 // prepare sorts the conditions by cost, numbers the body rules and looks for
 // what is probably not meant.
 func (s *Set) prepare() {
@@ -7,14 +9,30 @@ func (s *Set) prepare() {
 		f.root.order()
 		w := &warner{set: s, filter: f.name}
 		w.block([]statement{f.root}, path{})
-		if !f.active {
+	}
+	s.gather()
+}
+
+// gather numbers the body rules of the filters that can run, and sums up what
+// they need of a message.
+func (s *Set) gather() {
+	s.bodies, s.want, s.unseen = nil, Want{}, false
+	for _, f := range s.filters {
+		if !f.active || f.invalid != "" {
 			continue
 		}
 		f.root.eachRule(func(r *rule) {
 			s.unseen = s.unseen || r.word == "unscannable"
+			s.want.Files = s.want.Files || r.word == "attachment-size" || r.word == "attachment-filetype"
 			if r.body != nil {
-				r.body.index = len(s.bodies)
+				s.want.Binary = s.want.Binary || r.body.Where == match.Bytes
+				r.body.Index = len(s.bodies)
 				s.bodies = append(s.bodies, r.body)
+			}
+		})
+		f.root.eachAction(func(a *action) {
+			for _, arg := range a.args {
+				s.want.Files = s.want.Files || arg.tmpl.uses("filesizes", "filetypes")
 			}
 		})
 	}

@@ -105,10 +105,26 @@ func (r *rule) print(b *strings.Builder) {
 		}
 	case bodyKind:
 		b.WriteString("(" + quote(r.text))
-		if r.body.least > 1 {
-			b.WriteString(", " + strconv.Itoa(r.body.least))
+		if r.body.Least > 1 {
+			b.WriteString(", " + strconv.Itoa(r.body.Least))
 		}
 		b.WriteByte(')')
+		return
+	case randomRule:
+		b.WriteString("(" + strconv.FormatInt(r.below, 10) + ") " + r.op + " " + r.amount)
+		return
+	case countRule, loginRule:
+		b.WriteByte('(')
+		for i, a := range r.args {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(quote(a))
+		}
+		b.WriteByte(')')
+		if r.op != "" {
+			b.WriteString(" " + r.op + " " + r.amount)
+		}
 		return
 	case numberRule:
 		b.WriteString(" " + r.op + " " + r.amount)

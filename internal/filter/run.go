@@ -5,7 +5,9 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"time"
 
+	"lazaret/internal/filter/match"
 	"lazaret/internal/mail"
 )
 
@@ -26,32 +28,47 @@ type Message interface {
 	// value when nobody looks.
 	SenderAuth(ctx context.Context) (mail.SenderAuth, error)
 
-	// Content reads the whole message and calls text with the decoded text of
-	// its parts. text may be nil: then none is wanted.
-	Content(ctx context.Context, text func(Piece) error) (Content, error)
+	// Content reads the whole message.
+	Content(ctx context.Context, want Want) (Content, error)
 }
 
-// Piece is some of the text of a part; Last ends one text. Texts of the same
-// part behind one another are readings of the same thing (the source of HTML
-// and what is seen of it, two charsets): the one with the most matches counts.
-type Piece struct {
-	Part  string
-	Bytes []byte
-	Last  bool
+// Piece is some of the text of a part.
+type Piece = match.Piece
+
+// Want is what of the content some rule asks for.
+type Want struct {
+	Text   func(Piece) error // called with the decoded text of the parts; may be nil
+	Binary bool              // with the bytes of other attachments too
+	Files  bool              // Content.Files with sizes and kinds
 }
 
 // Facts are of the envelope and the connection.
 type Facts struct {
-	MID     mail.MID
-	Env     mail.Envelope
-	Origin  mail.Origin
-	Size    int64
-	Subject string // decoded, for $Subject
+	MID       mail.MID
+	Env       mail.Envelope
+	Origin    mail.Origin
+	Size      int64
+	Subject   string // decoded, for $Subject
+	Now       time.Time
+	WorkQueue int    // messages that wait for judgement
+	Seed      uint64 // of random(); the same each time the message is judged
+}
+
+// File is one attachment.
+type File struct {
+	Part  string   // as in Piece
+	Names []string // under every reading, as those of Content.Attachments
+	Types []string // media types that its header declares
+	Kinds []string // what it is by its bytes, and the group of that: exe, executable
+	Size  int64    // bytes, decoded; the largest of the readings
 }
 
 // Content is what the walk through a message found.
 type Content struct {
 	Attachments         []string // names, under every reading
+	Files               []File   // each attachment once
+	Encrypted, Signed   bool     // by S/MIME or OpenPGP, as the message says of itself
+	Invalid             bool     // a part cannot be read as MIME
 	MalformedHeader     bool
 	DuplicateBoundaries bool
 	Findings            []string // what readers could understand differently, such as boundary-ambiguous
@@ -65,7 +82,7 @@ func (s *Set) Run(ctx context.Context, m Message) (mail.Disposition, error) {
 	}
 	r := &run{set: s, m: m, facts: m.Facts()}
 	for _, f := range s.filters {
-		if !f.active {
+		if !f.active || f.invalid != "" {
 			continue
 		}
 		r.filter = f.name
@@ -108,6 +125,8 @@ type run struct {
 	content Content
 	unseen  string // why a header was not seen to its end
 	counts  []int  // matches of each body rule
+	window  *match.Window
+	matched []string // texts that rules which held matched
 }
 
 // branch runs an if. It reports whether the message is done with all filters.
@@ -126,7 +145,7 @@ func (r *run) branch(ctx context.Context, st *ifStmt) (bool, error) {
 		case *ifStmt:
 			ended, err = r.branch(ctx, s)
 		case *action:
-			ended, err = r.act(s)
+			ended, err = r.act(ctx, s)
 		}
 		if ended || err != nil {
 			return ended, err
@@ -136,7 +155,7 @@ func (r *run) branch(ctx context.Context, st *ifStmt) (bool, error) {
 }
 
 // act does one action. It reports whether it was final.
-func (r *run) act(a *action) (bool, error) {
+func (r *run) act(ctx context.Context, a *action) (bool, error) {
 	switch a.word {
 	case "quarantine":
 		r.out.Quarantine, _ = place(r.out.Quarantine, a.args[0].text, r.filter)
@@ -146,13 +165,21 @@ func (r *run) act(a *action) (bool, error) {
 			r.out.CopiedBy = append(r.out.CopiedBy, r.filter)
 		}
 	case "insert-header":
-		h, err := header(a.args[0].text, a.args[1].tmpl.expand(r.facts, r.filter))
+		text, err := r.expand(ctx, a.args[1].tmpl)
+		if err != nil {
+			return false, err
+		}
+		h, err := header(a.args[0].text, text)
 		if err != nil {
 			return false, err
 		}
 		r.out.Headers = append(r.out.Headers, h)
 	case "log-entry":
-		r.out.Notes = append(r.out.Notes, a.args[0].tmpl.expand(r.facts, r.filter))
+		text, err := r.expand(ctx, a.args[0].tmpl)
+		if err != nil {
+			return false, err
+		}
+		r.out.Notes = append(r.out.Notes, text)
 	case "deliver":
 		// What this filter itself flagged is defeated (reference 2.1); flags
 		// of the filters before it stay.
@@ -223,6 +250,21 @@ func (r *run) holds(ctx context.Context, u *rule) (bool, error) {
 		return u.re.MatchString(f.Env.From.String()), nil
 	case "rcpt-to":
 		return slices.ContainsFunc(f.Env.To, func(a mail.Address) bool { return u.re.MatchString(a.String()) }), nil
+	case "recv-listener":
+		return u.re.MatchString(f.Origin.Listener), nil
+	case "recv-int":
+		return u.re.MatchString(f.Origin.Interface), nil
+	case "workqueue-count":
+		return compare(int64(f.WorkQueue), u.op, u.number), nil
+	case "date":
+		return compare(int64(wall(f.Now).Compare(u.date)), u.op, 0), nil
+	case "random":
+		return compare(random(f.Seed+u.salt, u.below), u.op, u.number), nil
+	case "addr-count":
+		n, err := r.addresses(ctx, u.args)
+		return compare(n, u.op, u.number), err
+	case "smtp-auth-id-matches":
+		return r.login(ctx, u.args)
 	case "subject":
 		return r.header(ctx, u, "Subject")
 	case "header":
@@ -282,36 +324,90 @@ func (r *run) inContent(ctx context.Context, u *rule) (bool, error) {
 	if err := r.readContent(ctx); err != nil {
 		return false, err
 	}
+	c := &r.content
 	switch u.word {
 	case "attachment-filename":
-		return slices.ContainsFunc(r.content.Attachments, u.re.MatchString), nil
+		return slices.ContainsFunc(c.Attachments, u.re.MatchString), nil
+	case "attachment-type", "attachment-mimetype":
+		return anyFile(c.Files, func(f *File) bool { return slices.ContainsFunc(f.Types, u.re.MatchString) }), nil
+	case "attachment-filetype":
+		return anyFile(c.Files, func(f *File) bool { return slices.ContainsFunc(f.Kinds, u.re.MatchString) }), nil
+	case "attachment-size":
+		return anyFile(c.Files, func(f *File) bool { return compare(f.Size, u.op, u.number) }), nil
+	case "encrypted":
+		return c.Encrypted, nil
+	case "signed":
+		return c.Signed, nil
+	case "valid":
+		return !c.Invalid && !c.MalformedHeader && !c.DuplicateBoundaries, nil
 	case "mime-finding":
-		return slices.ContainsFunc(r.content.Findings, u.re.MatchString), nil
+		return slices.ContainsFunc(c.Findings, u.re.MatchString), nil
 	case "unscannable":
-		return r.content.Unscannable != "", nil
+		return c.Unscannable != "", nil
 	case "malformed-header":
-		return r.content.MalformedHeader, nil
+		return c.MalformedHeader, nil
 	case "duplicate_boundaries":
-		return r.content.DuplicateBoundaries, nil
-	case "body-contains":
-		return r.counts[u.body.index] >= u.body.least, nil
+		return c.DuplicateBoundaries, nil
+	}
+	if u.body != nil {
+		return r.inText(u.body), nil
 	}
 	panic("filter: rule without a test: " + strconv.Quote(u.word))
 }
 
+// inText decides a body rule, and notes what it matched when it holds.
+func (r *run) inText(b *match.Rule) bool {
+	least := b.Least
+	if b.Where == match.EveryAttachment {
+		// One that holds no text does not hold the text that is asked for.
+		if least = len(r.content.Files); least == 0 {
+			return false
+		}
+	}
+	if r.counts[b.Index] < least {
+		return false
+	}
+	for _, text := range r.window.Found(b.Index) {
+		if !slices.Contains(r.matched, text) {
+			r.matched = append(r.matched, text)
+		}
+	}
+	return true
+}
+
+func anyFile(files []File, is func(*File) bool) bool {
+	for i := range files {
+		if is(&files[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 // readContent reads the message once for all rules of all filters.
-func (r *run) readContent(ctx context.Context) error {
+func (r *run) readContent(ctx context.Context) (err error) {
 	if r.read {
 		return nil
 	}
 	r.read = true
+	want := r.set.want
 	if len(r.set.bodies) == 0 {
-		content, err := r.m.Content(ctx, nil)
-		r.content = content
+		r.content, err = r.m.Content(ctx, want)
 		return err
 	}
-	w := newWindow(ctx, r.set.bodies)
-	content, err := r.m.Content(ctx, w.add)
-	r.content, r.counts = content, w.total()
+	w := match.NewWindow(ctx, r.set.bodies)
+	want.Text = w.Add
+	r.content, err = r.m.Content(ctx, want)
+	r.counts, r.window = w.Total(), w
 	return err
+}
+
+// expand fills in the variables of a text, reading the message for them if it must.
+func (r *run) expand(ctx context.Context, t template) (string, error) {
+	if t.uses("filenames", "filesizes", "filetypes") {
+		if err := r.readContent(ctx); err != nil {
+			return "", err
+		}
+	}
+	return t.expand(r.value), nil
 }

@@ -17,9 +17,6 @@ type piece struct {
 	variable bool
 }
 
-// variables are the names behind a dollar sign, in any case.
-var variables = [...]string{"EnvelopeFrom", "EnvelopeRecipients", "FilterName", "MID", "remote_ip", "Subject"}
-
 // parseTemplate splits at variables. Two dollar signs are one; one that no
 // letter follows is itself.
 func parseTemplate(s string) (template, error) {
@@ -46,25 +43,16 @@ func parseTemplate(s string) (template, error) {
 	return out, nil
 }
 
-func variable(name string) (string, bool) {
-	for _, v := range variables {
-		if strings.EqualFold(v, name) {
-			return v, true
-		}
-	}
-	return "", false
-}
-
 // expand fills in the variables. No value can end a line: every control
 // character becomes a blank. At most maxText bytes come out.
-func (t template) expand(f *Facts, filter string) string {
+func (t template) expand(value func(name string) string) string {
 	var b strings.Builder
 	for _, p := range t {
 		if b.Len() >= maxText {
 			break
 		}
 		if p.variable {
-			b.WriteString(harmless(value(f, filter, p.text)))
+			b.WriteString(harmless(value(p.text)))
 		} else {
 			b.WriteString(p.text)
 		}
@@ -74,40 +62,6 @@ func (t template) expand(f *Facts, filter string) string {
 		s = strings.ToValidUTF8(s[:maxText], "")
 	}
 	return s
-}
-
-func value(f *Facts, filter, name string) string {
-	switch name {
-	case "EnvelopeFrom":
-		return f.Env.From.String()
-	case "EnvelopeRecipients":
-		return recipients(f.Env.To)
-	case "FilterName":
-		return filter
-	case "MID":
-		return f.MID.String()
-	case "remote_ip":
-		if !f.Origin.RemoteIP.IsValid() {
-			return ""
-		}
-		return f.Origin.RemoteIP.Unmap().String()
-	}
-	return f.Subject
-}
-
-// recipients lists as many as can be of use in a line.
-func recipients(to []mail.Address) string {
-	var b strings.Builder
-	for i, a := range to {
-		if b.Len() > maxText {
-			break
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(a.String())
-	}
-	return b.String()
 }
 
 // harmless makes one line of valid UTF-8 out of text from outside.

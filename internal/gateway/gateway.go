@@ -99,7 +99,10 @@ func (g *Gateway) openSpool(opt Options) (err error) {
 }
 
 func (g *Gateway) openPipeline(Options) error {
-	g.pipeline = pipeline.New(pipeline.Options{Log: g.Log, NextMID: func() mail.MID { return g.nextMID() }, HoldAmbiguous: "Policy"})
+	g.pipeline = pipeline.New(pipeline.Options{
+		Log: g.Log, NextMID: func() mail.MID { return g.nextMID() }, HoldAmbiguous: "Policy",
+		Now: g.Now, Kind: kinds, WorkQueue: func() int { return g.queue.Gauges().WorkQueue },
+	})
 	g.Config.Subscribe(g)
 	c := g.Config.Committed()
 	if err := g.Prepare(c); err != nil {

@@ -9,6 +9,7 @@ import (
 	"lazaret/internal/mail"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/scan"
+	"lazaret/internal/unpack/filetype"
 )
 
 // judging builds what the pipeline judges by.
@@ -16,6 +17,7 @@ func (g *Gateway) judging(c *config.Config) (s pipeline.Settings, err error) {
 	if s.Filters, err = filter.Parse(c.Filters); err != nil {
 		return s, err
 	}
+	s.Filters.For(c.Site())
 	if s.Inbound, err = c.MailTable(config.Inbound); err != nil {
 		return s, err
 	}
@@ -36,6 +38,12 @@ func (g *Gateway) judging(c *config.Config) (s pipeline.Settings, err error) {
 		s.Engine = engine
 	}
 	return s, err
+}
+
+// kinds names what a file is, and its group.
+func kinds(head []byte) []string {
+	t := filetype.Sniff(head)
+	return []string{t.Name, string(t.Group)}
 }
 
 // engine gives the antivirus engine, or nil; the one there is as long as its

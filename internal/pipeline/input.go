@@ -2,9 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
-	"strconv"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/filter"
@@ -16,6 +16,7 @@ import (
 // the header once, the content once.
 type input struct {
 	Input
+	site   *Options
 	header *message.Header
 	found  message.Findings // in the header
 	walked bool
@@ -27,7 +28,10 @@ type input struct {
 
 // Facts implements filter.Message.
 func (in *input) Facts() *filter.Facts {
-	return &filter.Facts{MID: in.MID, Env: in.Env, Origin: in.Origin, Size: in.Size, Subject: message.DecodeHeader(in.Subject)}
+	return &filter.Facts{
+		MID: in.MID, Env: in.Env, Origin: in.Origin, Size: in.Size, Subject: message.DecodeHeader(in.Subject),
+		Now: in.site.Now(), WorkQueue: in.site.WorkQueue(), Seed: uint64(in.MID) ^ binary.LittleEndian.Uint64(in.Hash[:]),
+	}
 }
 
 // Header implements filter.Message. A value counts decoded and as it stands:
@@ -69,12 +73,18 @@ var (
 	boundaries = [...]message.Kind{message.BoundaryAmbiguous, message.BoundaryPrefix}
 )
 
+// broken are the findings for which a message is not valid: a part of it cannot
+// be read as its header says. The rule asks for malformed and boundaries too.
+var broken = [...]message.Kind{
+	message.BoundaryMissing, message.BoundaryNotFound, message.BoundaryUnclosed, message.BoundaryMalformed, message.BoundaryMisplaced,
+	message.UnknownEncoding, message.DirtyBase64, message.DirtyQuoted, message.EncodedContainer, message.PartialMessage,
+}
+
 // Content implements filter.Message.
-func (in *input) Content(ctx context.Context, text func(filter.Piece) error) (filter.Content, error) {
-	var c filter.Content
-	err := in.read(func(r io.Reader) error {
-		t := texts{to: text}
-		if text != nil {
+func (in *input) Content(ctx context.Context, want filter.Want) (c filter.Content, err error) {
+	err = in.read(func(r io.Reader) error {
+		t := texts{to: want.Text, binary: want.Binary}
+		if want.Text != nil {
 			t.buf = make([]byte, 32<<10)
 		}
 		found, err := message.Walk(r, message.Limits{}, func(p *message.Part) error {
@@ -82,13 +92,20 @@ func (in *input) Content(ctx context.Context, text func(filter.Piece) error) (fi
 				return errs.Wrap(errs.Temporary, err, "walking through the parts")
 			}
 			c.Attachments = append(c.Attachments, p.Names...)
-			if text == nil || !p.IsText() {
-				return nil
+			protection(p, &c)
+			file := fileOf(p, &c)
+			if file == nil || !want.Files {
+				return t.part(p, file != nil)
 			}
-			return t.part(p)
+			m := &measure{r: p.Body}
+			p.Body = m
+			if err := t.part(p, true); err != nil {
+				return err
+			}
+			return m.take(file, in.site.Kind)
 		})
 		in.parts, in.walked = found, err == nil
-		c.MalformedHeader, c.DuplicateBoundaries = found.Has(malformed[:]...), found.Has(boundaries[:]...)
+		c.MalformedHeader, c.DuplicateBoundaries, c.Invalid = found.Has(malformed[:]...), found.Has(boundaries[:]...), found.Has(broken[:]...)
 		for _, f := range found {
 			c.Findings = append(c.Findings, string(f.Kind))
 		}
@@ -106,20 +123,27 @@ const maxHTML = 8 << 20
 
 // texts hands the text of parts to the filters.
 type texts struct {
-	to   func(filter.Piece) error
-	buf  []byte
-	html []byte
-	cut  bool // an HTML part was longer than maxHTML
+	to     func(filter.Piece) error // nil: nobody wants any
+	binary bool                     // the bytes of attachments that are no text too
+	buf    []byte
+	html   []byte
+	cut    bool // an HTML part was longer than maxHTML
 }
 
 // part hands out one reading of a part; of HTML also what a reader sees, for
 // w<b></b>ord in the source is one word to the eye.
-func (t *texts) part(p *message.Part) error {
-	// Preamble and stray lines have the path of their container.
-	piece := filter.Piece{Part: p.Path + "/" + strconv.Itoa(int(p.Role))}
-	isHTML := p.IsHTML()
+func (t *texts) part(p *message.Part, attached bool) error {
+	text := p.IsText()
+	if t.to == nil || !text && (!t.binary || !attached) {
+		return nil
+	}
+	piece := filter.Piece{Part: key(p), Attached: attached, Binary: !text}
+	isHTML := text && p.IsHTML()
 	t.html = t.html[:0]
-	r := p.Text()
+	r := p.Body
+	if text {
+		r = p.Text()
+	}
 	for !piece.Last {
 		n, err := r.Read(t.buf)
 		if err != nil && err != io.EOF {

@@ -16,6 +16,7 @@ import (
 	"context"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"lazaret/internal/filter"
 	"lazaret/internal/logs"
@@ -44,7 +45,14 @@ type Options struct {
 	// understand differently, or that could not be looked at to their end, when
 	// no filter held or dropped them. "" lets them pass.
 	HoldAmbiguous string
+
+	Now       func() time.Time           // nil: time.Now
+	WorkQueue func() int                 // messages that wait for judgement; nil: none
+	Kind      func(head []byte) []string // what a file is by its first KindBytes: name and group; nil: nobody knows
 }
+
+// KindBytes is how much of a file Options.Kind is given.
+const KindBytes = 33 << 10
 
 // Settings are what a commit changes.
 type Settings struct {
@@ -64,6 +72,12 @@ type Pipeline struct {
 
 // New makes a pipeline without filters, with DEFAULT policies that scan nothing.
 func New(o Options) *Pipeline {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.WorkQueue == nil {
+		o.WorkQueue = func() int { return 0 }
+	}
 	p := &Pipeline{o: o}
 	p.Set(Settings{})
 	return p
@@ -108,7 +122,7 @@ type Part struct {
 // Judge takes a message through the stages. There is at least one part.
 func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 	s := p.settings.Load()
-	m := &input{Input: in, auth: s.Auth}
+	m := &input{Input: in, auth: s.Auth, site: &p.o}
 	d, err := s.Filters.Run(ctx, m)
 	if err != nil {
 		return nil, err
@@ -143,7 +157,7 @@ func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 // not clean either (promise P3).
 func (p *Pipeline) holdAmbiguous(ctx context.Context, m *input, d *mail.Disposition) error {
 	if !m.walked {
-		if _, err := m.Content(ctx, nil); err != nil {
+		if _, err := m.Content(ctx, filter.Want{}); err != nil {
 			return err
 		}
 	}

@@ -1,4 +1,9 @@
-package filter
+// Package match finds expressions, dictionaries and smart identifiers in the
+// text of messages, for the rules of the filter language (reference 7.4).
+//
+// It promises an end: expressions are RE2 with a cap on their size, and text is
+// looked at in pieces. It never says that text is clean that it did not see.
+package match
 
 import (
 	"errors"
@@ -15,8 +20,9 @@ const (
 	maxInstructions = 4000
 )
 
-// compile reads a regular expression; fold makes case meaningless.
-func compile(pattern string, fold bool) (*regexp.Regexp, error) {
+// Compile reads a regular expression; fold makes case meaningless. The error is
+// one for the person who wrote it.
+func Compile(pattern string, fold bool) (*regexp.Regexp, error) {
 	re, _, err := compileLiteral(pattern, fold)
 	return re, err
 }
@@ -119,4 +125,12 @@ func foreign(p string) string {
 		}
 	}
 	return ""
+}
+
+// clip shortens what is shown in an error.
+func clip(s string) string {
+	if len(s) > 40 {
+		return strings.ToValidUTF8(s[:40], "") + "..."
+	}
+	return s
 }
