@@ -54,6 +54,8 @@ OPTIONS
   --rate N         messages a second, to see the latency below full load
   --peer postfix   or postfix-default: measured in turn with us
   --alone          all without Postfix, also where it is installed
+  --clamd ADDRESS  relay: have each message scanned by the clamd at this socket or
+                   host:port, and measure that alone too
   --tools          load by smtp-source and smtp-sink, where Postfix is installed
   --dir DIR        work there, on the disk that counts; otherwise in a temporary directory
   --keep           leave there what was made
@@ -112,6 +114,7 @@ func benchOptions(e env, kind string, args []string) (bench.Options, []string, e
 	f.BoolVar(&o.Tools, "tools", false, "")
 	f.BoolVar(&o.Alone, "alone", false, "")
 	f.StringVar(&o.Dir, "dir", "", "")
+	f.StringVar(&o.Clamd, "clamd", "", "")
 	f.BoolVar(&o.Keep, "keep", false, "")
 	f.StringVar(&o.Profile, "profile", "", "")
 	f.BoolVar(&o.JSON, "json", false, "")

@@ -37,6 +37,7 @@ type Options struct {
 	Tools    bool     // load by smtp-source and smtp-sink, which come with Postfix
 	Alone    bool     // All without a peer
 	Keep     bool     // leave the directory
+	Clamd    string   // relay: the antivirus engine that scans each message, and is measured alone as well; "": none
 	Profile  string   // directory for CPU and allocation profiles of the roles; "": none
 	Program  []string // how to start one part: the binary and its words
 	Stdout   io.Writer

@@ -101,6 +101,11 @@ func (o *Options) relay(ctx context.Context, dir string, r *result) (err error) 
 			}
 			o.say("run %d of %d: %s: %.0f messages a second", n+1, o.Runs, s.name, f.delivered)
 			f.note(r, s.name)
+			if o.Clamd != "" && s.name == lazaret {
+				if err := o.clamdAlone(ctx, r, f.delivered); err != nil {
+					return err
+				}
+			}
 			r.add("disk: flushes of 4 KiB", "/s", flush)
 		}
 	}
@@ -116,7 +121,7 @@ func (o *Options) messages(s *subject) int {
 }
 
 func (o *Options) runGateway(ctx context.Context, dir, sink, filters string) (*gatewaySite, *child, error) {
-	g, err := newGateway(dir, sink, filters)
+	g, err := newGateway(dir, sink, filters, o.Clamd)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -47,7 +47,7 @@ type gatewaySite struct {
 // newGateway makes a gateway that takes mail for everybody and gives it to the
 // sink. Beyond where mail comes from and goes to, its configuration is what
 // init makes.
-func newGateway(dir, sink, filters string) (*gatewaySite, error) {
+func newGateway(dir, sink, filters, clamd string) (*gatewaySite, error) {
 	p, err := ports(3)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func newGateway(dir, sink, filters string) (*gatewaySite, error) {
 			l.HAT, l.Backlog = openHAT, 1000
 			l.RAT = []access.RATEntry{{Address: "ALL", Access: "ACCEPT"}}
 			c.SMTPRoutes = []config.SMTPRoute{{Domain: "ALL", Hosts: []string{"[127.0.0.1]:" + port}}}
-			c.Filters = filters
+			c.Filters, c.Antivirus.Clamd = filters, clamd
 			c.Destinations = []config.Destination{{Domain: "DEFAULT", TLS: "preferred", Messages: 1000}} // a connection is kept while there is mail
 		},
 	})
