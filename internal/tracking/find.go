@@ -55,10 +55,9 @@ func (f *Finder) Line(line []byte) {
 		return
 	}
 	if f.from.IsZero() {
-		f.from = f.clock.at
+		f.from = f.clock.now()
 	}
 	e := parse(text)
-	e.at = f.clock.at
 	if e.mid == f.q.MID && e.mid != 0 {
 		f.note(e, byMID)
 	}
@@ -73,14 +72,15 @@ func (f *Finder) Line(line []byte) {
 		f.check(e, byMessageID, sameID(e.text, f.q.MessageID))
 	case rewritten, wasSplit, copied, bounceOf:
 		if e.other == f.q.MID && e.other != 0 {
-			f.note(event{mid: e.other, at: e.at}, byMID)
+			f.note(event{mid: e.other}, byMID)
 		}
 		f.made[e.other] = e.mid
 		if len(f.made) > maxCandidates {
 			prune(f.made)
 		}
 	case senderRejected:
-		if f.want == bySender && inside(e.text, f.q.Sender) && f.q.fits(e.at) {
+		if f.want == bySender && inside(e.text, f.q.Sender) && f.q.fits(f.clock.now()) {
+			e.at = f.clock.now()
 			f.loose = append(f.loose, &Message{Received: e.at, Sender: e.text, Recipients: []Recipient{}, Whole: &Step{State: Refused, At: e.at, Text: "at MAIL: " + e.more}})
 			if len(f.loose) > f.q.Limit {
 				f.loose = f.loose[1:]
@@ -98,7 +98,7 @@ func (f *Finder) check(e event, bit uint8, fits bool) {
 func (f *Finder) note(e event, bit uint8) {
 	c := f.cands[e.mid]
 	if c == nil {
-		c = &cand{at: e.at}
+		c = &cand{at: f.clock.now()}
 		f.cands[e.mid] = c
 		if len(f.cands) > maxCandidates {
 			prune(f.cands)
@@ -152,9 +152,7 @@ func (f *Finder) Follow() *Follower {
 		w.answer.cut(fmt.Sprintf("there are more messages: these are the newest %d", f.q.Limit))
 	}
 	slices.Reverse(f.loose)
-	for _, m := range f.loose {
-		w.answer.Messages = append(w.answer.Messages, m)
-	}
+	w.answer.Messages = append(w.answer.Messages, f.loose...)
 	f.families(w, roots)
 	return w
 }

@@ -23,7 +23,6 @@ type Follower struct {
 // incoming is an open connection of a client.
 type incoming struct {
 	client string
-	failed string   // of the last message
 	now    *Message // that comes in, if it is one of ours
 }
 
@@ -41,7 +40,6 @@ func (w *Follower) Line(line []byte) {
 		return
 	}
 	e := parse(text)
-	e.at = w.clock.at
 	switch e.kind {
 	case none:
 		return
@@ -64,6 +62,7 @@ func (w *Follower) Line(line []byte) {
 		}
 	}
 	if m := w.by[e.mid]; m != nil && e.mid != 0 {
+		e.at = w.clock.now()
 		w.apply(m, e)
 	} else if in := w.icids[e.icid]; in != nil && e.kind == from {
 		in.now = nil

@@ -1,7 +1,6 @@
 package tracking
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -16,9 +15,10 @@ const stampLayout = "Mon Jan _2 15:04:05 2006"
 // clock reads the stamps of lines. Lines carry local time without a zone; each
 // file names its offset from UTC in its first lines.
 type clock struct {
-	zone  *time.Location
-	stamp string
-	at    time.Time
+	zone *time.Location
+	line string    // stamp of the line in hand
+	read string    // the last one that was read
+	at   time.Time // that it says
 }
 
 func newClock(zone *time.Location) clock {
@@ -30,23 +30,29 @@ func newClock(zone *time.Location) clock {
 
 // split takes the frame off a line. False: it is no line of a log.
 func (c *clock) split(line []byte) (text string, ok bool) {
-	if len(line) < len(stampLayout)+2 || line[len(stampLayout)] != ' ' {
+	const n = len(stampLayout)
+	if len(line) < n+2 || line[3] != ' ' || line[7] != ' ' || line[13] != ':' || line[16] != ':' || line[n] != ' ' {
 		return "", false
 	}
-	if stamp := line[:len(stampLayout)]; string(stamp) != c.stamp {
-		t, err := time.ParseInLocation(stampLayout, string(stamp), c.zone)
-		if err != nil {
-			return "", false
-		}
-		c.stamp, c.at = string(stamp), t
-	}
-	_, rest, ok := bytes.Cut(line[len(stampLayout)+1:], []byte(": "))
-	if n, is := bytes.CutPrefix(rest, []byte("Time offset from UTC: ")); is {
-		if sec, err := strconv.Atoi(string(bytes.TrimSuffix(n, []byte(" seconds")))); err == nil && sec > -86400 && sec < 86400 {
-			c.zone, c.stamp = time.FixedZone("", sec), ""
+	all := string(line)
+	c.line = all[:n]
+	_, text, ok = strings.Cut(all[n+1:], ": ")
+	if offset, is := strings.CutPrefix(text, "Time offset from UTC: "); is {
+		if sec, err := strconv.Atoi(strings.TrimSuffix(offset, " seconds")); err == nil && sec > -86400 && sec < 86400 {
+			c.zone, c.read = time.FixedZone("", sec), ""
 		}
 	}
-	return string(rest), ok
+	return text, ok
+}
+
+// now is the time of the line in hand. It is read only of lines that matter:
+// that is half the cost of a line.
+func (c *clock) now() time.Time {
+	if c.line != c.read {
+		c.read = c.line
+		c.at, _ = time.ParseInLocation(stampLayout, c.line, c.zone) // no time: the zero one
+	}
+	return c.at
 }
 
 // event is one line, as far as tracking reads it.

@@ -400,3 +400,22 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkRead is both readings of the log of 10,000 delivered messages.
+func BenchmarkRead(b *testing.B) {
+	p, m := newPaper()
+	for i := range 10_000 {
+		mid := mail.MID(i + 1)
+		receive(m, mid, "subject number "+mid.String(), ann)
+		m.MatchedPolicy(mid, "DEFAULT", "inbound")
+		m.QueuedForDelivery(mid)
+		deliver(m, mail.DCID(mid), mid, "2.0.0 ok", false, 0)
+		m.Finished(mid, true)
+	}
+	b.SetBytes(int64(len(p.b)))
+	for b.Loop() {
+		if a := find(string(p.b), Query{Subject: "number 777"}, nil); len(a.Messages) == 0 {
+			b.Fatal("not found")
+		}
+	}
+}

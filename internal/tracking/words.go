@@ -171,6 +171,9 @@ func (w *words) says() (all []Says) {
 		state, text := w.chain(m, r, 0)
 		all = append(all, Says{Recipient: r.Address, State: state, Text: text})
 	}
+	if len(all) == 0 {
+		all = w.parts(m)
+	}
 	if len(all) == 0 && m.Whole != nil && m.Whole.State != Moved {
 		all = append(all, Says{State: m.Whole.State, Text: w.step(m.Whole)})
 	}
@@ -180,6 +183,23 @@ func (w *words) says() (all []Says) {
 	for _, l := range m.Links {
 		if l.How == "copy" || l.How == "bounce" {
 			all = append(all, w.beside(l))
+		}
+	}
+	return all
+}
+
+// parts tells of what a message goes on as when the log does not reach back to
+// its own envelope.
+func (w *words) parts(m *Message) (all []Says) {
+	for _, l := range m.Links {
+		part := w.row.find(l.MID)
+		if part == nil || l.How != "split" && l.How != "rewritten" {
+			continue
+		}
+		for i := range part.Recipients {
+			r := &part.Recipients[i]
+			state, text := w.chain(part, r, 1)
+			all = append(all, Says{Recipient: r.Address, State: state, Text: "went on as MID " + l.MID.String() + ": " + text})
 		}
 	}
 	return all
