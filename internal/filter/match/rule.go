@@ -1,6 +1,9 @@
 package match
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // Piece is some of the text of a part; Last ends one text. Texts of the same
 // part behind one another are readings of the same thing (the source of HTML
@@ -50,11 +53,16 @@ func (r *Rule) wants(p *Piece) bool {
 type Term struct {
 	Weight  int
 	re      *regexp.Regexp
-	literal []byte // in every match, when case is ignored
+	literal []byte                   // in every match, when case is ignored
+	ends    func([]byte, []bool) int // of a smart identifier, see identifier
+	run     int                      // likewise
 }
 
-// NewTerm reads a regular expression.
+// NewTerm reads a regular expression, or the name of a smart identifier.
 func NewTerm(pattern string) (Term, error) {
+	if strings.HasPrefix(pattern, "*") {
+		return newIdentifier(pattern)
+	}
 	re, lit, err := compileLiteral(pattern, false)
 	return Term{re: re, literal: []byte(lit), Weight: 1}, err
 }

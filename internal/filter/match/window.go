@@ -120,14 +120,35 @@ func (w *Window) term(i int, t *Term, need, limit int) (sum int) {
 	if w.lower != nil && !bytes.Contains(w.lower, t.literal) {
 		return 0
 	}
+	if t.ends != nil && !digits(w.buf, t.run) {
+		return 0
+	}
 	if !t.re.Match(w.buf) { // quicker than looking where
 		return 0
+	}
+	if t.ends != nil {
+		return w.identifiers(i, t, need, limit)
 	}
 	times := (need + t.Weight - 1) / t.Weight
 	for _, m := range t.re.FindAllIndex(w.buf, times) {
 		if m[0] < limit || limit == len(w.buf) {
 			sum += t.Weight
 			w.keep(i, w.buf[m[0]:m[1]])
+		}
+	}
+	return sum
+}
+
+// identifiers is term for a smart identifier. The candidates are looked at one
+// by one: most of them prove nothing.
+func (w *Window) identifiers(i int, t *Term, need, limit int) (sum int) {
+	for _, m := range t.re.FindAllIndex(w.buf, -1) {
+		if m[0] >= limit && limit != len(w.buf) || sum >= need {
+			break
+		}
+		for _, number := range t.inside(w.buf[m[0]:m[1]]) {
+			sum += t.Weight
+			w.keep(i, masked(number))
 		}
 	}
 	return sum
