@@ -34,9 +34,15 @@ type dialect interface {
 	// array makes rows with the columns key and value of an argument that is a
 	// JSON array of numbers.
 	array(arg string) string
-	// indexes says whether texts are looked for in the table search, which is
-	// written behind the records.
-	indexes() bool
+	// behind says that the index of texts, the table search, is written behind
+	// the records, and not with them.
+	behind() bool
+	// terms gives terms as the table search keeps them.
+	terms([]term) string
+	// match is the condition that a row of search has all of the argument $1,
+	// which asked makes of terms.
+	match() string
+	asked([]term) string
 	// mine is appended to a SELECT of a row that the same transaction changes:
 	// until it ends nobody else does.
 	mine() string

@@ -97,9 +97,7 @@ func (s *Store) Find(ctx context.Context, q quarantine.Query) (out []*quarantine
 // left out, the numbers of all of it in order.
 func (s *Store) findPage(ctx context.Context, q quarantine.Query) (list []*quarantine.Record, skipped []mail.MID, err error) {
 	f := search{q: &q, filter: where{d: s.d}}
-	if s.d.indexes() {
-		f.terms = s.census.rarest(terms(&q))
-	}
+	f.terms = s.census.rarest(terms(&q))
 	if !conditions(&f.filter, &q) {
 		return nil, nil, nil
 	}

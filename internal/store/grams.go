@@ -2,6 +2,7 @@ package store
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -116,6 +117,20 @@ func words(terms []term) string {
 		b = t.append(b)
 	}
 	return string(b)
+}
+
+// numbered writes terms as an array of numbers, each once.
+func numbered(terms []term) string {
+	slices.Sort(terms)
+	terms = slices.Compact(terms)
+	b := append(make([]byte, 0, 10*len(terms)+2), '{')
+	for i, t := range terms {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(t), 10)
+	}
+	return string(append(b, '}'))
 }
 
 // match writes terms as a question to the index: all of them.

@@ -13,13 +13,16 @@ import (
 	"lazaret/internal/quarantine"
 )
 
-// The index of texts (FTS5) is written behind the records, many at once: with
+// The index of texts is FTS5 in SQLite and an array of numbers with a GIN index
+// in PostgreSQL. FTS5 is written behind the records, many at once: with
 // every small commit for itself it would cost more than all else. A message is
 // in the table pending with the commit that brings it, and leaves it with the
-// one that indexes it, so a search that looks at both misses nothing.
+// one that indexes it, so a search that looks at both misses nothing. What an
+// earlier version brought is in pending in both.
 const (
 	indexBatch = 500                    // messages indexed in one transaction: others wait for it
 	indexDelay = 200 * time.Millisecond // what gathers behind the first
+	indexRetry = 10 * time.Second       // after an error
 )
 
 // indexLoop keeps the index up.
@@ -36,7 +39,11 @@ func (s *Store) indexLoop() {
 		case <-wait.C:
 		}
 		if err := s.indexAll(context.Background()); err != nil && !errs.Is(err, errs.Closed) {
-			s.fault(errs.Context(err, "indexing messages"))
+			if !isAway(err) { // that is said by the writer
+				s.fault(errs.Context(err, "indexing messages"))
+			}
+			wait.Reset(indexRetry)
+			continue
 		}
 		select {
 		case <-s.done:
@@ -74,19 +81,45 @@ func (s *Store) toIndex() {
 // be others. After an upgrade these are all.
 func (s *Store) indexSome(ctx context.Context, n int) (more bool, err error) {
 	err = s.do(ctx, false, func(t *tx) error {
-		list, lowest, err := t.unindexed(n)
-		if more = lowest > 0; err != nil || !more {
+		more = false
+		list, err := t.unindexed(n)
+		if err != nil || len(list) == 0 {
 			return err
 		}
-		for _, d := range list {
-			if err := t.index(d); err != nil {
-				return err
-			}
+		more = true
+		var docs []*document
+		err = t.each("SELECT "+documentColumns+" FROM "+s.d.array("$1")+" j CROSS JOIN message m WHERE m.mid = j.value", []any{jsonNumbers(list)}, func(rows *sql.Rows) error {
+			d, err := scanDocument(rows)
+			docs = append(docs, d)
+			return err
+		})
+		slices.SortFunc(docs, func(a, b *document) int { return cmp.Compare(a.mid, b.mid) }) // the index takes them best so
+		for i := 0; err == nil && i < len(docs); i++ {
+			err = t.index(docs[i])
 		}
-		// The newest were taken: all from the lowest on.
-		return t.exec("DELETE FROM pending WHERE mid >= $1", lowest)
+		return err
 	})
 	return more, err
+}
+
+// unindexed takes the newest messages from those that wait. Where several
+// managers do it at once, the later one gets what the other left.
+func (t *tx) unindexed(n int) (out []mail.MID, err error) {
+	err = t.each("DELETE FROM pending WHERE mid IN (SELECT mid FROM pending ORDER BY mid DESC LIMIT $1"+t.s.d.mine()+") RETURNING mid", []any{n}, func(rows *sql.Rows) error {
+		var mid int64
+		err := rows.Scan(&mid)
+		out = append(out, mail.MID(mid))
+		return err
+	})
+	return out, err
+}
+
+// find has a new message indexed: now, or behind its record.
+func (t *tx) find(mid mail.MID, terms []term) error {
+	if t.s.d.behind() {
+		return t.exec("INSERT INTO pending (mid) VALUES ($1)", int64(mid))
+	}
+	return t.exec("INSERT INTO search (rowid, terms) VALUES ($1, $2)", int64(mid), t.s.d.terms(terms))
 }
 
 // document is what of a message is indexed.
@@ -115,23 +148,6 @@ func scanDocument(rows *sql.Rows) (*document, error) {
 	return d, nil
 }
 
-// unindexed gives the newest documents that wait, in ascending order: the index
-// takes them best so; and the lowest number among those that wait, for some may
-// have no record any more. 0: nothing waits.
-func (t *tx) unindexed(n int) (out []*document, lowest int64, err error) {
-	const newest = "(SELECT mid FROM pending ORDER BY mid DESC LIMIT $1)"
-	if _, err := t.row("SELECT COALESCE(MIN(mid), 0) FROM "+newest, []any{n}, &lowest); err != nil || lowest == 0 {
-		return nil, 0, err
-	}
-	err = t.each("SELECT "+documentColumns+" FROM "+newest+" p CROSS JOIN message m WHERE m.mid = p.mid", []any{n}, func(rows *sql.Rows) error {
-		d, err := scanDocument(rows)
-		out = append(out, d)
-		return err
-	})
-	slices.SortFunc(out, func(a, b *document) int { return cmp.Compare(a.mid, b.mid) })
-	return out, lowest, err
-}
-
 // index writes one document. What an earlier version folded otherwise is set
 // right.
 func (t *tx) index(d *document) error {
@@ -147,7 +163,7 @@ func (t *tx) index(d *document) error {
 	}
 	terms := d.terms()
 	t.s.census.take(terms)
-	return t.exec("INSERT INTO search (rowid, terms) VALUES ($1, $2)", int64(d.mid), words(terms))
+	return t.exec("INSERT INTO search (rowid, terms) VALUES ($1, $2)", int64(d.mid), t.s.d.terms(terms))
 }
 
 // terms gives what the document is found by.

@@ -127,7 +127,15 @@ func (d *pgDialect) array(arg string) string {
 	return "(SELECT value::bigint, key FROM json_array_elements_text(" + arg + "::text::json) WITH ORDINALITY AS a (value, key))"
 }
 
-func (d *pgDialect) indexes() bool { return false }
+// behind: a GIN index has a list of its own for what came last, which each
+// search reads too.
+func (d *pgDialect) behind() bool { return false }
+
+func (d *pgDialect) terms(list []term) string { return numbered(list) }
+
+func (d *pgDialect) match() string { return "terms @> $1" }
+
+func (d *pgDialect) asked(list []term) string { return numbered(list) }
 
 func (d *pgDialect) mine() string { return " FOR UPDATE" }
 

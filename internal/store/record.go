@@ -70,6 +70,12 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 	}
 	sender, recipients, folded := r.Envelope.From.String(), joinAddresses(r.Envelope.To), quarantine.Fold(r.Display)
 	senderU, recipientsU := unicodeAddresses(sender), unicodeAddresses(recipients)
+	var terms []term
+	if !s.d.behind() {
+		doc := document{r.MID, sender, recipients, senderU, recipientsU, folded, folded, r.MessageID, r.Gateway, r.GatewayName}
+		terms = doc.terms()
+		s.census.take(terms)
+	}
 	err = s.do(ctx, true, func(t *tx) error {
 		mid, existing = r.MID, false
 		if old, err := t.forgotten(r.Key); err != nil || old != 0 {
@@ -97,10 +103,8 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 		if err := t.link(r); err != nil {
 			return err
 		}
-		if s.d.indexes() {
-			if err := t.exec("INSERT INTO pending (mid) VALUES ($1)", int64(r.MID)); err != nil {
-				return err
-			}
+		if err := t.find(r.MID, terms); err != nil {
+			return err
 		}
 		t.holds(r.State, 1, r.Size)
 		t.arrived(r)
@@ -324,11 +328,9 @@ func (t *tx) forget(records, keys int64, limit int) (int, error) {
 			return 0, err
 		}
 	}
-	if t.s.d.indexes() {
-		for _, table := range []string{"pending WHERE mid", "search WHERE rowid"} {
-			if err := t.exec("DELETE FROM "+table+" IN "+old, records, limit); err != nil {
-				return 0, err
-			}
+	for _, table := range []string{"pending WHERE mid", "search WHERE rowid"} {
+		if err := t.exec("DELETE FROM "+table+" IN "+old, records, limit); err != nil {
+			return 0, err
 		}
 	}
 	n, err := t.execN("DELETE FROM message WHERE mid IN "+old, records, limit)

@@ -125,7 +125,8 @@ func (f *search) way(pages ...page) *way {
 
 // byIndex goes by the index of texts, and by what is not in it yet.
 func (f *search) byIndex() *way {
-	return f.way(page{"SELECT rowid FROM search WHERE search MATCH $1", []any{match(f.terms)}}, page{"SELECT mid FROM pending WHERE 1", nil})
+	d := f.filter.d
+	return f.way(page{"SELECT rowid FROM search WHERE " + d.match(), []any{d.asked(f.terms)}}, page{"SELECT mid FROM pending WHERE 1 = 1", nil})
 }
 
 // step looks at the next candidates of a way.
@@ -147,14 +148,23 @@ func (f *search) step(ctx context.Context, w *way, limit int) error {
 	}
 	cond.args = append(cond.args, jsonNumbers(list))
 	query := "SELECT m.mid FROM " + f.filter.d.array("$"+strconv.Itoa(len(cond.args))) + " j CROSS JOIN message m" + cond.String()
-	return f.each(ctx, query, cond.args, func(rows *sql.Rows) error {
+	before := len(w.found)
+	err = f.each(ctx, query, cond.args, func(rows *sql.Rows) error {
 		var mid int64
 		err := rows.Scan(&mid)
-		if len(w.found) < limit {
-			w.found = append(w.found, mail.MID(mid))
-		}
+		w.found = append(w.found, mail.MID(mid))
 		return err
 	})
+	f.sort(w.found[before:]) // a join keeps no order
+	return err
+}
+
+// sort brings numbers into the order of the results.
+func (f *search) sort(mids []mail.MID) {
+	slices.Sort(mids)
+	if !f.q.Ascending {
+		slices.Reverse(mids)
+	}
 }
 
 // candidates merges what the pages of a way give next.
@@ -180,10 +190,7 @@ func (f *search) candidates(ctx context.Context, w *way) (out []mail.MID, err er
 			return nil, err
 		}
 	}
-	slices.Sort(out)
-	if !f.q.Ascending {
-		slices.Reverse(out)
-	}
+	f.sort(out)
 	return out[:min(len(out), w.length)], nil
 }
 

@@ -46,7 +46,14 @@ func (d liteDialect) has(column string) string { return "instr(" + column + ", ?
 
 func (d liteDialect) array(arg string) string { return "json_each(" + arg + ")" }
 
-func (d liteDialect) indexes() bool { return true }
+// behind: a small commit of FTS5 costs more than all else of a message.
+func (d liteDialect) behind() bool { return true }
+
+func (d liteDialect) terms(list []term) string { return words(list) }
+
+func (d liteDialect) match() string { return "search MATCH $1" }
+
+func (d liteDialect) asked(list []term) string { return match(list) }
 
 func (d liteDialect) mine() string { return "" } // the writer is alone
 

@@ -126,9 +126,7 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	if s.d.shared() {
 		s.wg.Go(s.heartbeat)
 	}
-	if s.d.indexes() {
-		s.wg.Go(s.indexLoop)
-	}
+	s.wg.Go(s.indexLoop)
 	return s, nil
 }
 

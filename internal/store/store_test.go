@@ -337,9 +337,4 @@ func checkOld(t *testing.T, s *Store) {
 }
 
 // indexNow indexes without waiting for the moment.
-func (s *Store) indexNow() error {
-	if !s.d.indexes() {
-		return nil
-	}
-	return s.indexAll(ctx)
-}
+func (s *Store) indexNow() error { return s.indexAll(ctx) }

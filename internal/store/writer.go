@@ -324,7 +324,12 @@ func (t *tx) each(query string, args []any, fn func(*sql.Rows) error) error {
 	if err != nil {
 		return err
 	}
-	rows, err := st.Query(bind(args)...)
+	var rows *sql.Rows
+	if st != nil {
+		rows, err = st.Query(bind(args)...)
+	} else {
+		rows, err = t.s.conn.QueryContext(t.s.w.ctx, query, bind(args)...)
+	}
 	if err != nil {
 		return sqlError(err, "reading the database")
 	}

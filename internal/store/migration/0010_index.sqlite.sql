@@ -1,0 +1,1 @@
+-- PostgreSQL gets the index that SQLite has since migration 8.
