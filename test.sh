@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs every test of the short tier. On a fresh Debian machine with Go it
 # installs the real programs that the tests talk to: OpenSSH, OpenSSL, swaks,
-# telnet, Postfix, Unbound, clamd, Rspamd, strace, PostgreSQL, versitygw.
+# telnet, Postfix, Unbound, clamd, Rspamd, strace, PostgreSQL, versitygw, python3.
 # Exits non-zero when anything is wrong.
 #
 #   ./test.sh          the short tier, as in CI (under 15 minutes on two cores)
@@ -32,6 +32,7 @@ want mount mount
 want pgrep procps
 want 7z p7zip-full
 want bzip2 bzip2
+want python3 python3
 if [ -n "$need" ]; then
 	echo "installing:$need"
 	run=""
@@ -61,6 +62,7 @@ echo "== staticcheck"
 go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./... 
 
 echo "== tests"
+export LAZARET_PEERS=all # what is installed above is not left out: see internal/testlib
 # shellcheck disable=SC2086
 go test $race -timeout 12m ./...
 echo "all tests passed"

@@ -21,6 +21,7 @@ import (
 	"lazaret/internal/console"
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
+	"lazaret/internal/testlib"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -182,11 +183,11 @@ func (b *bench) openssh(stdin string, args ...string) (out string, status int) {
 func (b *bench) client(user string, before []string, stdin string, args ...string) (string, int) {
 	b.t.Helper()
 	if _, err := exec.LookPath("ssh"); err != nil {
-		b.t.Skip("no ssh client here")
+		testlib.Absent(b.t, "no ssh client here")
 	}
 	if len(before) > 0 {
 		if _, err := exec.LookPath(before[0]); err != nil {
-			b.t.Skip("no sshpass here")
+			testlib.Absent(b.t, "no sshpass here")
 		}
 	}
 	host, port, _ := net.SplitHostPort(b.addr)

@@ -15,6 +15,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
 	"lazaret/internal/mail"
+	"lazaret/internal/testlib"
 )
 
 // nobody takes no mail.
@@ -27,12 +28,7 @@ func (nobody) Accept(context.Context, string, cpq.Metadata) error        { retur
 func (nobody) Take(context.Context, *listener.Message) (mail.MID, error) { return 0, nil }
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return int(testlib.FreePort(t).Port())
 }
 
 // bare is a gateway's common part with its listeners.

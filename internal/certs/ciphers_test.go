@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/testlib"
 )
 
 // The strings of the seed and of register section 6: whether anonymous ciphers
@@ -76,7 +77,7 @@ func TestCipherErrors(t *testing.T) {
 func TestCiphersLikeOpenSSL(t *testing.T) {
 	path, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("no openssl here")
+		testlib.Absent(t, "no openssl here")
 	}
 	ask := func(s string) map[string]bool {
 		out, err := exec.Command(path, "ciphers", "-s", "-tls1_2", s+":@SECLEVEL=0").Output()

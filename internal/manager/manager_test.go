@@ -15,6 +15,7 @@ import (
 	"lazaret/internal/config"
 	"lazaret/internal/dns"
 	"lazaret/internal/mail"
+	"lazaret/internal/testlib"
 )
 
 // anyPin is a pin but for its last three characters.
@@ -22,12 +23,7 @@ const anyPin = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return int(testlib.FreePort(t).Port())
 }
 
 // A gateway that cannot be told where we take mail now is named in the log once,

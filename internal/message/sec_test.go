@@ -16,6 +16,7 @@ import (
 	"time"
 
 	gomessage "github.com/emersion/go-message"
+	"lazaret/internal/testlib"
 )
 
 // eicar gives the test virus; it stands nowhere in one piece.
@@ -286,7 +287,7 @@ for line in sys.stdin:
 // pythonViews has Python read all messages.
 func pythonViews(t testing.TB, raws []string) []view {
 	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("python3 is not installed")
+		testlib.Absent(t, "python3 is not installed")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

@@ -28,7 +28,7 @@ func NewOpenSSL(t testing.TB, args ...string) *OpenSSL {
 	t.Helper()
 	path, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("no openssl here")
+		Absent(t, "no openssl here")
 	}
 	cmd := exec.Command(path, append([]string{"s_server", "-accept", "127.0.0.1:0"}, args...)...)
 	out, err := cmd.StdoutPipe()

@@ -31,14 +31,14 @@ func NewS3(t testing.TB, o S3Options) *S3Server {
 	t.Helper()
 	program, err := findGo("versitygw")
 	if err != nil {
-		t.Skip("no versitygw here")
+		Absent(t, "no versitygw here")
 	}
 	dir, err := os.MkdirTemp("", "s3-") // unlike TempDir, its removal is no failure while the server still writes
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	at := freePort(t)
+	at := FreePort(t)
 	s := &S3Server{Endpoint: "http://" + at.String(), Access: "testaccess", Secret: "testsecret", Bucket: "lazaret-test", Dir: filepath.Join(dir, "data", "lazaret-test")}
 	args := []string{"--port", at.String(), "--quiet", "--iam-dir", filepath.Join(dir, "iam")}
 	if o.Cert != "" {

@@ -33,7 +33,7 @@ func NewClamd(t testing.TB, lines ...string) *Scanner {
 	t.Helper()
 	program, err := find("clamd")
 	if err != nil {
-		t.Skip("no clamd here")
+		Absent(t, "no clamd here")
 	}
 	dir, err := os.MkdirTemp("", "clamd") // a path that a socket's name may have
 	if err != nil {
@@ -109,10 +109,10 @@ func NewRspamd(t testing.TB) string {
 	t.Helper()
 	program, err := find("rspamd")
 	if err != nil {
-		t.Skip("no rspamd here")
+		Absent(t, "no rspamd here")
 	}
 	dir := t.TempDir()
-	at := freePort(t)
+	at := FreePort(t)
 	conf := fmt.Sprintf(`
 options { pidfile = "%[1]s/pid"; filters = "regexp"; dns { nameserver = "127.0.0.1:1"; timeout = 10ms; retransmits = 1; } tempdir = "%[1]s"; history_file = ""; rrd = ""; hs_cache_dir = "%[1]s"; url_tld = "%[1]s/tld"; gtube_patterns = "all"; }
 logging { type = "file"; filename = "%[1]s/log"; level = "notice"; }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -27,11 +26,11 @@ func NewUnbound(t testing.TB, zones ...Zone) netip.AddrPort {
 	t.Helper()
 	for _, program := range []string{"unbound", "ldns-keygen", "ldns-signzone"} {
 		if program, err := find(program); err != nil {
-			t.Skipf("no %s here", program)
+			Absent(t, "no "+program+" here")
 		}
 	}
 	dir := t.TempDir()
-	at := freePort(t)
+	at := FreePort(t)
 	conf := fmt.Sprintf(`server:
  interface: 127.0.0.1@%d
  port: %d
@@ -120,25 +119,6 @@ func runUnbound(t testing.TB, conf string) {
 	if !ready {
 		t.Fatalf("unbound does not start:\n%s", said.String())
 	}
-}
-
-// freePort gives a port that is free for UDP and TCP now.
-func freePort(t testing.TB) netip.AddrPort {
-	t.Helper()
-	for range 20 {
-		tcp, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		udp, err := net.ListenPacket("udp4", tcp.Addr().String())
-		_ = tcp.Close()
-		if err == nil {
-			_ = udp.Close()
-			return tcp.Addr().(*net.TCPAddr).AddrPort()
-		}
-	}
-	t.Fatal("no port is free for UDP and TCP")
-	return netip.AddrPort{}
 }
 
 // find looks for a program also where a user's PATH does not.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
+	"lazaret/internal/testlib"
 )
 
 // eicar gives the test virus; it stands nowhere in one piece.
@@ -97,7 +98,7 @@ func zstOf(t testing.TB, data []byte) []byte {
 func tool(t testing.TB, archive string, e entry, words ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(words[0]); err != nil {
-		t.Skipf("%s is not installed", words[0])
+		testlib.Absent(t, words[0]+" is not installed")
 	}
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, e.name), e.data, 0o600))
