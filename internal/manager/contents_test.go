@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"lazaret/internal/appliance"
@@ -114,8 +115,10 @@ func TestContentMovesToBucket(t *testing.T) {
 		t.Error("the configuration has credentials in it")
 	}
 	swept, cancel := context.WithCancel(t.Context())
-	m.sweep(swept)
+	var wg sync.WaitGroup
+	wg.Go(func() { m.pvo.Keep(swept, m.queue) })
 	cancel()
+	wg.Wait()
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -21,15 +21,7 @@ type deposits struct{ m *Manager }
 func (d deposits) NextMID() mail.MID { return d.m.store.NextMID() }
 
 // Ready implements listener.CPQSink.
-func (d deposits) Ready(size int64) error {
-	if err := d.m.quarantine.Ready(size); err != nil {
-		return err
-	}
-	if err := d.m.store.Ready(); err != nil {
-		return err
-	}
-	return d.m.contents.Ready(size)
-}
+func (d deposits) Ready(size int64) error { return d.m.pvo.Ready(size) }
 
 // Peer implements listener.CPQSink.
 func (d deposits) Peer(state tls.ConnectionState) (string, error) { return d.m.PeerOf(state) }

@@ -22,7 +22,7 @@ import (
 	"lazaret/internal/admin"
 	"lazaret/internal/adminssh"
 	"lazaret/internal/appliance"
-	"lazaret/internal/blob"
+	"lazaret/internal/appliance/pvo"
 	"lazaret/internal/config"
 	"lazaret/internal/delivery"
 	"lazaret/internal/mail"
@@ -40,14 +40,13 @@ type Options = appliance.Options
 type Manager struct {
 	*appliance.Appliance
 
-	contents   contents
-	local      *blob.Store  // nil: there is none
-	bucket     *blob.Bucket // nil: there is none
+	pvo        *pvo.Quarantines
+	contents   pvo.Contents // of pvo, like the two below
 	store      *store.Store
+	quarantine *quarantine.Service
 	outbox     *outbox
 	routes     atomic.Pointer[delivery.Routes]
 	queue      *queue.Queue
-	quarantine *quarantine.Service
 	client     *peer.Client
 	clientKey  ssh.Signer
 	language   *admin.Language
@@ -76,7 +75,7 @@ func New(opt Options) (m *Manager, err error) {
 			err = errors.Join(err, m.Close())
 		}
 	}()
-	for _, step := range []func(Options) error{m.openContents, m.openStore, m.checkContents, m.openClient, m.openOutbox, m.openQueue, m.openQuarantine, m.openListeners, m.openLanguage} {
+	for _, step := range []func(Options) error{m.openStore, m.openClient, m.openOutbox, m.openQueue, m.openQuarantine, m.openListeners, m.openLanguage} {
 		if err := step(opt); err != nil {
 			return m, err
 		}
@@ -84,7 +83,11 @@ func New(opt Options) (m *Manager, err error) {
 	return m, nil
 }
 
-func (m *Manager) fault(err error) { m.Log.Fault("storage", err.Error()) }
+func (m *Manager) openStore(opt Options) (err error) {
+	m.pvo, err = pvo.Open(m.Appliance, pvo.Options{Options: opt, MemTable: opt.Memory.Buffer()})
+	m.contents, m.store = m.pvo.Contents, m.pvo.Store
+	return err
+}
 
 func (m *Manager) openClient(Options) (err error) {
 	if m.clientKey, err = adminssh.LoadKey(m.Path("keys", appliance.ClientKey)); err != nil {
@@ -118,7 +121,7 @@ func (m *Manager) openQueue(Options) error {
 		return err
 	}
 	m.queue, err = queue.New(queue.Options{
-		Store: m.outbox, Notify: m.notify, Processor: home{}, Courier: couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Now,
+		Store: m.outbox, Notify: m.notify, Processor: pvo.Home{}, Courier: couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Now,
 		Suspended: m.State.SuspendedDelivery(),
 	})
 	if err == nil {
@@ -128,19 +131,8 @@ func (m *Manager) openQueue(Options) error {
 }
 
 func (m *Manager) openQuarantine(Options) error {
-	settings, err := m.Config.Committed().QuarantineSettings()
-	if err != nil {
-		return err
-	}
-	rules, err := m.Config.Committed().Rules()
-	if err != nil {
-		return err
-	}
-	m.quarantine, err = quarantine.New(quarantine.Options{
-		Store: m.store, Contents: m.contents, Sender: m.queue, Copier: copier{m}, Log: m.Log, Audit: m.Audit, Settings: settings, Rules: rules, Clock: m.Now,
-		Alert: func(text string) { m.Alert("quarantine", text) },
-	})
-	m.store.Announce(digest(settings, rules))
+	err := m.pvo.Serve(m.queue, pvo.Copier{Base: m.Appliance, Spool: m.outbox.own, NextMID: m.NextMID, Adopt: m.adopt})
+	m.quarantine = m.pvo.Service
 	m.Config.Subscribe(m)
 	return err
 }
@@ -151,24 +143,13 @@ func (m *Manager) openListeners(Options) error {
 
 // openLanguage makes the commands of a manager.
 func (m *Manager) openLanguage(Options) (err error) {
-	commands := m.CommonCommands(m.queue, m.store.LastMID, m.holding)
-	commands = append(commands, admin.Quarantines{Service: m.quarantine, Config: m.Config, Clock: m.Now}.Commands()...)
+	commands := m.CommonCommands(m.queue, m.store.LastMID, m.pvo.Holding)
+	commands = append(commands, m.pvo.Commands()...)
 	commands = append(commands, admin.Appliances{Store: m.Config, Client: m.client, Request: m.pairRequest, Paired: m.CPQ.Paired, Fault: m.Log.Fault}.Commands()...)
 	commands = append(commands, admin.Configuration{Store: m.Config, Clock: m.Now}.OwnMailCommands()...)
 	commands = append(commands, admin.WhereCommands(tracker{m}, m.Now, "quarantine where")...)
 	m.language, err = m.Language("Manager", commands)
 	return err
-}
-
-// holding is how much the quarantines hold, for status.
-func (m *Manager) holding(ctx context.Context) (admin.Holding, error) {
-	var h admin.Holding
-	all, err := m.quarantine.Quarantines(ctx, mail.System())
-	for _, q := range all {
-		h.Messages += q.Messages
-		h.Bytes += q.Bytes
-	}
-	return h, err
 }
 
 // Start takes up the releases under way and opens all ports.
@@ -183,18 +164,8 @@ func (m *Manager) Start(ctx context.Context) error {
 			m.Log.Fault("queue", err.Error())
 		}
 	})
-	m.wg.Go(func() {
-		if err := m.quarantine.Run(run); err != nil {
-			m.Log.Fault("quarantine", err.Error())
-		}
-	})
-	m.wg.Go(func() {
-		if err := m.store.Releases().TakeOver(run, m.queue.Enqueue); err != nil {
-			m.Log.Fault("queue", err.Error())
-		}
-	})
+	m.wg.Go(func() { m.pvo.Keep(run, m.queue) })
 	m.wg.Go(func() { m.KeepCounters(run) })
-	m.sweep(run)
 	m.wg.Go(func() { m.KeepCertificates(run) })
 	m.wg.Go(func() { m.KeepAlerts(run, m.postAlert) })
 	if err := m.OpenPorts(); err != nil {
@@ -236,21 +207,15 @@ func (m *Manager) close() error {
 	if m.outbox != nil && m.outbox.own != nil {
 		all = append(all, m.outbox.own.Close())
 	}
-	if m.store != nil {
-		all = append(all, m.store.Close())
-	}
-	if m.contents != nil {
-		all = append(all, m.contents.Close())
+	if m.pvo != nil {
+		all = append(all, m.pvo.Close())
 	}
 	return errors.Join(append(all, m.Appliance.Close())...)
 }
 
 // Prepare implements config.Subscriber: the configuration has been checked.
 func (m *Manager) Prepare(next *config.Config) error {
-	_, err := next.QuarantineSettings()
-	if err == nil {
-		_, err = next.Rules()
-	}
+	err := m.pvo.Prepare(next)
 	if err == nil {
 		_, err = appliance.Routes(next)
 	}
@@ -259,13 +224,7 @@ func (m *Manager) Prepare(next *config.Config) error {
 
 // Apply implements config.Subscriber.
 func (m *Manager) Apply(next *config.Config) {
-	settings, err := next.QuarantineSettings()
-	rules, badRules := next.Rules()
-	if err = errors.Join(err, badRules, m.setRoutes(next)); err == nil {
-		err = m.quarantine.Configure(settings, rules)
-		m.store.Announce(digest(settings, rules))
-	}
-	if err != nil {
+	if err := errors.Join(m.setRoutes(next), m.pvo.Apply(next)); err != nil {
 		m.Log.Fault("configuration", err.Error())
 	}
 	m.queue.Reload()

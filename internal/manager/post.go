@@ -2,15 +2,14 @@ package manager
 
 import (
 	"context"
-	"io"
 	"net/netip"
 	"strconv"
 
 	"lazaret/internal/appliance"
+	"lazaret/internal/appliance/pvo"
 	"lazaret/internal/config"
 	"lazaret/internal/delivery"
 	"lazaret/internal/mail"
-	"lazaret/internal/quarantine"
 	"lazaret/internal/queue"
 )
 
@@ -47,43 +46,10 @@ func (m *Manager) postAlert(ctx context.Context, to mail.Address, write func(id 
 	return mid, m.queue.Post(ctx, m.OwnMail(mid, to, m.Now(), text))
 }
 
-// copier sends copies of held messages (quarantine.Copier): the bytes as they
-// came, under the header lines that a delivery would have. They have no sender:
-// what becomes of a copy is not for the sender of the message to hear.
-type copier struct{ m *Manager }
-
-// isCopy is in Origin.Protocol of copies, so that they are known when they fail.
-const isCopy = "copy"
-
-// Copy implements quarantine.Copier.
-func (c copier) Copy(ctx context.Context, r *quarantine.Record, content io.Reader, to []mail.Address) error {
-	m := c.m
-	if err := m.outbox.own.Ready(r.Size); err != nil {
-		return err
-	}
-	mid := m.NextMID()
-	d, err := m.outbox.own.Receive(ctx, mid)
-	if err != nil {
-		return err
-	}
-	defer d.Abort() // does nothing after Commit
-	if _, err := io.Copy(d, content); err != nil {
-		return err
-	}
-	it := &queue.Item{MID: mid, State: queue.Routed, Accepted: m.Now(), Subject: r.Subject, MessageID: r.MessageID, Prepend: r.Prepend,
-		Origin: mail.Origin{Protocol: isCopy}, Recipients: make([]queue.Recipient, len(to))}
-	it.EightBit, it.Binary, it.UTF8, it.RequireTLS = r.Envelope.EightBit, r.Envelope.Binary, r.Envelope.UTF8, r.Envelope.RequireTLS
-	lane := delivery.Lane{RequireTLS: it.RequireTLS}.String()
-	for i, a := range to {
-		it.Recipients[i] = queue.Recipient{RID: mail.RID(i), Address: a, Dest: queue.Dest{Name: a.Domain, Lane: lane}, RcptParams: mail.RcptParams{Notify: mail.NotifyNever}}
-	}
-	if err := d.Commit(ctx, it); err != nil {
-		return err
-	}
-	m.outbox.add(mid)
-	m.Log.Generated(mid, r.MID, "send copy")
+// adopt takes up a message that is in the spool of our own mail.
+func (m *Manager) adopt(it *queue.Item) {
+	m.outbox.add(it.MID)
 	m.queue.Adopt(it)
-	return nil
 }
 
 // notify implements queue.Notifier. Nobody gets mail about mail of our own that
@@ -94,7 +60,7 @@ func (m *Manager) notify(_ context.Context, it *queue.Item, events []queue.Event
 			continue
 		}
 		text := "MID " + it.MID.String() + " to " + strconv.Quote(e.Recipient.Address.String()) + " could not be delivered: " + strconv.Quote(e.Recipient.Reply)
-		if it.Origin.Protocol == isCopy {
+		if it.Origin.Protocol == pvo.IsCopy {
 			m.Alert(appliance.AlertDelivery, "the copy "+text)
 		} else {
 			m.Log.Warning("the alert " + text)

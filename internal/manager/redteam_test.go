@@ -216,13 +216,13 @@ MAIL FROM:<a@b.c>|RCPT TO:<a@b.c>|DATA|BDAT 0 LAST|BDAT 99999999999999999999 LAS
 			t.Errorf("%s: %q", what, got)
 		}
 	}
-	if h, err := x.holding(t.Context()); err != nil || h.Messages != 0 {
+	if h, err := x.pvo.Holding(t.Context()); err != nil || h.Messages != 0 {
 		t.Fatalf("%d messages are held, %v", h.Messages, err)
 	}
 	if got := steps(content); !strings.HasPrefix(got, "250 2.0.0 ok:  Message ") {
 		t.Errorf("what it may: %q", got)
 	}
-	if h, err := x.holding(t.Context()); err != nil || h.Messages != 1 {
+	if h, err := x.pvo.Holding(t.Context()); err != nil || h.Messages != 1 {
 		t.Errorf("%d messages are held, %v", h.Messages, err)
 	}
 	if n := len(forms) + refused; n < 80 {
@@ -262,7 +262,7 @@ func TestSEC_D4_Replay(t *testing.T) {
 		t.Errorf("the repeat is %q, not %q", again, first)
 	}
 	say(cpq.Metadata{Deposit: depositOf("GATEWAY001", content)}, "550 5.7.1 message key GATEWAY001-")
-	if h, err := x.holding(t.Context()); err != nil || h.Messages != 1 {
+	if h, err := x.pvo.Holding(t.Context()); err != nil || h.Messages != 1 {
 		t.Errorf("%d messages are held, %v", h.Messages, err)
 	}
 	if log := x.log(t); !strings.Contains(log, "does not belong to "+redSerial) {

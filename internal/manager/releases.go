@@ -10,20 +10,6 @@ import (
 	"lazaret/internal/queue"
 )
 
-// home routes a release to the gateway the message came from; each gateway is
-// a lane of its own behind the.cpq.release.host, so that one that is down does
-// not hold up the others.
-type home struct{}
-
-// Process implements queue.Processor.
-func (home) Process(_ context.Context, it *queue.Item, _ queue.Opener) (queue.Routing, error) {
-	if it.Release == nil { // mail of our own comes routed
-		return queue.Routing{}, errs.New(errs.Damaged, "MID %s is in the manager's queue without a release", it.MID)
-	}
-	to := queue.Dest{Name: queue.CPQReleaseHost, Lane: it.Release.Gateway}
-	return queue.Routing{Dest: func(queue.Recipient) queue.Dest { return to }}, nil
-}
-
 // locator asks the gateway where released mail goes, over SSH, and remembers
 // the answer until it does not work (reference 4.1).
 type locator struct{ m *Manager }

@@ -39,8 +39,10 @@ func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid
 		// refers to is swept at the next start; content somebody refers to must stay.
 		return 0, false, fmt.Errorf("keeping the record of %s: %w", d.Key, err)
 	}
-	// Also of a repeat: the first time may have ended before this line.
-	s.opt.Log.Mapped(mid, r.gatewayLabel(), d.GatewayMID)
+	if d.Gateway != s.opt.Own {
+		// Also of a repeat: the first time may have ended before this line.
+		s.opt.Log.Mapped(mid, r.gatewayLabel(), d.GatewayMID)
+	}
 	if existing {
 		return mid, true, nil
 	}

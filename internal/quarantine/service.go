@@ -39,6 +39,7 @@ type Options struct {
 	Audit       Audit
 	Settings    []Settings
 	Rules       Rules
+	Own         string            // serial of this appliance: mail with its keys was not received from anybody
 	Alert       func(text string) // tells the administrators; nil: the log only
 	Clock       func() time.Time
 	Elapsed     func() time.Duration // since some moment, whatever the clock does; nil: the system's

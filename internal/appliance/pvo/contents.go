@@ -1,4 +1,4 @@
-package manager
+package pvo
 
 import (
 	"context"
@@ -16,9 +16,9 @@ import (
 	"lazaret/internal/quarantine"
 )
 
-// contents is where content is kept: on this machine, in a bucket, or new
+// Contents is where content is kept: on this machine, in a bucket, or new
 // content in a bucket and old on this machine.
-type contents interface {
+type Contents interface {
 	quarantine.Contents
 	Ready(size int64) error
 	Close() error
@@ -31,10 +31,10 @@ const (
 	openWait = time.Minute
 )
 
-func (m *Manager) openContents(opt Options) (err error) {
-	s := m.Config.Committed().ContentStore
-	o := blob.Options{Dir: m.Path("content"), OnFatal: m.Fatal, OnFault: m.fault, Disk: m.Watch("content"), MemTable: opt.Memory.Buffer()}
-	path := m.Path("keys", "content.key")
+func (q *Quarantines) openContents(opt Options) (err error) {
+	s := q.base.Config.Committed().ContentStore
+	o := blob.Options{Dir: q.base.Path("content"), OnFatal: q.base.Fatal, OnFault: q.fault, Disk: q.base.Watch("content"), MemTable: opt.MemTable}
+	path := q.base.Path("keys", "content.key")
 	_, absent := os.Stat(path)
 	_, fresh := os.Stat(o.Dir)
 	if opt.Check {
@@ -46,36 +46,36 @@ func (m *Manager) openContents(opt Options) (err error) {
 		}
 	}
 	if s.Endpoint == "" {
-		m.local, err = blob.Open(o)
-		m.contents = m.local
+		q.local, err = blob.Open(o)
+		q.Contents = q.local
 		if err != nil {
-			m.contents = nil
+			q.Contents = nil
 		}
 		return err
 	}
-	if m.bucket, err = m.openBucket(s, o.Key, opt.Check); err != nil {
+	if q.bucket, err = q.openBucket(s, o.Key, opt.Check); err != nil {
 		return err
 	}
-	m.contents = m.bucket
+	q.Contents = q.bucket
 	if opt.Check || fresh != nil {
 		return nil
 	}
-	if m.local, err = blob.Open(o); err == nil {
-		m.contents = &blob.Both{Bucket: m.bucket, Local: m.local}
+	if q.local, err = blob.Open(o); err == nil {
+		q.Contents = &blob.Both{Bucket: q.bucket, Local: q.local}
 	}
 	return err
 }
 
-func (m *Manager) openBucket(s config.ContentStore, key []byte, check bool) (*blob.Bucket, error) {
+func (q *Quarantines) openBucket(s config.ContentStore, key []byte, check bool) (*blob.Bucket, error) {
 	o := blob.BucketOptions{
 		S3:     s3.Options{Endpoint: s.Endpoint, Bucket: s.Bucket, Region: s.Region, PathStyle: s.PathStyle, Credentials: s3.Environment(os.Getenv)},
-		Prefix: s.Prefix, Key: key, Scratch: m.Path(), Check: check, OnFault: m.fault,
+		Prefix: s.Prefix, Key: key, Scratch: q.base.Path(), Check: check, OnFault: q.fault,
 	}
 	if s.Credentials != "" {
-		o.S3.Credentials = s3.File(m.file(s.Credentials))
+		o.S3.Credentials = s3.File(q.file(s.Credentials))
 	}
 	if s.CAFile != "" {
-		pem, err := os.ReadFile(m.file(s.CAFile))
+		pem, err := os.ReadFile(q.file(s.CAFile))
 		if err != nil {
 			return nil, errs.Wrap(errs.Invalid, err, "content_store: the ca_file %s cannot be read", s.CAFile)
 		}
@@ -90,29 +90,29 @@ func (m *Manager) openBucket(s config.ContentStore, key []byte, check bool) (*bl
 }
 
 // file gives the path of a file that the configuration names.
-func (m *Manager) file(name string) string {
+func (q *Quarantines) file(name string) string {
 	if filepath.IsAbs(name) {
 		return name
 	}
-	return m.Path(name)
+	return q.base.Path(name)
 }
 
 // checkContents refuses a bucket that is another database's, and a configuration
 // that lost the bucket of messages that are held.
-func (m *Manager) checkContents(opt Options) error {
-	if m.bucket != nil {
+func (q *Quarantines) checkContents(opt Options) error {
+	if q.bucket != nil {
 		if opt.Check {
 			return nil
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), openWait)
 		defer cancel()
-		name, err := m.store.Identity(ctx)
+		name, err := q.Store.Identity(ctx)
 		if err == nil {
-			err = m.bucket.Own(ctx, name)
+			err = q.bucket.Own(ctx, name)
 		}
 		return err
 	}
-	is, err := m.store.InBucket(context.Background())
+	is, err := q.Store.InBucket(context.Background())
 	if err == nil && is {
 		err = errs.New(errs.Invalid, "messages in quarantine have their content in a bucket, and content_store names none: put the element back")
 	}
@@ -121,25 +121,25 @@ func (m *Manager) checkContents(opt Options) error {
 
 // sweep removes content that a crash left behind: on this machine once, in a
 // bucket every day.
-func (m *Manager) sweep(ctx context.Context) {
-	if m.local != nil {
-		m.wg.Go(func() {
-			known, err := m.store.Known(ctx)
+func (q *Quarantines) sweep(ctx context.Context) {
+	if q.local != nil {
+		q.wg.Go(func() {
+			known, err := q.Store.Known(ctx)
 			if err == nil {
-				_, err = m.local.Sweep(ctx, known)
+				_, err = q.local.Sweep(ctx, known)
 			}
-			m.swept(ctx, err)
+			q.swept(ctx, err)
 		})
 	}
-	if m.bucket == nil {
+	if q.bucket == nil {
 		return
 	}
-	m.wg.Go(func() {
+	q.wg.Go(func() {
 		t := time.NewTicker(sweepEvery)
 		defer t.Stop()
 		for ctx.Err() == nil {
-			_, err := m.bucket.Sweep(ctx, m.store.Condemn)
-			m.swept(ctx, err)
+			_, err := q.bucket.Sweep(ctx, q.Store.Condemn)
+			q.swept(ctx, err)
 			select {
 			case <-t.C:
 			case <-ctx.Done():
@@ -148,8 +148,8 @@ func (m *Manager) sweep(ctx context.Context) {
 	})
 }
 
-func (m *Manager) swept(ctx context.Context, err error) {
+func (q *Quarantines) swept(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
-		m.Log.Fault("content", "sweeping: "+err.Error())
+		q.base.Log.Fault("content", "sweeping: "+err.Error())
 	}
 }

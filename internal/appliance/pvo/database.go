@@ -1,4 +1,4 @@
-package manager
+package pvo
 
 import (
 	"context"
@@ -12,19 +12,19 @@ import (
 
 // openStore opens the database of records: a file, or one on a server that
 // several managers may share.
-func (m *Manager) openStore(opt Options) error {
-	c := m.Config.Committed()
-	dsn, err := c.Database.Address(m.Dir)
+func (q *Quarantines) openStore(opt Options) error {
+	c := q.base.Config.Committed()
+	dsn, err := c.Database.Address(q.base.Dir)
 	if err != nil {
 		return err
 	}
-	o := store.Options{Contents: m.contents, OnFatal: m.Fatal, OnFault: m.fault, Clock: m.Now, Disk: m.Watch("database")}
+	o := store.Options{Contents: q.Contents, OnFatal: q.base.Fatal, OnFault: q.fault, Clock: q.base.Now, Disk: q.base.Watch("database"), Readers: opt.Readers}
 	if dsn == "" {
-		o.Path = m.Path("quarantine.db")
+		o.Path = q.base.Path("quarantine.db")
 	} else {
 		o.DSN, o.Name, o.Place = dsn, c.Serial, "the directory of manager "+c.Serial
-		if m.bucket != nil {
-			o.Place = m.bucket.Where()
+		if q.bucket != nil {
+			o.Place = q.bucket.Where()
 		}
 	}
 	if opt.Check { // a server is asked and left as it is; all else is built on an empty file
@@ -34,11 +34,11 @@ func (m *Manager) openStore(opt Options) error {
 			}
 		}
 		o.DSN = ""
-		if o.Path, err = m.Scratch("quarantine.db"); err != nil {
+		if o.Path, err = q.base.Scratch("quarantine.db"); err != nil {
 			return err
 		}
 	}
-	m.store, err = store.Open(context.Background(), o)
+	q.Store, err = store.Open(context.Background(), o)
 	return err
 }
 
