@@ -66,7 +66,7 @@ func (f Configuration) showCPQ(c *Call, conf *config.Config) {
 		c.Printf("Gateways: %d (applianceconfig)\n", len(conf.Appliances))
 		return
 	}
-	state := "no: quarantined mail waits here until a manager adds this gateway"
+	state := "no: quarantined mail is held here (quarantine list) until a manager adds this gateway"
 	if conf.CPQ.Enabled {
 		state = "yes"
 	}

@@ -43,13 +43,10 @@ func Defaults(p Params) *Config {
 			HAT: access.DefaultHAT(access.Public).String(), RAT: []access.RATEntry{{Address: "ALL", Access: "REJECT"}},
 		})
 		c.Destinations = []Destination{{Domain: "DEFAULT", TLS: "preferred"}}
-	} else {
-		r := quarantine.DefaultRules()
-		c.QuarantineRules = QuarantineRules{UndoRelease: FormatSpan(r.UndoRelease), DeleteRest: FormatSpan(r.DeleteRest), Pool: FormatSize(r.Pool), KeepReleased: FormatSpan(r.KeepTaken)}
-		for _, q := range quarantine.Defaults() {
-			c.Quarantines = append(c.Quarantines, Quarantine{Name: q.Name, Kind: string(q.Kind), Retention: FormatRetention(q.Retention), Action: string(q.DefaultAction)})
-		}
 	}
+	r := quarantine.DefaultRules()
+	c.QuarantineRules = QuarantineRules{UndoRelease: FormatSpan(r.UndoRelease), DeleteRest: FormatSpan(r.DeleteRest), Pool: FormatSize(r.Pool), KeepReleased: FormatSpan(r.KeepTaken)}
+	c.addQuarantines()
 	c.Listeners = append(c.Listeners, Listener{
 		Name: "cpq_listener", Protocol: "CPQ", Interface: "Management", Port: p.CPQPort, Backlog: DefaultBacklog, Type: string(access.Private),
 		HAT: access.CPQHAT().String(), RAT: []access.RATEntry{{Address: "ALL", Access: "ACCEPT"}},

@@ -23,6 +23,7 @@ func Parse(b []byte) (*Config, error) {
 		return nil, err
 	}
 	c.settleProfiles()
+	c.settleQuarantines()
 	if err := c.check(n); err != nil {
 		return nil, err
 	}

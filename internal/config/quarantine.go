@@ -10,16 +10,22 @@ import (
 	"lazaret/internal/quarantine"
 )
 
-func (k checker) quarantines() error {
-	if k.c.Role != string(Manager) {
-		switch {
-		case len(k.c.Quarantines) > 0:
-			return k.at("quarantines", 0, "", "quarantines are settings of a manager")
-		case k.c.QuarantineRules != QuarantineRules{}:
-			return k.at("quarantine_rules", 0, "", "quarantines are settings of a manager")
-		}
-		return nil
+// settleQuarantines gives a gateway the quarantines that a new one has: one that
+// an older program made names none.
+func (c *Config) settleQuarantines() {
+	if c.Role == string(Gateway) && len(c.Quarantines) == 0 {
+		c.addQuarantines()
 	}
+}
+
+// addQuarantines adds those of a new appliance.
+func (c *Config) addQuarantines() {
+	for _, q := range quarantine.Defaults() {
+		c.Quarantines = append(c.Quarantines, Quarantine{Name: q.Name, Kind: string(q.Kind), Retention: FormatRetention(q.Retention), Action: string(q.DefaultAction)})
+	}
+}
+
+func (k checker) quarantines() error {
 	if _, err := k.c.Rules(); err != nil {
 		return k.at("quarantine_rules", 0, "", "%s", errs.Public(err))
 	}

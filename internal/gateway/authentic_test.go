@@ -17,6 +17,7 @@ func TestSenderAuthentication(t *testing.T) {
 	w := newWorld(t, nil, func(c *config.Config) {
 		c.Hostname = "gw1.lazaret.example"
 		c.SenderAuth = config.SenderAuth{Verify: "on", DMARC: "quarantine"}
+		paired(c)
 		c.Filters = `soft: if (spf-status == "^softfail$" AND dmarc-status != "pass") { quarantine("Virus"); }`
 	})
 	for name, txt := range map[string]string{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -144,42 +145,56 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	if err := c.again(m.Peer, sent.Key, r.Action); err != nil {
 		return 0, err
 	}
-	d, err := c.g.spool.Receive(ctx, m.MID)
+	mid, err := c.g.comeBack(ctx, m.MID, r.Extras, m.Content, func() *queue.Item {
+		it := c.g.item(m)
+		it.Origin, it.Prepend, it.Params = sent.Origin, sent.Prepend, sent.Params
+		for i := range it.Recipients {
+			it.Recipients[i].RcptParams = asked[i]
+		}
+		it.Release = &queue.Release{
+			Action: r.Action, Gateway: c.g.serial(), ManagerMID: r.ManagerMID, GatewayMID: sent.MID, Cause: r.Cause, By: r.By,
+		}
+		return it
+	})
+	if err == nil && mid == m.MID {
+		c.g.reports.heard()
+	}
+	return mid, err
+}
+
+// comeBack takes released mail into the spool and the queue under the number
+// mid, changed as far as it was asked for, and gives its number: that of the
+// first time for a decision that is in the ledger (P2). The item is asked for
+// when the content was read: its subject may be known only then.
+func (g *Gateway) comeBack(ctx context.Context, mid mail.MID, x extras, content io.Reader, item func() *queue.Item) (mail.MID, error) {
+	d, err := g.spool.Receive(ctx, mid)
 	if err != nil {
 		return 0, err
 	}
 	defer d.Abort() // does nothing after Commit
-	x := extras(r.Extras)
-	removed, err := x.copy(d, m.Content, nil)
+	removed, err := x.copy(d, content, nil)
 	if err != nil {
 		return 0, err
 	}
-	it := c.g.item(m)
-	it.Origin, it.Prepend, it.Params = sent.Origin, sent.Prepend, sent.Params
+	it := item()
 	x.mark(it)
-	for i := range it.Recipients {
-		it.Recipients[i].RcptParams = asked[i]
-	}
-	it.Release = &queue.Release{
-		Action: r.Action, Gateway: c.g.serial(), ManagerMID: r.ManagerMID, GatewayMID: sent.MID, Cause: r.Cause, By: r.By,
-	}
-	err = d.Commit(ctx, it, spool.WithAction(r.Action))
+	was := it.Release.GatewayMID
+	err = d.Commit(ctx, it, spool.WithAction(it.Release.Action))
 	var before *spool.Taken
 	if errors.As(err, &before) {
-		c.g.Log.Rewritten(sent.MID, before.MID, "Policy Quarantine") // the first time may have ended before this line
+		g.Log.Rewritten(was, before.MID, "Policy Quarantine") // the first time may have ended before this line
 		return before.MID, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	c.g.Log.Rewritten(sent.MID, m.MID, "Policy Quarantine")
+	g.Log.Rewritten(was, mid, "Policy Quarantine")
 	if x.strip() {
-		c.g.Log.Info("MID " + m.MID.String() + " attachments stripped: " + strconv.Itoa(removed))
+		g.Log.Info("MID " + mid.String() + " attachments stripped: " + strconv.Itoa(removed))
 	}
-	c.g.reports.track(r.Action, false)
-	c.g.reports.heard()
-	c.g.queue.Add(it)
-	return m.MID, nil
+	g.reports.track(it.Release.Action, false)
+	g.queue.Add(it)
+	return mid, nil
 }
 
 // checkEnvelope holds the envelope against the record, and gives what the

@@ -20,6 +20,7 @@ import (
 	"lazaret/internal/access"
 	"lazaret/internal/admin"
 	"lazaret/internal/appliance"
+	"lazaret/internal/appliance/pvo"
 	"lazaret/internal/config"
 	"lazaret/internal/delivery"
 	"lazaret/internal/errs"
@@ -60,6 +61,9 @@ type Gateway struct {
 	reports   *reports
 	scanner   scanner
 
+	quarantines *pvo.Quarantines // of the gateway's own
+	returns     *queue.Queue     // of what was released from them
+
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 }
@@ -80,7 +84,7 @@ func New(opt Options) (g *Gateway, err error) {
 			err = errors.Join(err, g.Close())
 		}
 	}()
-	for _, step := range []func(Options) error{g.openPasses, g.openSpool, g.openKept, g.openPipeline, g.openQueue, g.openListeners, g.openLanguage} {
+	for _, step := range []func(Options) error{g.openPasses, g.openSpool, g.openKept, g.openPipeline, g.openQueue, g.openQuarantines, g.openListeners, g.openLanguage} {
 		if err := step(opt); err != nil {
 			return g, err
 		}
@@ -123,7 +127,7 @@ func (g *Gateway) openQueue(opt Options) (err error) {
 		return err
 	}
 	g.queue, err = queue.New(queue.Options{
-		Store: g.spool, Processor: processor{g}, Courier: g.couriers.Courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Now,
+		Store: g.spool, Processor: processor{g}, Courier: g.courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Now,
 		Suspended: g.State.SuspendedDelivery(), Profile: g.messageProfile, Notify: g.notify,
 	})
 	if err == nil {
@@ -139,16 +143,19 @@ func (g *Gateway) openListeners(Options) error {
 
 // Start takes up what is in the spool and opens all ports.
 func (g *Gateway) Start(ctx context.Context) error {
-	if err := g.queue.Recover(ctx); err != nil {
+	if err := errors.Join(g.queue.Recover(ctx), g.returns.Recover(ctx)); err != nil {
 		return err
 	}
 	run, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
-	g.wg.Go(func() {
-		if err := g.queue.Run(run); err != nil {
-			g.Log.Fault("queue", err.Error())
-		}
-	})
+	for _, q := range []*queue.Queue{g.queue, g.returns} {
+		g.wg.Go(func() {
+			if err := q.Run(run); err != nil {
+				g.Log.Fault("queue", err.Error())
+			}
+		})
+	}
+	g.wg.Go(func() { g.quarantines.Keep(run, g.returns) })
 	g.wg.Go(func() { g.KeepCounters(run) })
 	g.wg.Go(func() { g.KeepCertificates(run) })
 	g.wg.Go(func() { g.forget(run) })
@@ -188,8 +195,13 @@ func (g *Gateway) close() error {
 	}
 	g.cancel()
 	g.wg.Wait()
-	if g.queue != nil {
-		all = append(all, g.queue.Close())
+	for _, q := range []*queue.Queue{g.returns, g.queue} {
+		if q != nil {
+			all = append(all, q.Close())
+		}
+	}
+	if g.quarantines != nil {
+		all = append(all, g.quarantines.Close())
 	}
 	if g.policies != nil {
 		all = append(all, g.policies.Close())
@@ -252,6 +264,11 @@ func (g *Gateway) Apply(next *config.Config) {
 	if err != nil {
 		g.Log.Fault("configuration", err.Error())
 		return
+	}
+	if g.quarantines != nil {
+		if err := g.quarantines.Apply(next); err != nil {
+			g.Log.Fault("configuration", err.Error())
+		}
 	}
 	g.rules.Store(rules)
 	g.pipeline.Set(settings)

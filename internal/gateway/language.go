@@ -4,7 +4,8 @@ import "lazaret/internal/admin"
 
 // openLanguage makes the commands of a gateway.
 func (g *Gateway) openLanguage(Options) (err error) {
-	commands := append(g.CommonCommands(g.queue, g.spool.LastMID, nil), admin.MachineCommands(g)...)
+	commands := append(g.CommonCommands(g.queue, g.spool.LastMID, g.quarantines.Holding), admin.MachineCommands(g)...)
+	commands = append(commands, g.quarantines.Commands()...)
 	commands = append(commands, admin.HeldCommands(held{g})...)
 	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.DeliveryCommands()...)
 	commands = append(commands, admin.TLSCommands(g.couriers)...)

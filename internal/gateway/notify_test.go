@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +37,8 @@ type world struct {
 	dns     *dns.Fake
 	refuses *testlib.Sink
 	mailbox *testlib.Sink
+	shift   atomic.Int64 // by which the gateway's clock goes fast
+	end     func()       // ends the gateway; done by the test's end too
 }
 
 const hostileReply = "550-5.1.1 no such user\r\n550-5.1.1 Bcc: victim@example.net\r\n550 5.1.1 type: mda\r\n"
@@ -64,7 +68,7 @@ func (w *world) open(dir string, edit func(*config.Config)) {
 			w.t.Fatal(err)
 		}
 	}
-	g, err := New(Options{Dir: dir, Resolver: w.dns, Trouble: io.Discard})
+	g, err := New(Options{Dir: dir, Resolver: w.dns, Trouble: io.Discard, Clock: func() time.Time { return time.Now().Add(time.Duration(w.shift.Load())) }})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -75,13 +79,14 @@ func (w *world) open(dir string, edit func(*config.Config)) {
 		w.t.Fatal(err)
 	}
 	go func() { done <- g.queue.Run(ctx) }()
-	w.t.Cleanup(func() {
+	w.end = sync.OnceFunc(func() {
 		cancel()
 		<-done
 		if err := g.Close(); err != nil {
 			w.t.Error(err)
 		}
 	})
+	w.t.Cleanup(w.end)
 }
 
 // inject stores and queues a message as the listener does.

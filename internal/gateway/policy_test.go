@@ -24,6 +24,7 @@ func (w *world) lines(contains ...string) (out []string) {
 
 func policies(socket string) func(*config.Config) {
 	return func(c *config.Config) {
+		paired(c)
 		c.Antivirus.Clamd = socket
 		c.MailPolicies = []config.MailPolicy{
 			{Table: config.Inbound, Name: "Sales", Recipients: []string{"sales@"}, Antivirus: "custom", Verdicts: []config.VirusVerdict{
@@ -121,6 +122,7 @@ func TestSEC_C5_MailWaitsForTheScanner(t *testing.T) {
 // it is away mail waits, unless its policy lets it go.
 func TestAntispam(t *testing.T) {
 	w := newWorld(t, nil, func(c *config.Config) {
+		paired(c)
 		c.Antispam.Rspamd = testlib.NewRspamd(t)
 		c.MailPolicies = []config.MailPolicy{{Table: config.Inbound, Name: "Lab", Recipients: []string{"lab@"}, Antispam: "custom", Spam: []config.VirusVerdict{{Verdict: "positive", Action: "drop"}}}}
 	})

@@ -12,9 +12,6 @@ import (
 // quarantine is a destination (idea 1 of the architecture).
 type processor struct{ g *Gateway }
 
-// toQuarantine sends all recipients to the manager in one transaction.
-func toQuarantine(queue.Recipient) queue.Dest { return queue.Dest{Name: queue.CPQHost} }
-
 // Process implements queue.Processor.
 func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opener) (queue.Routing, error) {
 	if it.Release != nil {
@@ -63,8 +60,9 @@ func (p processor) route(it *queue.Item, d mail.Disposition) queue.Routing {
 	case d.Drop:
 		// the pipeline has said why
 	case len(d.Quarantine) > 0:
-		r.Placements, r.Dest = d.Quarantine, toQuarantine
-		p.enqueued(it.MID, d.Quarantine)
+		to := p.g.quarantineDest()
+		r.Placements, r.Dest = d.Quarantine, func(queue.Recipient) queue.Dest { return to } // all in one transaction
+		p.enqueued(it.MID, to, d.Quarantine)
 	default:
 		r.Dest = p.toDomain(it)
 		p.g.Log.QueuedForDelivery(it.MID)
@@ -78,8 +76,13 @@ func (p processor) toDomain(it *queue.Item) func(queue.Recipient) queue.Dest {
 	return func(r queue.Recipient) queue.Dest { return queue.Dest{Name: r.Address.Domain, Lane: lane} }
 }
 
-func (p processor) enqueued(mid mail.MID, to []mail.Placement) {
-	for _, q := range to {
+// enqueued tells of mail for the manager; that it is in a quarantine of our own
+// is told when it is.
+func (p processor) enqueued(mid mail.MID, to queue.Dest, in []mail.Placement) {
+	if to.Name != queue.CPQHost {
+		return
+	}
+	for _, q := range in {
 		p.g.Log.Enqueued(mid, q.Quarantine, q.Reason)
 	}
 }
@@ -92,11 +95,12 @@ func (p processor) copy(it *queue.Item, to mail.Placement, filter string) queue.
 	c.Key = mail.NewKey(p.g.serial(), c.MID, it.Hash)
 	c.State, c.Tries = queue.Routed, 0
 	c.Placements = []mail.Placement{to}
+	dest := p.g.quarantineDest()
 	for i := range c.Recipients {
-		c.Recipients[i].Dest = toQuarantine(c.Recipients[i])
+		c.Recipients[i].Dest = dest
 	}
 	p.g.Log.Generated(c.MID, it.MID, "duplicate-quarantine filter '"+filter+"'")
-	p.enqueued(c.MID, c.Placements)
+	p.enqueued(c.MID, dest, c.Placements)
 	return queue.Copy{Of: it.MID, Item: c}
 }
 

@@ -29,12 +29,22 @@ type reports struct {
 // told is what is known of one account.
 type told struct {
 	news  bool
+	own   whose
 	aside string    // why the message was set aside
 	look  time.Time // to be looked at, if it says nothing until then
 	wait  time.Duration
 	seen  string    // reason that was last seen
 	next  time.Time // next try that was last said
 }
+
+// whose an account is: known once it was looked at.
+type whose uint8
+
+const (
+	unknown whose = iota
+	manager       // the manager's
+	ours          // our own quarantine's, told in process
+)
 
 const (
 	gather     = 200 * time.Millisecond // news that go together
@@ -114,6 +124,7 @@ func (r *reports) run(ctx context.Context) {
 			continue
 		case <-r.wake:
 			if retry != nil {
+				r.trouble(ctx, r.tellOwn(ctx))
 				continue // its time comes
 			}
 		case <-r.near: // a pause ends with the manager's absence
@@ -142,7 +153,14 @@ func (r *reports) trouble(ctx context.Context, err error) {
 // session says all there is to say over one connection, and what comes while
 // it lingers. Failures of the connection are in the log already.
 func (r *reports) session(ctx context.Context) error {
-	if !sleep(ctx, gather) || r.quiet() {
+	if !sleep(ctx, gather) {
+		return nil
+	}
+	if err := r.tellOwn(ctx); err != nil {
+		r.trouble(ctx, err)
+		return err
+	}
+	if r.quiet() {
 		return nil
 	}
 	link, err := r.g.couriers.OpenReports(ctx)
@@ -163,6 +181,7 @@ func (r *reports) session(ctx context.Context) error {
 			if !sleep(ctx, gather) {
 				return nil
 			}
+			r.trouble(ctx, r.tellOwn(ctx))
 		}
 	}
 }
@@ -180,7 +199,7 @@ func (r *reports) quiet() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, t := range r.open {
-		if t.news {
+		if t.news && t.own != ours {
 			return false
 		}
 	}
@@ -196,6 +215,9 @@ type sender interface {
 // sayAll says all news.
 func (r *reports) sayAll(ctx context.Context, link sender) error {
 	for {
+		if err := r.sort(); err != nil {
+			return err
+		}
 		list, err := r.take(ctx)
 		if err != nil || len(list) == 0 {
 			return err
@@ -212,39 +234,20 @@ func (r *reports) sayAll(ctx context.Context, link sender) error {
 	}
 }
 
-// take gives some accounts with news, as they are on stable storage: what is
-// said must still be known after a crash, or a later report would be older.
+// take gives some accounts with news for the manager.
 func (r *reports) take(ctx context.Context) (list []*spool.Account, err error) {
-	var keys []mail.ActionKey
+	keys := r.pick(manager)
+	slices.Sort(keys)
 	r.mu.Lock()
-	for k, t := range r.open {
-		if t.news && len(keys) < share {
-			t.news = false
-			keys = append(keys, k)
-		}
-	}
 	more := r.more && len(r.open) < maxOpen/2
 	r.mu.Unlock()
-	slices.Sort(keys)
-	for _, k := range keys {
-		a, err := r.g.spool.Account(k)
-		switch {
-		case errs.Is(err, errs.NotFound), errs.Is(err, errs.Damaged):
-			r.trouble(ctx, damage(err))
-			r.forget(k)
-		case err != nil:
-			return nil, err
-		default:
-			list = append(list, a)
-		}
-	}
 	if more {
 		if err := r.load(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if len(list) > 0 {
-		err = r.g.spool.Settle(ctx)
+	if list, err = r.accounts(ctx, keys); err != nil {
+		r.mark(keys)
 	}
 	return list, err
 }

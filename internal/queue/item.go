@@ -7,10 +7,12 @@ import (
 	"lazaret/internal/mail"
 )
 
-// The names of the two destinations behind which the quarantine lives.
+// The names of the destinations behind which the quarantine lives. The last is
+// named like the.euq.queue of the field (reference 4.2).
 const (
 	CPQHost        = "the.cpq.host"         // gateway to manager
 	CPQReleaseHost = "the.cpq.release.host" // manager to gateway
+	PVOQueue       = "the.pvo.queue"        // into the quarantines of the gateway's own
 )
 
 // Dest is a destination: the name an administrator sees, and the lane that
@@ -31,7 +33,9 @@ func (d Dest) String() string {
 
 // Quarantine reports whether mail for d is quarantined mail: it never expires
 // and never bounces, whatever the settings say.
-func (d Dest) Quarantine() bool { return d.Name == CPQHost || d.Name == CPQReleaseHost }
+func (d Dest) Quarantine() bool {
+	return d.Name == CPQHost || d.Name == CPQReleaseHost || d.Name == PVOQueue
+}
 
 // Item is one message: the record that the Store keeps, without the content.
 type Item struct {
@@ -56,8 +60,8 @@ type Item struct {
 // Release says which decision at a manager sends a message home.
 type Release struct {
 	Action     mail.ActionKey
-	Gateway    string // serial of the gateway it goes back to
-	ManagerMID mail.MID
+	Gateway    string   // serial of the gateway it goes back to
+	ManagerMID mail.MID // 0: it was in a quarantine of the gateway's own
 	GatewayMID mail.MID
 	Cause      string        // manual, expired, queue full
 	By         string        // user name

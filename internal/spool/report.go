@@ -22,7 +22,7 @@ import (
 // Account is what is to be said of one release.
 type Account struct {
 	Action     mail.ActionKey
-	ManagerMID mail.MID
+	ManagerMID mail.MID // 0: our own quarantine wants to know
 	MID        mail.MID // ours: of the message that goes on
 	Seq        uint64   // grows with each change
 	At         time.Time
