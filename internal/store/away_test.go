@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -23,7 +24,7 @@ type proxy struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
 	refuse bool
-	armed  bool // cut at the next thing that a client says
+	armed  bool // cut at the next COMMIT; what other connections say passes
 	pass   bool // and let it through before
 	cut    func()
 	wg     sync.WaitGroup
@@ -92,8 +93,8 @@ func (p *proxy) serve(c net.Conn) {
 			return
 		}
 		p.mu.Lock()
-		cut, pass := p.armed, p.pass
-		p.armed = false
+		cut, pass := p.armed && bytes.Contains(bytes.ToLower(buf[:n]), []byte("commit")), p.pass
+		p.armed = p.armed && !cut
 		p.mu.Unlock()
 		if cut && !pass {
 			p.cut()
@@ -138,7 +139,7 @@ func TestLostCommit(t *testing.T) {
 			err := s.do(ctx, true, func(t *tx) error {
 				err := t.exec("UPDATE meta SET value = value WHERE name = 'none'")
 				if runs++; runs == 1 {
-					p.arm(pass, func() {}) // the next that is said is COMMIT
+					p.arm(pass, func() {})
 				}
 				return err
 			})
