@@ -99,7 +99,7 @@ func (c *Clamd) Scan(ctx context.Context, hash mail.Hash, size int64, open func(
 		out.Name = "the signatures are of " + version.Date.UTC().Format(time.DateOnly)
 		return out, nil
 	}
-	if known, ok := c.cache.get(hash, version.Text); ok {
+	if known, ok := c.cache.get(hash, version.Text, c.o.Now()); ok {
 		return known, nil
 	}
 	text, err := c.send(ctx, open)
@@ -113,7 +113,7 @@ func (c *Clamd) Scan(ctx context.Context, hash mail.Hash, size int64, open func(
 	}
 	out.Verdict, out.Name = meaning(text)
 	if out.Verdict != mail.Unscanned {
-		c.cache.put(hash, out)
+		c.cache.put(hash, out, c.o.Now().Add(version.remembered()))
 	}
 	return out, nil
 }

@@ -238,6 +238,30 @@ func TestSEC_C5_NeverClean(t *testing.T) {
 	}
 }
 
+// A verdict is remembered for a time only: clamd does not say when a signature
+// of one's own is new.
+func TestVerdictsAreForgotten(t *testing.T) {
+	for version, after := range map[string]time.Duration{goodVersion: rememberDated, "ClamAV 1.4.6": rememberUndated} {
+		now := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+		f := &fake{version: version, serve: func(_ int, conn net.Conn, in *bufio.Reader) {
+			for id := 1; stream(in) == nil; id++ {
+				fmt.Fprintf(conn, "%d: stream: OK\x00", id)
+			}
+		}}
+		c := NewClamd(ClamdOptions{Address: "/x", Dial: f.dial, Now: func() time.Time { return now }})
+		for _, step := range []struct {
+			pass   time.Duration
+			cached bool
+		}{{0, false}, {after - time.Second, true}, {2 * time.Second, false}, {time.Second, true}} {
+			now = now.Add(step.pass)
+			if got := ask1(t, c, []byte("x")); got.Verdict != mail.Clean || got.Cached != step.cached {
+				t.Errorf("%s after %v: %+v", version, step.pass, got)
+			}
+		}
+		c.Close()
+	}
+}
+
 // A kept session that clamd closed meanwhile is not an engine that is away; an
 // error of the content is the caller's, and no verdict.
 func TestClamdSessions(t *testing.T) {

@@ -20,6 +20,14 @@ func (v Version) Old(max time.Duration, now time.Time) bool {
 	return max > 0 && !v.Date.IsZero() && now.Sub(v.Date) > max
 }
 
+// remembered is how long a verdict of these signatures is believed.
+func (v Version) remembered() time.Duration {
+	if v.Date.IsZero() {
+		return rememberUndated
+	}
+	return rememberDated
+}
+
 // Version asks clamd, or gives what it said some seconds ago.
 func (c *Clamd) Version(ctx context.Context) (Version, error) {
 	c.mu.Lock()
