@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -136,12 +137,15 @@ func TestParked(t *testing.T) {
 
 type parker struct {
 	script
+	mu  sync.Mutex
 	why map[mail.MID]string
 }
 
 // Park implements Parker for all but message 2.
 func (p *parker) Park(it *Item, why string) (Routing, bool) {
+	p.mu.Lock()
 	p.why[it.MID] = why
+	p.mu.Unlock()
 	return Routing{Dest: func(Recipient) Dest { return Dest{Name: CPQHost} }, Placements: []mail.Placement{{Quarantine: "Policy", Reason: why}}}, it.MID != 2
 }
 
