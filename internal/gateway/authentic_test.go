@@ -1,13 +1,11 @@
 package gateway
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"lazaret/internal/config"
-	"lazaret/internal/queue"
 )
 
 // Mail from outside gets our Authentication-Results on top, and loses those that
@@ -45,16 +43,7 @@ func TestSenderAuthentication(t *testing.T) {
 		t.Errorf("our own mail is changed: %q", got)
 	}
 	var held []string
-	w.until("two are held", func() bool {
-		held = nil
-		_ = w.spool.Scan(context.Background(), func(it *queue.Item) error {
-			for _, p := range it.Placements {
-				held = append(held, p.Quarantine+" "+p.Reason)
-			}
-			return nil
-		})
-		return len(held) == 2
-	})
+	w.until("two are held", func() bool { held = w.placed(); return len(held) == 2 })
 	slices.Sort(held)
 	if want := []string{"Policy DMARC: good.example asks for reject", "Virus message filter:soft"}; !slices.Equal(held, want) {
 		t.Errorf("%q", held)

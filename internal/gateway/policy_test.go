@@ -22,6 +22,20 @@ func (w *world) lines(contains ...string) (out []string) {
 	return out
 }
 
+// placed gives quarantine and reason of all that waits for the manager.
+func (w *world) placed() (out []string) {
+	w.t.Helper()
+	if err := w.spool.Scan(context.Background(), func(it *queue.Item) error {
+		for _, p := range it.Placements {
+			out = append(out, p.Quarantine+" "+p.Reason)
+		}
+		return nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+	return out
+}
+
 func policies(socket string) func(*config.Config) {
 	return func(c *config.Config) {
 		paired(c)
@@ -144,16 +158,7 @@ func TestAntispam(t *testing.T) {
 		t.Errorf("%d of 2 are marked", marked)
 	}
 	var held []string
-	w.until("one is held", func() bool {
-		held = nil
-		_ = w.spool.Scan(context.Background(), func(it *queue.Item) error {
-			for _, p := range it.Placements {
-				held = append(held, p.Quarantine+" "+p.Reason)
-			}
-			return nil
-		})
-		return len(held) > 0
-	})
+	w.until("one is held", func() bool { held = w.placed(); return len(held) > 0 })
 	if !slices.Equal(held, []string{"Policy antispam:positive"}) {
 		t.Errorf("%q", held)
 	}
