@@ -174,10 +174,9 @@ func row(c *Call, m *quarantine.Message) {
 	c.Printf("%52s %s\n%52s %s: %s\n", "", oneLine(m.Subject, 120), "", Plain(m.State), Clip(strings.Join(where, ", "), 200))
 }
 
-// parseQuery reads conditions in any of their three forms.
-func (q Quarantines) parseQuery(c *Call) (quarantine.Query, bool, error) {
-	var query quarantine.Query
-	asJSON := false
+// conditions reads NAME VALUE, NAME=VALUE and --NAME VALUE until the end of the
+// words, and reports whether --json was among them.
+func (c *Call) conditions(set func(name, value string) error) (asJSON bool, err error) {
 	for len(c.Args) > 0 {
 		word := c.Take()
 		if word == "--json" {
@@ -187,13 +186,23 @@ func (q Quarantines) parseQuery(c *Call) (quarantine.Query, bool, error) {
 		name, value, inline := strings.Cut(strings.TrimPrefix(word, "--"), "=")
 		if !inline {
 			if len(c.Args) == 0 {
-				return query, false, Usage("%q needs a value", word)
+				return false, Usage("%q needs a value", Clip(word, 60))
 			}
 			value = c.Take()
 		}
-		if err := q.condition(&query, strings.ToLower(name), value); err != nil {
-			return query, false, badArguments(err)
+		if err := set(strings.ToLower(name), value); err != nil {
+			return false, badArguments(err)
 		}
+	}
+	return asJSON, nil
+}
+
+// parseQuery reads conditions in any of their three forms.
+func (q Quarantines) parseQuery(c *Call) (quarantine.Query, bool, error) {
+	var query quarantine.Query
+	asJSON, err := c.conditions(func(name, value string) error { return q.condition(&query, name, value) })
+	if err != nil {
+		return query, false, err
 	}
 	return query, asJSON, badArguments(query.Check())
 }

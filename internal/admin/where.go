@@ -148,22 +148,8 @@ func (w where) progress(c *Call, asJSON bool) func(string) {
 
 func (w where) parse(c *Call) (q tracking.Query, asJSON bool, err error) {
 	q.Limit = tracking.DefaultLimit
-	for len(c.Args) > 0 {
-		word := c.Take()
-		if word == "--json" {
-			asJSON = true
-			continue
-		}
-		name, value, inline := strings.Cut(strings.TrimPrefix(word, "--"), "=")
-		if !inline {
-			if len(c.Args) == 0 {
-				return q, false, Usage("%q needs a value", Clip(word, 60))
-			}
-			value = c.Take()
-		}
-		if err := w.condition(&q, strings.ToLower(name), value); err != nil {
-			return q, false, badArguments(err)
-		}
+	if asJSON, err = c.conditions(func(name, value string) error { return w.condition(&q, name, value) }); err != nil {
+		return q, false, err
 	}
 	if q.Since.IsZero() {
 		q.Since = w.clock().Add(-tracking.DefaultSpan)
