@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lazaret/internal/testlib"
 )
 
 // The main job: caught at a gateway, held at the manager, released, delivered
@@ -191,7 +193,7 @@ func TestReleaseFollowsAPortChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	two := d.bySubject("HOLDME after", 1, 2*time.Second)[0]
-	d.must(gw, fmt.Sprintf("cpqconfig port %d; commit moved Y", freePort(t)))
+	d.must(gw, fmt.Sprintf("cpqconfig port %d; commit moved Y", testlib.FreePorts(t, 1)[0]))
 	d.must(d.Manager, "quarantine release "+two.id())
 	d.delivered("port-2", 1, 30*time.Second)
 }
@@ -316,15 +318,4 @@ func TestInitCheckRun(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "hostnam") || !strings.Contains(string(out), "line") {
 		t.Fatalf("an unknown element passes or has no place: %v\n%s", err, out)
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l := listen(t)
-	defer func() { _ = l.Close() }()
-	var port int
-	if _, err := fmt.Sscanf(l.Addr().String(), "127.0.0.1:%d", &port); err != nil {
-		t.Fatal(err)
-	}
-	return port
 }

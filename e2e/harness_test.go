@@ -1,5 +1,6 @@
 // Package e2e walks the product from outside: the built binary, real sockets,
-// the stock ssh client, swaks and openssl. Nothing here imports a room.
+// the stock ssh client, swaks and openssl. Nothing here imports a room but what
+// tests have in common.
 package e2e
 
 import (
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lazaret/internal/testlib"
 )
 
 // binary is the program under test, built once by TestMain.
@@ -65,6 +68,9 @@ type demo struct {
 func start(t testing.TB, dir string, args ...string) *demo {
 	t.Helper()
 	d := &demo{t: t, dir: dir, stderr: &bytes.Buffer{}, done: make(chan struct{})}
+	if _, err := os.Stat(filepath.Join(dir, "demo.json")); err != nil { // a new one: at ports that no other test knows
+		args = append(args, "--port-base", fmt.Sprint(testlib.FreePorts(t, 9)[0]))
+	}
 	d.cmd = exec.Command(binary, append([]string{"demo", "--dir", dir, "--json"}, args...)...)
 	d.cmd.Stderr = d.stderr
 	out, err := d.cmd.StdoutPipe()

@@ -9,6 +9,7 @@ import (
 
 	"lazaret/internal/appliance"
 	"lazaret/internal/errs"
+	"lazaret/internal/loopback"
 )
 
 // Backlog measures a gateway whose next hop is down: what a waiting message
@@ -34,7 +35,7 @@ func Backlog(ctx context.Context, o Options) (err error) {
 }
 
 func (o *Options) backlog(ctx context.Context, dir string, r *result) (err error) {
-	closed, err := ports(1) // where nobody listens
+	closed, err := loopback.FreePorts(1) // where nobody listens
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/loopback"
 )
 
 func cpus() int { return runtime.NumCPU() }
@@ -28,7 +29,7 @@ type loader interface {
 // openLoad starts a sink, and a source, and gives the sink's address.
 func (o *Options) openLoad(ctx context.Context) (loader, string, error) {
 	if o.Tools {
-		p, err := ports(1)
+		p, err := loopback.FreePorts(1)
 		if err != nil {
 			return nil, "", err
 		}

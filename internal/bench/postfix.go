@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/loopback"
 )
 
 // The two ways in which Postfix is set up.
@@ -52,7 +53,7 @@ func (o *Options) startPostfix(ctx context.Context, dir, sink string, hold bool)
 	if err := openToOthers(dir); err != nil {
 		return nil, err
 	}
-	free, err := ports(1)
+	free, err := loopback.FreePorts(1)
 	if err != nil {
 		return nil, err
 	}

@@ -10,22 +10,8 @@ import (
 	"lazaret/internal/appliance"
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
+	"lazaret/internal/loopback"
 )
-
-// ports gives free ports on loopback. Somebody may take one before we do; then
-// the appliance says so and the measurement ends.
-func ports(n int) ([]int, error) {
-	out := make([]int, n)
-	for i := range out {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, errs.Wrap(errs.Internal, err, "looking for a free port")
-		}
-		defer func() { _ = l.Close() }() // it only kept others away while we chose
-		out[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return out, nil
-}
 
 // at is an address on loopback.
 func at(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
@@ -48,7 +34,7 @@ type gatewaySite struct {
 // sink. Beyond where mail comes from and goes to, its configuration is what
 // init makes.
 func newGateway(dir, sink, filters, clamd string) (*gatewaySite, error) {
-	p, err := ports(3)
+	p, err := loopback.FreePorts(3)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +102,7 @@ type managerSite struct {
 }
 
 func newManager(dir string) (*managerSite, error) {
-	p, err := ports(2)
+	p, err := loopback.FreePorts(2)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
+	"lazaret/internal/loopback"
 )
 
 const (
@@ -48,6 +49,10 @@ func newLayout(path string, base int) (*layout, error) {
 		return nil, errs.New(errs.Invalid, "--port-base %d: it is 1024 to %d", base, 65535-len(usual))
 	}
 	var at [len(usual)]string
+	others, err := loopback.FreePorts(len(usual))
+	if err != nil {
+		return nil, err
+	}
 	var held []net.Listener
 	defer func() {
 		for _, l := range held {
@@ -64,7 +69,7 @@ func newLayout(path string, base int) (*layout, error) {
 			return nil, errs.Wrap(errs.Conflict, err, "--port-base %d", base)
 		}
 		if err != nil {
-			if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			if l, err = net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(others[i])); err != nil {
 				return nil, errs.Wrap(errs.Internal, err, "looking for a free port")
 			}
 		}

@@ -2,12 +2,12 @@ package testlib
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
-	"sync/atomic"
+	"sync"
 	"testing"
+
+	"lazaret/internal/loopback"
 )
 
 // Absent skips a test that needs a program which is not installed. Where
@@ -21,31 +21,31 @@ func Absent(t testing.TB, what ...any) {
 	t.Skip(what...)
 }
 
-// The ports given lie below those that systems give to outgoing connections
-// (32768 on Linux, 49152 by RFC 6335): such a connection of another test cannot
-// take one before it is bound, or while a server is started again.
-const firstPort, ports = 20000, 12000
+// given holds the ports that this process has got.
+var given sync.Map
 
-// next counts the ports given by this process, from a place of its own.
-var next = func() *atomic.Uint32 { n := &atomic.Uint32{}; n.Store(rand.Uint32N(ports)); return n }()
-
-// FreePort gives a port of 127.0.0.1 that is free for TCP and UDP now, and is
-// not given again by this process.
+// FreePort gives a port of 127.0.0.1 that is free for TCP and UDP now, outside
+// those of outgoing connections.
 func FreePort(t testing.TB) netip.AddrPort {
 	t.Helper()
-	for range 200 {
-		at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(firstPort+next.Add(1)%ports))
-		tcp, err := net.Listen("tcp4", at.String())
+	return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(FreePorts(t, 1)[0]))
+}
+
+// FreePorts gives n such ports in a row, none of them twice.
+func FreePorts(t testing.TB, n int) []int {
+	t.Helper()
+	for {
+		got, err := loopback.FreePorts(n)
 		if err != nil {
-			continue
+			t.Fatal(err)
 		}
-		udp, err := net.ListenPacket("udp4", at.String())
-		_ = tcp.Close()
-		if err == nil {
-			_ = udp.Close()
-			return at
+		fresh := true
+		for _, port := range got {
+			_, old := given.LoadOrStore(port, true)
+			fresh = fresh && !old
+		}
+		if fresh {
+			return got
 		}
 	}
-	t.Fatal("no port is free for UDP and TCP")
-	return netip.AddrPort{}
 }
