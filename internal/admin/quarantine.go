@@ -30,9 +30,11 @@ const maxMIDs = 1000
 
 const conditions = `[CONDITION...] [--limit N] [--after MID] [--json]
 CONDITION: quarantine NAME, sender TEXT, recipient TEXT, subject TEXT, reason TEXT, message-id ID, gateway NAME,
-mid N, esa_mid N, state WORD, since DATE, until DATE; each also as NAME=TEXT or --NAME TEXT.
-sender, recipient, subject and reason look for text inside; with -is, -starts or -ends behind the name, for the
+mid N, esa_mid N, state WORD, since DATE, until DATE, attachment TEXT, attachment-type TEXT, attachment-min SIZE,
+attachment-max SIZE; each also as NAME=TEXT or --NAME TEXT.
+sender, recipient, subject, reason, attachment (its name) and attachment-type look for text inside; with -is, -starts or -ends behind the name, for the
 whole, the start or the end; with -not, -not-is, -not-starts or -not-ends, for what is not so. Case never counts.
+All attachment conditions are about one attachment; SIZE is of the decoded content: bytes, or 30K, 5M.
 Newest come first; order oldest turns that round. --after goes on behind the last message of the page before. DATE is 2026-03-01 or 2026-03-01T15:04.`
 
 // Commands gives the quarantine commands.
@@ -229,6 +231,12 @@ func (q Quarantines) condition(query *quarantine.Query, name, value string) (err
 	case "reason":
 		query.Reason = text
 		return nil
+	case "attachment":
+		query.Attachment.Name = text
+		return nil
+	case "attachment-type":
+		query.Attachment.Type = text
+		return nil
 	}
 	switch name {
 	case "quarantine":
@@ -255,6 +263,10 @@ func (q Quarantines) condition(query *quarantine.Query, name, value string) (err
 		query.Since, err = q.date(value)
 	case "until":
 		query.Until, err = q.date(value)
+	case "attachment-min":
+		query.Attachment.Min, err = config.ParseSize(value)
+	case "attachment-max":
+		query.Attachment.Max, err = config.ParseSize(value)
 	case "limit":
 		if query.Limit, err = strconv.Atoi(value); err != nil || query.Limit < 1 {
 			err = Usage("limit needs a number above zero, not %q", value)
@@ -361,6 +373,12 @@ func details(c *Call, m *quarantine.Message) {
 	field("Received", stamp(m.Received)+", at the gateway "+stamp(m.Accepted))
 	field("Size", comma(m.Size)+" bytes")
 	field("SHA-256", m.SHA256)
+	for _, a := range m.Attachments {
+		field("Attachment", attachmentLine(&a))
+	}
+	if n := m.Attached - len(m.Attachments); n > 0 {
+		field("Attachment", "and "+comma(n)+" more")
+	}
 	for _, l := range m.Quarantines {
 		line := l.Name + ": " + l.State + " (" + l.Reason + ")"
 		if l.Left.IsZero() {
@@ -386,4 +404,17 @@ func details(c *Call, m *quarantine.Message) {
 		field("Release", releaseChain(m.Gateway, &m.Release[i]))
 	}
 	c.Printf("Whole content: quarantine show %s --content\n", m.MID)
+}
+
+// attachmentLine shows one attachment. A second name that a reader could see is
+// shown as well: it is there to deceive.
+func attachmentLine(a *quarantine.AttachmentView) string {
+	name := a.Name
+	if name == "" {
+		name = "without a name"
+	}
+	for _, n := range a.Other {
+		name += ", or " + n
+	}
+	return Clip(name, 300) + " (" + Clip(a.Type, 80) + ", " + comma(a.Size) + " bytes)"
 }

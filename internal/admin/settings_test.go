@@ -201,6 +201,10 @@ func deposit(t *testing.T, s *quarantine.Service, mid mail.MID, subject string) 
 		to = append(to, x)
 	}
 	content := "Subject: x\r\n\r\nBody \x1b[31m of " + mid.String() + "\r\n"
+	if strings.HasPrefix(subject, "HOLDME") {
+		content = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nText\r\n--b\r\nContent-Type: application/pdf; name=\"=?utf-8?q?Gr=C3=BC=C3=9Fe?=.pdf\"\r\n" +
+			"Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=evil.exe\r\n\r\n" + strings.Repeat("QUJD", 600) + "\r\n--b--\r\n"
+	}
 	hash := mail.Hash(sha256.Sum256([]byte(content)))
 	_, _, err := s.Ingest(t.Context(), quarantine.Deposit{MID: mid, Key: mail.NewKey("GATEWAY0001", mid+500, hash), Hash: hash, Gateway: "GATEWAY0001", GatewayName: "gw1.demo.example",
 		GatewayMID: mid + 500, Accepted: time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC), Envelope: mail.Envelope{From: to[0], To: to}, Size: int64(len(content)), Subject: subject,
@@ -236,18 +240,21 @@ func TestQuarantineCommands(t *testing.T) {
 	}
 	for line, n := range map[string]int{"": 2, "--subject=holdme": 1, "subject-is=HOLDME": 0, "esa_mid 542": 1, "mid 41": 1, "sender a@example.org": 2, "to-ends .org gateway GATEWAY0001 limit 1": 1,
 		"subject-not HOLDME": 1, "subject-not-is holdme": 2, "sender-not a@example.org": 0, "sender-not-ends .org": 0, "to-not-starts zzz": 2, "reason filter": 2, "reason-not filter": 0,
-		"reason-starts message reason-not-ends zzz": 2, "order oldest after 41": 1, "order=oldest limit=1": 1, "message-id nobody@example.org": 0, "quarantine Virus": 2, "since 2026-03-05": 0, "since=2026-03-04 until=2026-03-04T06:00": 2, "after 42": 1} {
+		"reason-starts message reason-not-ends zzz": 2, "order oldest after 41": 1, "order=oldest limit=1": 1, "message-id nobody@example.org": 0, "quarantine Virus": 2, "attachment .EXE": 1, "attachment-ends=.zip": 0, "attachment-is GRÜSSE attachment-type x": 0, "attachment-starts grü attachment-type-is application/PDF attachment-min 1K attachment-max 1800": 1,
+		"attachment-min 2K": 0, "attachment-not exe": 1, "attachment-type-not-starts image/ attachment-max 2K": 1, "since 2026-03-05": 0, "since=2026-03-04 until=2026-03-04T06:00": 2, "after 42": 1} {
 		if out, status := run(t, l, admin, "quarantine search --json "+line); status != 0 || strings.Count(out, "\n") != n {
 			t.Errorf("search %s: %d, %q", line, status, out)
 		}
 	}
-	for _, line := range []string{"color red", "mid", "mid x", "since yesterday", "limit 0", "state odd", "order random", "subject-not", "gateway-not x"} {
+	for _, line := range []string{"color red", "mid", "mid x", "since yesterday", "limit 0", "state odd", "order random", "subject-not", "attachment-min x", "attachment-min 3 attachment-max 2"} {
 		if out, status := run(t, l, admin, "quarantine search "+line); status == 0 {
 			t.Errorf("search %s: %q", line, out)
 		}
 	}
 	wants(t, "search", first(run(t, l, admin, "quarantine search")), `two \u001b[2J`, "2 messages found.")
 	wants(t, "show", first(run(t, l, admin, "quarantine show 42")), "MID:           42\n", "MID 542", "Policy: ", "message filter:hold")
+	wants(t, "show", first(run(t, l, admin, "quarantine show 41")), "Attachment:    evil.exe, or Grüße.pdf", "e?=.pdf (application/pdf, 1,800 bytes)\n")
+	wants(t, "json", out, `"attachments":[{"part":"2","name":"evil.exe","other_names":["Grüße.pdf","=?utf-8?q?Gr=C3=BC=C3=9Fe?=.pdf"],"type":"application/pdf","size":1800}],"attachments_total":1,`)
 	wants(t, "content", first(run(t, l, admin, "quarantine show 42 --content")), "Subject: x\n\nBody \\u001b[31m of 42\n")
 	wants(t, "unknown", first(run(t, l, admin, "quarantine show 4711")), "4711")
 	wants(t, "release", first(run(t, l, admin, "quarantine release 41 --quarantine Virus")), "1 message released.\n")

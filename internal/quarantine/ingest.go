@@ -20,8 +20,9 @@ func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid
 	if err := checkDeposit(&d); err != nil {
 		return 0, false, err
 	}
-	header := message.NewHeaderScanner()
-	id, size, hash, err := s.opt.Contents.Put(ctx, io.TeeReader(content, header))
+	header, inside := message.NewHeaderScanner(), newLook()
+	id, size, hash, err := s.opt.Contents.Put(ctx, io.TeeReader(content, io.MultiWriter(header, inside)))
+	outline := inside.close(err)
 	if err != nil {
 		return 0, false, fmt.Errorf("keeping the content of %s: %w", d.Key, err) // the sentence for the peer is the inner one
 	}
@@ -33,6 +34,7 @@ func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid
 		d.MessageID = header.MessageID()
 	}
 	r := s.newRecord(d, id)
+	r.Attachments, r.Attached = outline.List, outline.Total
 	mid, existing, err = s.opt.Store.Add(ctx, r)
 	if err != nil {
 		// Whether the record was kept is not always known. Content that nobody

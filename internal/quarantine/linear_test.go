@@ -159,6 +159,7 @@ type nothing interface {
 	quarantine.Calendar
 	quarantine.Pool
 	quarantine.Outlook
+	quarantine.Insides
 }
 
 func pause() {

@@ -27,11 +27,22 @@ type Message struct {
 	Until       time.Time        `json:"undo_until,omitzero"` // leaving, binned: until then it can be taken back
 	Decision    DecisionID       `json:"decision,omitempty"`
 	Hold        *HoldView        `json:"hold,omitempty"`
+	Attachments []AttachmentView `json:"attachments"` // null: not known
+	Attached    int              `json:"attachments_total"`
 	Quarantines []MembershipView `json:"quarantines"`
 	Others      bool             `json:"other_quarantines"` // also in ones that may not be seen
 	Release     []DeliveryView   `json:"release"`
 	Origin      mail.Origin      `json:"-"`
 	Policy      string           `json:"policy"`
+}
+
+// AttachmentView is one attachment, as shown.
+type AttachmentView struct {
+	Part  string   `json:"part"` // place in the message: "2.1"
+	Name  string   `json:"name"` // hostile
+	Other []string `json:"other_names,omitempty"`
+	Type  string   `json:"type"`
+	Size  int64    `json:"size"` // decoded, bytes
 }
 
 // MembershipView is a message in one quarantine, as shown.
@@ -88,6 +99,7 @@ func view(r *Record, see func(string) bool) (*Message, bool) {
 	for i, a := range r.Envelope.To {
 		m.Recipients[i] = a.String()
 	}
+	m.attached(r)
 	for i := range r.Memberships {
 		ms := &r.Memberships[i]
 		if !see(ms.Quarantine) {
@@ -107,4 +119,20 @@ func view(r *Record, see func(string) bool) (*Message, bool) {
 			Code: d.Proof.Code, Answer: d.Proof.Reply}
 	}
 	return m, len(m.Quarantines) > 0
+}
+
+// attached shows attachments. Those of an older version that nobody has looked
+// into are not known.
+func (m *Message) attached(r *Record) {
+	if r.Attached < 0 {
+		return
+	}
+	m.Attached, m.Attachments = r.Attached, make([]AttachmentView, len(r.Attachments))
+	for i, a := range r.Attachments {
+		v := AttachmentView{Part: a.Part, Type: a.Types[0], Size: a.Size}
+		if len(a.Names) > 0 {
+			v.Name, v.Other = a.Names[0], a.Names[1:]
+		}
+		m.Attachments[i] = v
+	}
 }

@@ -88,6 +88,15 @@ type Outlook interface {
 	DueBy(ctx context.Context, at time.Time) ([]Count, error)
 }
 
+// Insides is the part of the store that keeps what is in messages.
+type Insides interface {
+	// NotLooked gives messages with content that nobody looked into, newest
+	// first.
+	NotLooked(ctx context.Context, limit int) ([]mail.MID, error)
+	// SetInside notes what was found, where nobody else did.
+	SetInside(ctx context.Context, found []Inside) error
+}
+
 // Contents keeps content, compressed and encrypted.
 type Contents interface {
 	// Put reads content to io.EOF; it is durable when err is nil.

@@ -36,8 +36,9 @@ func (t Text) Any() bool { return t.Text == "" && t.Op != Is }
 type Query struct {
 	Quarantine string // held there, or having been there
 	Sender     Text
-	Recipient  Text   // at least one recipient
-	Subject    Text   // as decoded for display
+	Recipient  Text // at least one recipient
+	Subject    Text // as decoded for display
+	Attachment Attachment
 	Reason     Text   // of at least one quarantine that is looked at
 	MessageID  string // whole, with or without its brackets
 	Gateway    string // serial, name, or the first label of the name
@@ -54,18 +55,34 @@ type Query struct {
 	all     bool
 }
 
+// Attachment is a condition on attachments: one and the same must fulfil all of
+// it, but for a negated text, which holds when no attachment has it. The zero
+// value asks nothing.
+type Attachment struct {
+	Name Text  // in any reading
+	Type Text  // media type, such as application/pdf
+	Min  int64 // decoded bytes, at least
+	Max  int64 // at most; 0: any size
+}
+
+// Any reports whether the condition lets everything pass.
+func (a Attachment) Any() bool { return a == Attachment{} }
+
 // MaxText is the longest text that may be searched for.
 const MaxText = 1024
 
 // Check finds what is wrong with a query.
 func (q Query) Check() error {
-	for _, t := range []Text{q.Sender, q.Recipient, q.Subject, q.Reason, {Text: q.MessageID}} {
+	for _, t := range []Text{q.Sender, q.Recipient, q.Subject, q.Reason, q.Attachment.Name, q.Attachment.Type, {Text: q.MessageID}} {
 		if len(t.Text) > MaxText {
 			return errs.New(errs.Invalid, "a text to search for is longer than %d bytes", MaxText)
 		}
 		if t.Op > EndsWith {
 			return errs.New(errs.Invalid, "unknown comparison")
 		}
+	}
+	if a := q.Attachment; a.Min < 0 || a.Max < 0 || a.Max > 0 && a.Max < a.Min {
+		return errs.New(errs.Invalid, "the largest size of an attachment is below the smallest")
 	}
 	if q.Limit < 0 {
 		return errs.New(errs.Invalid, "limit is negative")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lazaret/internal/mail"
+	"lazaret/internal/message"
 )
 
 // Deposit is a message that a gateway brings, or that is put into a local
@@ -47,7 +48,9 @@ type Record struct {
 	Decision    DecisionID
 	Hold        Hold
 	Memberships []Membership
-	Release     []Delivery // of the last release decision, one a recipient
+	Attachments []message.Attachment // at most message.MaxAttachments
+	Attached    int                  // all of them; below 0: not known, see NotLooked
+	Release     []Delivery           // of the last release decision, one a recipient
 }
 
 // Membership is one message in one quarantine.

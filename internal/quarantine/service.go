@@ -31,6 +31,7 @@ type Options struct {
 		Calendar
 		Pool
 		Outlook
+		Insides
 	}
 	Contents    Contents
 	Sender      Sender
@@ -273,6 +274,12 @@ const roomEvery = 100 * time.Millisecond
 // Run applies default actions to what is due, carries out what can no longer
 // be taken back, and forgets what is old, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		s.lookBack(ctx)
+	}()
+	defer func() { <-back }()
 	ripe, due, rested := time.NewTimer(0), time.NewTimer(0), time.NewTimer(0)
 	defer ripe.Stop()
 	defer due.Stop()

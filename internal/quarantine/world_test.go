@@ -164,6 +164,19 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// withStore puts another store under the service.
+func (w *world) withStore(s nothing) {
+	w.t.Helper()
+	var err error
+	w.s, err = quarantine.New(quarantine.Options{Store: s, Contents: w.blobs, Sender: &w.sent, Log: &w.lines, Audit: &w.lines,
+		Settings: quarantine.Defaults(), Clock: w.clock, Elapsed: w.elapsed})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func hashOf(content string) mail.Hash { return sha256.Sum256([]byte(content)) }
+
 func (w *world) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -96,16 +96,21 @@ func (s *Store) sample(ctx context.Context) error {
 				return nil
 			default:
 			}
+			var docs []*document
 			err := r.each(ctx, "SELECT "+documentColumns+" FROM message m WHERE m.mid >= $1 ORDER BY m.mid LIMIT 1",
 				[]any{lo.Int64 + (hi.Int64-lo.Int64)*i/sampled}, func(rows *sql.Rows) error {
 					d, err := scanDocument(rows)
-					if err == nil {
-						s.census.take(d.terms())
-					}
+					docs = append(docs, d)
 					return err
 				})
+			if err == nil {
+				err = attachTo(docs, func(q string, args []any, fn func(*sql.Rows) error) error { return r.each(ctx, q, args, fn) }, s.d)
+			}
 			if err != nil {
 				return err
+			}
+			for _, d := range docs {
+				s.census.take(d.terms())
 			}
 		}
 		return nil

@@ -153,6 +153,7 @@ func conditions(w *where, q *quarantine.Query) bool {
 	w.text(q.Subject, "m.folded", "")
 	w.recipients(q.Recipient)
 	w.reason(q)
+	w.attachment(q.Attachment)
 	if v := foldMessageID(q.MessageID); v != "" {
 		w.add("lower(m.message_id) IN (?, ?)", v, "<"+v+">")
 	}

@@ -15,6 +15,8 @@ const (
 	recipientField  field = 'r'
 	subjectField    field = 't'
 	attachmentField field = 'a' // names of attachments
+	typeField       field = 'y' // and their types
+	sizeField       field = 'z' // powers of four up to the size of the largest
 	messageIDField  field = 'm' // as a whole
 	gatewayField    field = 'g' // serial, name, short name: as a whole
 )

@@ -93,6 +93,9 @@ func (s *Store) indexSome(ctx context.Context, n int) (more bool, err error) {
 			docs = append(docs, d)
 			return err
 		})
+		if err == nil {
+			err = attachTo(docs, t.each, t.s.d)
+		}
 		slices.SortFunc(docs, func(a, b *document) int { return cmp.Compare(a.mid, b.mid) }) // the index takes them best so
 		for i := 0; err == nil && i < len(docs); i++ {
 			err = t.index(docs[i])
@@ -128,6 +131,7 @@ type document struct {
 	sender, recipients                   string // as stored
 	senderU, recipientsU, folded, stored string // folded as of now, and as it is stored
 	messageID, gateway, gatewayName      string
+	files                                []attachmentRow
 }
 
 // documentColumns are read by scanDocument.
@@ -163,6 +167,11 @@ func (t *tx) index(d *document) error {
 	}
 	terms := d.terms()
 	t.s.census.take(terms)
+	if !t.s.d.behind() { // another manager may have been at it as well
+		if err := t.exec("DELETE FROM search WHERE rowid = $1", int64(d.mid)); err != nil {
+			return err
+		}
+	}
 	return t.exec("INSERT INTO search (rowid, terms) VALUES ($1, $2)", int64(d.mid), t.s.d.terms(terms))
 }
 
@@ -179,6 +188,7 @@ func (d *document) terms() []term {
 	if id := foldMessageID(d.messageID); id != "" {
 		out = append(out, wholeTerm(messageIDField, id))
 	}
+	out = attachmentTerms(out, d.files)
 	name := asciiLower(d.gatewayName)
 	label, _, _ := strings.Cut(name, ".")
 	for _, g := range []string{asciiLower(d.gateway), name, label} {

@@ -18,7 +18,7 @@ import (
 // columns of a record, read by scanRecord.
 const columns = `m.mid, m.key, m.gateway, m.gateway_name, m.gateway_mid, m.hash, m.size, m.sender, m.recipients, m.subject,
 	m.display, m.message_id, m.detail, m.accepted, m.received, m.changed, m.state, m.version, m.actions,
-	m.until, m.decision, m.hold_at, m.hold_by, m.hold_why, COALESCE(c.object, '')`
+	m.until, m.decision, m.hold_at, m.hold_by, m.hold_why, m.attached, COALESCE(c.object, '')`
 
 // pageColumns are those of a list, in which nobody asks for the content.
 var pageColumns = strings.Replace(columns, "COALESCE(c.object, '')", "''", 1)
@@ -130,7 +130,7 @@ func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
 	var state int
 	err := rows.Scan(&mid, &key, &r.Gateway, &r.GatewayName, &gmid, &hash, &r.Size, &sender, &recipients, &r.Subject,
 		&r.Display, &r.MessageID, &det, &accepted, &received, &changed, &state, &r.Version, &r.Actions,
-		&until, &decision, &heldAt, &r.Hold.By, &r.Hold.Why, &object)
+		&until, &decision, &heldAt, &r.Hold.By, &r.Hold.Why, &r.Attached, &object)
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +187,9 @@ func complete(ctx context.Context, d dialect, read reading, list []*quarantine.R
 		by[mid].Memberships = append(by[mid].Memberships, m)
 		return nil
 	})
+	if err == nil && slices.ContainsFunc(list, func(r *quarantine.Record) bool { return r.Attached > 0 }) {
+		err = completeInsides(ctx, d, read, by, in)
+	}
 	if err != nil || !slices.ContainsFunc(list, func(r *quarantine.Record) bool { return r.Actions > 0 }) {
 		return err // no release was decided yet
 	}

@@ -70,9 +70,10 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 	}
 	sender, recipients, folded := r.Envelope.From.String(), joinAddresses(r.Envelope.To), quarantine.Fold(r.Display)
 	senderU, recipientsU := unicodeAddresses(sender), unicodeAddresses(recipients)
+	files := attachmentRows(r.Attachments)
 	var terms []term
 	if !s.d.behind() {
-		doc := document{r.MID, sender, recipients, senderU, recipientsU, folded, folded, r.MessageID, r.Gateway, r.GatewayName}
+		doc := document{r.MID, sender, recipients, senderU, recipientsU, folded, folded, r.MessageID, r.Gateway, r.GatewayName, files}
 		terms = doc.terms()
 		s.census.take(terms)
 	}
@@ -84,13 +85,13 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 			return err
 		}
 		added, err := t.execN(`INSERT INTO message (mid, key, gateway, gateway_name, gateway_mid, hash, size, sender, recipients,
-			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions, latest, sender_u, recipients_u)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions, latest, sender_u, recipients_u, attached)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
 			ON CONFLICT (key) DO NOTHING`,
 			int64(r.MID), string(r.Key), r.Gateway, r.GatewayName, int64(r.GatewayMID), r.Hash[:], r.Size,
 			sender, recipients, r.Subject, r.Display, folded, r.MessageID, string(d),
 			ms(r.Accepted), ms(r.Received), ms(r.Changed), int(r.State), int64(r.Version), int64(r.Actions), ms(r.Latest()),
-			senderU, recipientsU)
+			senderU, recipientsU, r.Attached)
 		if err != nil {
 			return err
 		}
@@ -101,6 +102,9 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 			return err
 		}
 		if err := t.link(r); err != nil {
+			return err
+		}
+		if err := t.attach(r.MID, files); err != nil {
 			return err
 		}
 		if err := t.find(r.MID, terms); err != nil {
@@ -323,7 +327,7 @@ func (t *tx) forget(records, keys int64, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, table := range []string{"membership", "release_recipient"} {
+	for _, table := range []string{"membership", "release_recipient", "attachment"} {
 		if err := t.exec("DELETE FROM "+table+" WHERE mid IN "+old, records, limit); err != nil {
 			return 0, err
 		}

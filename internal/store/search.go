@@ -236,6 +236,7 @@ func terms(q *quarantine.Query) (out [][]term) {
 			}
 		}
 	}
+	out = append(out, attachmentQuestion(q.Attachment)...)
 	if v := foldMessageID(q.MessageID); v != "" {
 		out = append(out, []term{wholeTerm(messageIDField, v)})
 	}

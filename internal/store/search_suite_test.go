@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"lazaret/internal/mail"
+	"lazaret/internal/message"
 	"lazaret/internal/quarantine"
 )
 
@@ -71,6 +72,8 @@ var (
 	letters  = []string{"a", "b", "B", "ab", "1", ".", "-", "Ä", "ä", "a\u0308", "Σ", "ς", "請", "求", "請", "書", "%", "_", "'", " "}
 	locals   = []string{"a", "ab", "B", "abba", "b.a", "ä", "請求", "a-b", "bab"}
 	hosts    = []string{"ab.example", "b.example", "xn--bcher-kva.example", "a.b.example", "ba.example"}
+	kinds    = []string{"application/pdf", "image/png", "text/b"}
+	sizes    = []int64{0, 1, 1023, 1024, 1025, 4096, 70_000, 3 << 20}
 	gateways = []string{"ab.example.com", "B.example.com", "abc", ""}
 )
 
@@ -99,6 +102,17 @@ func randomRecord(t *testing.T, s backend, c *memContents, rng *rand.Rand, n int
 		r.Envelope.To = append(r.Envelope.To, who())
 	}
 	r.Envelope.Rcpt = nil
+	r.Attachments = nil
+	for range max(0, rng.IntN(5)-1) {
+		a := message.Attachment{Part: fmt.Sprint(len(r.Attachments) + 1), Types: []string{kinds[rng.IntN(len(kinds))]}, Size: sizes[rng.IntN(len(sizes))]}
+		for range rng.IntN(3) {
+			if n := strings.TrimSpace(randomText(rng, 5)); n != "" {
+				a.Names = append(a.Names, n)
+			}
+		}
+		r.Attachments = append(r.Attachments, a)
+	}
+	r.Attached = len(r.Attachments)
 	r.MessageID = fmt.Sprintf("<%s@Host%d>", locals[rng.IntN(5)], rng.IntN(3))
 	for i := range r.Memberships {
 		r.Memberships[i].Reason = []string{"Message filter 'A'", "filter b", "size"}[rng.IntN(3)]
@@ -130,7 +144,7 @@ func randomQuery(t *rapid.T, all []*quarantine.Record) (q quarantine.Query) {
 		}
 		return x
 	}
-	for _, k := range rapid.SliceOfN(rapid.IntRange(0, 11), 1, 3).Draw(t, "conditions") {
+	for _, k := range rapid.SliceOfN(rapid.IntRange(0, 14), 1, 3).Draw(t, "conditions") {
 		switch k {
 		case 0, 1:
 			a := any("sender").Envelope.From
@@ -151,6 +165,18 @@ func randomQuery(t *rapid.T, all []*quarantine.Record) (q quarantine.Query) {
 			q.States = []quarantine.State{rapid.SampledFrom([]quarantine.State{quarantine.Held, quarantine.Removed}).Draw(t, "state")}
 		case 10:
 			q.Reason = text(any("reason").Memberships[0].Reason)
+		case 12, 13:
+			if a := any("attachment").Attachments; len(a) > 0 {
+				q.Attachment.Name = text(rapid.SampledFrom(append(a[0].Names, "")).Draw(t, "file"))
+				if rapid.Bool().Draw(t, "type") {
+					q.Attachment.Type = text(a[0].Types[0])
+				}
+			}
+		case 14:
+			q.Attachment.Min = rapid.SampledFrom(sizes).Draw(t, "least")
+			if rapid.Bool().Draw(t, "most") {
+				q.Attachment.Max = max(q.Attachment.Min, rapid.SampledFrom(sizes).Draw(t, "to"))
+			}
 		case 11:
 			q.MessageID = any("message ID").MessageID
 			if rapid.Bool().Draw(t, "bare") {
@@ -194,12 +220,29 @@ func wanted(q quarantine.Query, r *quarantine.Record) bool {
 		to = to || holds(q.Recipient, a.String(), a.Unicode())
 	}
 	label, _, _ := strings.Cut(r.GatewayName, ".")
-	return in && slices.Contains(states, r.State) && (q.Recipient.Any() || to != q.Recipient.Not) &&
+	return attachedSo(q.Attachment, r.Attachments) && in && slices.Contains(states, r.State) && (q.Recipient.Any() || to != q.Recipient.Not) &&
 		(q.Sender.Any() || holds(q.Sender, r.Envelope.From.String(), r.Envelope.From.Unicode()) != q.Sender.Not) &&
 		(q.Subject.Any() || holds(q.Subject, r.Display) != q.Subject.Not) &&
 		(q.Since.IsZero() || !r.Received.Before(q.Since)) && (q.Until.IsZero() || r.Received.Before(q.Until)) &&
 		(q.Reason.Any() || why != q.Reason.Not) && (q.MessageID == "" || strings.EqualFold(strings.Trim(q.MessageID, "<>"), strings.Trim(r.MessageID, "<>"))) &&
 		(q.Gateway == "" || strings.EqualFold(q.Gateway, r.Gateway) || strings.EqualFold(q.Gateway, r.GatewayName) || strings.EqualFold(q.Gateway, label))
+}
+
+// attachedSo: one attachment has all that is wanted, and none what is not.
+func attachedSo(q quarantine.Attachment, list []message.Attachment) bool {
+	asks, one := q.Min > 0 || q.Max > 0 || !q.Name.Any() && !q.Name.Not || !q.Type.Any() && !q.Type.Not, false
+	for _, a := range list {
+		names := a.Names
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		name, kind := holds(q.Name, names...), holds(q.Type, a.Types...)
+		if !q.Name.Any() && q.Name.Not && name || !q.Type.Any() && q.Type.Not && kind {
+			return false
+		}
+		one = one || a.Size >= q.Min && (q.Max == 0 || a.Size <= q.Max) && (q.Name.Any() || q.Name.Not || name) && (q.Type.Any() || q.Type.Not || kind)
+	}
+	return !asks || one
 }
 
 // holds compares without a look at Not.

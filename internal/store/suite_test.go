@@ -15,6 +15,7 @@ import (
 
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
+	"lazaret/internal/message"
 	"lazaret/internal/quarantine"
 )
 
@@ -71,6 +72,7 @@ type backend interface {
 	quarantine.Calendar
 	quarantine.Pool
 	quarantine.Outlook
+	quarantine.Insides
 	NextMID() mail.MID
 	Close() error
 }
@@ -98,6 +100,8 @@ func record(t *testing.T, s backend, c *memContents, n int, body string, quarant
 			Origin: mail.Origin{ICID: 7, RemoteIP: netip.MustParseAddr("192.0.2.1"), Helo: "h"},
 			Envelope: mail.Envelope{Params: mail.Params{EightBit: true, UTF8: true, EnvID: "e"}, Rcpt: []mail.RcptParams{{Notify: mail.NotifyNever}}, From: mail.Address{Local: "Sender" + fmt.Sprint(n), Domain: "example.net"},
 				To: []mail.Address{{Local: "b", Domain: "example.org"}, {Local: `"c d"`, Domain: "[192.0.2.9]"}}}}}
+	r.Attachments = []message.Attachment{{Part: "2", Names: []string{"Grüße.pdf", "x\u200f.exe"}, Types: []string{"application/pdf"}, Size: 12}, {Part: "3", Types: []string{"image/png", "text/plain"}}}
+	r.Attached = 7
 	for i, q := range quarantines {
 		r.Memberships = append(r.Memberships, quarantine.Membership{Quarantine: q, Reason: "message filter:x", Entered: at, Exit: at.Add(time.Duration(i+1) * time.Hour)})
 		r.Placements = append(r.Placements, mail.Placement{Quarantine: q, Reason: "message filter:x"})
@@ -152,6 +156,7 @@ func suite(t *testing.T, open func(t *testing.T, c *memContents) backend) {
 	t.Run("find", func(t *testing.T) { suiteFind(t, open) })
 	t.Run("search", func(t *testing.T) { suiteSearch(t, open) })
 	t.Run("hidden reason", func(t *testing.T) { suiteHiddenReason(t, open) })
+	t.Run("insides", func(t *testing.T) { suiteInsides(t, open) })
 	t.Run("one failure in a batch", func(t *testing.T) { suiteBatch(t, open) })
 }
 
