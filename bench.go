@@ -65,7 +65,7 @@ OPTIONS
 
 func runBench(ctx context.Context, e env, args []string) (int, error) {
 	if len(args) > 0 && args[0] == "part" { // one of the processes of a measurement
-		return 0, bench.Part(ctx, args[1:], e.stdin, e.stdout, e.stderr)
+		return 0, bench.Part(ctx, args[1:], unpackWorker(), e.stdin, e.stdout, e.stderr)
 	}
 	if len(args) == 0 {
 		return 0, usageError{errors.New("say what to measure")}

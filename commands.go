@@ -22,7 +22,7 @@ import (
 
 func runDemo(ctx context.Context, e env, args []string) (int, error) {
 	f := flag.NewFlagSet("demo", flag.ContinueOnError)
-	o := demo.Options{Stdout: e.stdout, Stderr: e.stderr, Program: program(os.Args[0])}
+	o := demo.Options{Stdout: e.stdout, Stderr: e.stderr, Program: program(os.Args[0]), Worker: unpackWorker()}
 	f.StringVar(&o.Dir, "dir", "", "")
 	f.BoolVar(&o.JSON, "json", false, "")
 	f.StringVar(&o.Only, "only", "", "")
@@ -80,7 +80,22 @@ func runInit(_ context.Context, e env, args []string) (int, error) {
 }
 
 func runGateway(ctx context.Context, e env, args []string) (int, error) {
-	return e.runRole(ctx, "gateway", args, appliance.GatewayMemory, func(o appliance.Options) (role, error) { return gateway.New(o) })
+	return e.runRole(ctx, "gateway", args, appliance.GatewayMemory, func(o appliance.Options) (role, error) {
+		o.Worker = unpackWorker()
+		return gateway.New(o)
+	})
+}
+
+// unpackWorker is how a gateway starts this same program to open files in. On
+// Linux it is the running one, also when its file was replaced meanwhile.
+func unpackWorker() []string {
+	self := "/proc/self/exe"
+	if _, err := os.Stat(self); err != nil {
+		if self, err = os.Executable(); err != nil {
+			self = os.Args[0]
+		}
+	}
+	return []string{self, "unpack-worker"}
 }
 
 func runManager(ctx context.Context, e env, args []string) (int, error) {

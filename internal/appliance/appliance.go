@@ -46,6 +46,10 @@ type Options struct {
 	Reread   <-chan os.Signal // each one: look at all certificate files at once; nil: none comes
 	Memory   Memory           // what the process may use; zero: as much as the engines like
 
+	// Worker is the program and its words that open attachments for a gateway
+	// (docs/unpack.md); nil: nobody opens them, and filters see them closed.
+	Worker []string
+
 	OnCrash func(*os.File) error // gets the file that a crash of the process is to be written to; nil: nobody
 	Status  func(error) int      // the status that the process ends with after an error, for the log; nil: 1
 

@@ -25,7 +25,7 @@ const partWord = "bench-part"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == partWord {
-		if err := Part(context.Background(), os.Args[2:], os.Stdin, os.Stdout, os.Stderr); err != nil {
+		if err := Part(context.Background(), os.Args[2:], nil, os.Stdin, os.Stdout, os.Stderr); err != nil {
 			_, _ = os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}

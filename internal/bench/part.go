@@ -22,8 +22,9 @@ type ready struct {
 	Addr string `json:"addr,omitempty"`
 }
 
-// Part is the life of one child: PART and its flags. It ends with its input.
-func Part(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer) error {
+// Part is the life of one child: PART and its flags. It ends with its input. A
+// gateway opens attachments by worker (gateway.Options.Worker).
+func Part(ctx context.Context, args, worker []string, in io.Reader, out, stderr io.Writer) error {
 	if len(args) == 0 {
 		return errs.New(errs.Invalid, "a part is missing")
 	}
@@ -37,7 +38,7 @@ func Part(ctx context.Context, args []string, in io.Reader, out, stderr io.Write
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := &part{ctx: ctx, out: json.NewEncoder(out), requests: make(chan []byte)}
+	p := &part{ctx: ctx, worker: worker, out: json.NewEncoder(out), requests: make(chan []byte)}
 	go p.read(in, cancel)
 	var err error
 	switch args[0] {
@@ -58,6 +59,7 @@ func Part(ctx context.Context, args []string, in io.Reader, out, stderr io.Write
 // part is what all parts have.
 type part struct {
 	ctx      context.Context
+	worker   []string
 	out      *json.Encoder
 	requests chan []byte
 }
@@ -112,7 +114,7 @@ func (p *part) role(role, dir, profile string, stderr io.Writer) (err error) {
 	}()
 	var r runner
 	if role == "gateway" {
-		r, err = gateway.New(gateway.Options{Dir: dir, Trouble: stderr})
+		r, err = gateway.New(gateway.Options{Dir: dir, Trouble: stderr, Worker: p.worker})
 	} else {
 		r, err = manager.New(manager.Options{Dir: dir, Trouble: stderr})
 	}

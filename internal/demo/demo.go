@@ -23,11 +23,12 @@ import (
 
 // Options of a demonstration.
 type Options struct {
-	Dir      string // "": a temporary one, removed at the end
-	JSON     bool   // one line of JSON on Stdout when ready, and nothing else there
-	Only     string // run this appliance of Dir alone: sma1, gw1, gw2 or mailbox
-	PortBase int    // fixes the ports of a new Dir; 0: the usual ones, or free ones
-	Program  string // how a user calls this program, for what is suggested; "": lazaret
+	Dir      string   // "": a temporary one, removed at the end
+	JSON     bool     // one line of JSON on Stdout when ready, and nothing else there
+	Only     string   // run this appliance of Dir alone: sma1, gw1, gw2 or mailbox
+	PortBase int      // fixes the ports of a new Dir; 0: the usual ones, or free ones
+	Worker   []string // what opens attachments: gateway.Options.Worker
+	Program  string   // how a user calls this program, for what is suggested; "": lazaret
 	Stdout   io.Writer
 	Stderr   io.Writer
 }
@@ -119,7 +120,7 @@ func (d *demo) open(name string) (part, error) {
 	case name == d.layout.Manager.Name:
 		return manager.New(manager.Options{Dir: dir, Trouble: d.Stderr})
 	}
-	return gateway.New(gateway.Options{Dir: dir, Trouble: d.Stderr})
+	return gateway.New(gateway.Options{Dir: dir, Trouble: d.Stderr, Worker: d.Worker})
 }
 
 // wait returns when ctx ends, or with the error of a part that failed for good.

@@ -24,6 +24,7 @@ func (s *Set) gather() {
 		f.root.eachRule(func(r *rule) {
 			s.unseen = s.unseen || r.word == "unscannable"
 			s.want.Files = s.want.Files || r.word == "attachment-size" || r.word == "attachment-filetype"
+			s.want.Inside = s.want.Inside || r.looksInside()
 			if r.body != nil {
 				s.want.Binary = s.want.Binary || r.body.Where == match.Bytes
 				r.body.Index = len(s.bodies)

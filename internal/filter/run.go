@@ -40,6 +40,7 @@ type Want struct {
 	Text   func(Piece) error // called with the decoded text of the parts; may be nil
 	Binary bool              // with the bytes of other attachments too
 	Files  bool              // Content.Files with sizes and kinds
+	Inside bool              // with what is inside of attachments: archives, documents
 }
 
 // Facts are of the envelope and the connection.
@@ -61,12 +62,17 @@ type File struct {
 	Types []string // media types that its header declares
 	Kinds []string // what it is by its bytes, and the group of that: exe, executable
 	Size  int64    // bytes, decoded; the largest of the readings
+	In    string   // Part of the attachment that this is something inside of; "" for an attachment
+
+	Protected bool // something in it cannot be seen without a password
+	Corrupt   bool // it, or something in it, is damaged
 }
 
 // Content is what the walk through a message found.
 type Content struct {
 	Attachments         []string // names, under every reading
-	Files               []File   // each attachment once
+	Files               []File   // each attachment once, and behind it what is inside
+	Inside              []string // findings in attachments, such as macro
 	Encrypted, Signed   bool     // by S/MIME or OpenPGP, as the message says of itself
 	Invalid             bool     // a part cannot be read as MIME
 	MalformedHeader     bool
@@ -333,7 +339,15 @@ func (r *run) inContent(ctx context.Context, u *rule) (bool, error) {
 	case "attachment-filetype":
 		return anyFile(c.Files, func(f *File) bool { return slices.ContainsFunc(f.Kinds, u.re.MatchString) }), nil
 	case "attachment-size":
-		return anyFile(c.Files, func(f *File) bool { return compare(f.Size, u.op, u.number) }), nil
+		return anyFile(c.Files, func(f *File) bool { return f.In == "" && compare(f.Size, u.op, u.number) }), nil
+	case "attachment-protected":
+		return anyFile(c.Files, func(f *File) bool { return f.Protected }), nil
+	case "attachment-unprotected":
+		return anyFile(c.Files, func(f *File) bool { return f.In == "" && !f.Protected }), nil
+	case "attachment-corrupt":
+		return anyFile(c.Files, func(f *File) bool { return f.Corrupt }), nil
+	case "attachment-finding":
+		return slices.ContainsFunc(c.Inside, u.re.MatchString), nil
 	case "encrypted":
 		return c.Encrypted, nil
 	case "signed":
@@ -360,7 +374,7 @@ func (r *run) inText(b *match.Rule) bool {
 	least := b.Least
 	if b.Where == match.EveryAttachment {
 		// One that holds no text does not hold the text that is asked for.
-		if least = len(r.content.Files); least == 0 {
+		if least = r.content.attachments(); least == 0 {
 			return false
 		}
 	}
@@ -373,6 +387,16 @@ func (r *run) inText(b *match.Rule) bool {
 		}
 	}
 	return true
+}
+
+// attachments counts those of the message itself.
+func (c *Content) attachments() (n int) {
+	for i := range c.Files {
+		if c.Files[i].In == "" {
+			n++
+		}
+	}
+	return n
 }
 
 func anyFile(files []File, is func(*File) bool) bool {

@@ -76,6 +76,8 @@ func (r *run) value(name string) string {
 // variable gives what one attachment adds to a variable.
 func (f *File) variable(name string) string {
 	switch {
+	case f.In != "":
+		return "" // the variables are of the attachments themselves
 	case name == "filesizes":
 		return strconv.FormatInt(f.Size, 10)
 	case name == "filetypes" && len(f.Kinds) > 0:

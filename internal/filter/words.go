@@ -1,5 +1,7 @@
 package filter
 
+import "lazaret/internal/filter/match"
+
 // ruleKind says what stands behind the word.
 type ruleKind uint8
 
@@ -57,6 +59,10 @@ var words = [...]struct {
 	{"attachment-mimetype", textRule, costContent, true},
 	{"attachment-filetype", textRule, costContent, true},
 	{"attachment-size", numberRule, costContent, false},
+	{"attachment-protected", plainRule, costContent, false},
+	{"attachment-unprotected", plainRule, costContent, false},
+	{"attachment-corrupt", plainRule, costContent, false},
+	{"attachment-finding", textRule, costContent, false},
 	{"encrypted", plainRule, costContent, false},
 	{"signed", plainRule, costContent, false},
 	{"valid", plainRule, costContent, false},
@@ -69,6 +75,18 @@ var words = [...]struct {
 	{"attachment-contains", bodyKind, costContent + 1, false},
 	{"attachment-binary-contains", bodyKind, costContent + 1, false},
 	{"every-attachment-contains", bodyKind, costContent + 1, false},
+}
+
+// inside are the rules that look into archives and documents; those about text
+// do so too.
+var inside = map[string]bool{
+	"attachment-filename": true, "attachment-mimetype": true, "attachment-type": true, "attachment-filetype": true,
+	"attachment-protected": true, "attachment-unprotected": true, "attachment-corrupt": true, "attachment-finding": true, "unscannable": true,
+}
+
+// looksInside reports whether the rule looks into archives and documents.
+func (r *rule) looksInside() bool {
+	return inside[r.word] || r.body != nil && r.body.Where != match.Body
 }
 
 // inBytes reports whether a number of the rule is of bytes, with K and M.

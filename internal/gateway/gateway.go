@@ -32,6 +32,7 @@ import (
 	"lazaret/internal/queue"
 	"lazaret/internal/senderauth"
 	"lazaret/internal/spool"
+	"lazaret/internal/unpack"
 )
 
 // Options of a gateway are those of any appliance.
@@ -60,6 +61,7 @@ type Gateway struct {
 	kept      keptStore
 	reports   *reports
 	scanner   scanner
+	unpack    *unpack.Pool // opens attachments; nil: nobody does
 
 	quarantines *pvo.Quarantines // of the gateway's own
 	returns     *queue.Queue     // of what was released from them
@@ -84,7 +86,7 @@ func New(opt Options) (g *Gateway, err error) {
 			err = errors.Join(err, g.Close())
 		}
 	}()
-	for _, step := range []func(Options) error{g.openPasses, g.openSpool, g.openKept, g.openPipeline, g.openQueue, g.openQuarantines, g.openListeners, g.openLanguage} {
+	for _, step := range []func(Options) error{g.openPasses, g.openSpool, g.openKept, g.openUnpack, g.openPipeline, g.openQueue, g.openQuarantines, g.openListeners, g.openLanguage} {
 		if err := step(opt); err != nil {
 			return g, err
 		}
@@ -105,7 +107,7 @@ func (g *Gateway) openSpool(opt Options) (err error) {
 func (g *Gateway) openPipeline(Options) error {
 	g.pipeline = pipeline.New(pipeline.Options{
 		Log: g.Log, NextMID: func() mail.MID { return g.nextMID() }, HoldAmbiguous: "Policy",
-		Now: g.Now, Kind: kinds, WorkQueue: func() int { return g.queue.Gauges().WorkQueue },
+		Now: g.Now, Kind: kinds, Opener: g.opener(), WorkQueue: func() int { return g.queue.Gauges().WorkQueue },
 	})
 	g.Config.Subscribe(g)
 	c := g.Config.Committed()
@@ -207,6 +209,9 @@ func (g *Gateway) close() error {
 		all = append(all, g.policies.Close())
 	}
 	g.scanner.close()
+	if g.unpack != nil {
+		g.unpack.Close()
+	}
 	if g.spool != nil {
 		all = append(all, g.spool.Close())
 	}

@@ -68,7 +68,7 @@ func (w *world) open(dir string, edit func(*config.Config)) {
 			w.t.Fatal(err)
 		}
 	}
-	g, err := New(Options{Dir: dir, Resolver: w.dns, Trouble: io.Discard, Clock: func() time.Time { return time.Now().Add(time.Duration(w.shift.Load())) }})
+	g, err := New(Options{Dir: dir, Resolver: w.dns, Trouble: io.Discard, Worker: testWorker, Clock: func() time.Time { return time.Now().Add(time.Duration(w.shift.Load())) }})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 
+	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/queue"
@@ -23,6 +25,10 @@ func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opene
 	parts, err := p.g.pipeline.Judge(ctx, pipeline.Input{
 		MID: it.MID, Env: envelope(it), Origin: it.Origin, Size: it.Size, Hash: it.Hash, Subject: it.Subject, Open: open,
 	})
+	var lethal *pipeline.Lethal
+	if errors.As(err, &lethal) {
+		return queue.Routing{}, queue.Poison(errs.Wrap(errs.Invalid, err, "%s", lethal.Error()))
+	}
 	if err != nil {
 		return queue.Routing{}, err
 	}

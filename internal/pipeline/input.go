@@ -24,6 +24,12 @@ type input struct {
 	authed bool
 	sender mail.SenderAuth
 	parts  message.Findings // in the whole message, once walked
+
+	scanned bool    // by an antivirus engine, perhaps: it matters what can be opened
+	sniffed bool    // somebody looked for something to open
+	worth   bool    // there is
+	opened  bool    // and it was
+	inside  []Found // with this
 }
 
 // Facts implements filter.Message.
@@ -82,38 +88,37 @@ var broken = [...]message.Kind{
 
 // Content implements filter.Message.
 func (in *input) Content(ctx context.Context, want filter.Want) (c filter.Content, err error) {
+	k := &look{ctx: ctx, in: in, want: want, c: &c, t: texts{to: want.Text, binary: want.Binary}}
+	defer k.close()
+	if want.Text != nil {
+		k.t.buf = make([]byte, 32<<10)
+	}
 	err = in.read(func(r io.Reader) error {
-		t := texts{to: want.Text, binary: want.Binary}
-		if want.Text != nil {
-			t.buf = make([]byte, 32<<10)
-		}
-		found, err := message.Walk(r, message.Limits{}, func(p *message.Part) error {
-			if err := ctx.Err(); err != nil {
-				return errs.Wrap(errs.Temporary, err, "walking through the parts")
-			}
-			c.Attachments = append(c.Attachments, p.Names...)
-			protection(p, &c)
-			file := fileOf(p, &c)
-			if file == nil || !want.Files {
-				return t.part(p, file != nil)
-			}
-			m := &measure{r: p.Body}
-			p.Body = m
-			if err := t.part(p, true); err != nil {
-				return err
-			}
-			return m.take(file, in.site.Kind)
-		})
+		found, err := k.walk(r)
 		in.parts, in.walked = found, err == nil
 		c.MalformedHeader, c.DuplicateBoundaries, c.Invalid = found.Has(malformed[:]...), found.Has(boundaries[:]...), found.Has(broken[:]...)
 		for _, f := range found {
 			c.Findings = append(c.Findings, string(f.Kind))
 		}
-		if c.Unscannable = unscannable(found); c.Unscannable == "" && t.cut {
+		if c.Unscannable = unscannable(found); c.Unscannable == "" && k.t.cut {
 			c.Unscannable = "html-limit"
 		}
 		return err
 	})
+	if err == nil && want.Inside && len(k.again) > 0 {
+		k.twice = true
+		err = in.read(func(r io.Reader) error {
+			_, err := k.walk(r)
+			return err
+		})
+	}
+	if err != nil {
+		return c, err
+	}
+	in.sniffed, in.opened = in.sniffed || k.sniffs(), in.opened || want.Inside
+	if k.open != nil {
+		err = in.take(k.open.Findings(), &c)
+	}
 	return c, err
 }
 
@@ -132,17 +137,41 @@ type texts struct {
 
 // part hands out one reading of a part; of HTML also what a reader sees, for
 // w<b></b>ord in the source is one word to the eye.
-func (t *texts) part(p *message.Part, attached bool) error {
-	text := p.IsText()
+func (t *texts) part(p *message.Part, attached, text bool) error {
 	if t.to == nil || !text && (!t.binary || !attached) {
 		return nil
 	}
 	piece := filter.Piece{Part: key(p), Attached: attached, Binary: !text}
-	isHTML := text && p.IsHTML()
-	t.html = t.html[:0]
 	r := p.Body
 	if text {
 		r = p.Text()
+	}
+	if !text || !p.IsHTML() {
+		return t.pieces(r, piece)
+	}
+	t.html = t.html[:0]
+	if err := t.pieces(io.TeeReader(r, (*htmlText)(t)), piece); err != nil {
+		return err
+	}
+	piece.Bytes, piece.Last = message.HTMLText(t.html), true
+	return t.to(piece)
+}
+
+// htmlText keeps the source of a page.
+type htmlText texts
+
+// Write implements io.Writer.
+func (h *htmlText) Write(b []byte) (int, error) {
+	kept := min(len(b), maxHTML-len(h.html))
+	h.html = append(h.html, b[:kept]...)
+	h.cut = h.cut || kept < len(b)
+	return len(b), nil
+}
+
+// pieces hands out a text, or the bytes of an attachment when these are wanted.
+func (t *texts) pieces(r io.Reader, piece filter.Piece) error {
+	if t.to == nil || piece.Binary && !t.binary {
+		return nil
 	}
 	for !piece.Last {
 		n, err := r.Read(t.buf)
@@ -150,20 +179,40 @@ func (t *texts) part(p *message.Part, attached bool) error {
 			return err
 		}
 		piece.Bytes, piece.Last = t.buf[:n], err == io.EOF
-		if isHTML {
-			kept := min(n, maxHTML-len(t.html))
-			t.html = append(t.html, t.buf[:kept]...)
-			t.cut = t.cut || kept < n
-		}
 		if err := t.to(piece); err != nil {
 			return err
 		}
 	}
-	if !isHTML {
-		return nil
+	return nil
+}
+
+// pass gives the bytes of a part that is opened, and hands them out on the way:
+// as text, if it is sent as such, or as what stands in an attachment.
+func (t *texts) pass(p *message.Part, r io.Reader) io.Reader {
+	if t.to == nil || !t.binary && !p.IsText() {
+		return r
 	}
-	piece.Bytes = message.HTMLText(t.html)
-	return t.to(piece)
+	return &passing{t: t, r: r, piece: filter.Piece{Part: key(p), Attached: true, Binary: !p.IsText()}}
+}
+
+// passing is a part on its way to be opened.
+type passing struct {
+	t     *texts
+	r     io.Reader
+	piece filter.Piece
+}
+
+// Read implements io.Reader.
+func (p *passing) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if p.piece.Last || err != nil && err != io.EOF {
+		return n, err
+	}
+	p.piece.Bytes, p.piece.Last = b[:n], err == io.EOF
+	if to := p.t.to(p.piece); to != nil {
+		return n, to
+	}
+	return n, err
 }
 
 // read opens the content for one look at it.

@@ -17,10 +17,12 @@ type judgement struct {
 	p     *Pipeline
 	s     *Settings
 	in    Input
+	m     *input
 	table *policy.Table
 
-	scan mail.Scan
-	spam mail.Spam
+	scan    mail.Scan
+	interim []mail.Scan // of the engine, when another verdict counts
+	spam    mail.Spam
 }
 
 // parts splits the message by policy and judges each part. d is what the
@@ -68,6 +70,9 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 		if j.scan, err = j.s.Engine.Scan(ctx, j.in.Hash, j.in.Size, j.in.Open); err != nil {
 			return errs.Context(err, "scanning MID %s", j.in.MID)
 		}
+		if err := j.inside(ctx); err != nil {
+			return errs.Context(err, "looking into the attachments of MID %s", j.in.MID)
+		}
 	}
 	for _, p := range split {
 		spam, virus := &p.Row.Antispam, &p.Row.Antivirus
@@ -105,7 +110,9 @@ func (j *judgement) antispam(part *Part, row *policy.Row) {
 
 func (j *judgement) antivirus(part *Part, row *policy.Row) {
 	log := j.p.o.Log
-	log.InterimVerdict(part.MID, j.scan)
+	for _, s := range append(j.interim, j.scan) {
+		log.InterimVerdict(part.MID, s)
+	}
 	log.Antivirus(part.MID, j.scan)
 	if j.scan.Verdict != mail.Clean {
 		j.respond(part, row.Antivirus.For(j.scan.Verdict), "antivirus", mail.Placement{Quarantine: VirusQuarantine, Reason: reason(j.scan)})

@@ -49,6 +49,7 @@ type Options struct {
 	Now       func() time.Time           // nil: time.Now
 	WorkQueue func() int                 // messages that wait for judgement; nil: none
 	Kind      func(head []byte) []string // what a file is by its first KindBytes: name and group; nil: nobody knows
+	Opener    Opener                     // nil: archives and documents are not opened
 }
 
 // KindBytes is how much of a file Options.Kind is given.
@@ -122,7 +123,7 @@ type Part struct {
 // Judge takes a message through the stages. There is at least one part.
 func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 	s := p.settings.Load()
-	m := &input{Input: in, auth: s.Auth, site: &p.o}
+	m := &input{Input: in, auth: s.Auth, site: &p.o, scanned: s.Engine != nil}
 	d, err := s.Filters.Run(ctx, m)
 	if err != nil {
 		return nil, err
@@ -148,7 +149,7 @@ func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 	if in.Origin.Relay {
 		table = s.Outbound
 	}
-	j := &judgement{p: p, s: s, in: in, table: table}
+	j := &judgement{p: p, s: s, in: in, m: m, table: table}
 	return j.parts(ctx, d)
 }
 

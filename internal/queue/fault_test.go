@@ -135,6 +135,38 @@ func TestParked(t *testing.T) {
 	})
 }
 
+// An error of the processor that says that the message did harm counts like a
+// panic, also over a restart (register A7).
+func TestSEC_A7_PoisonByError(t *testing.T) {
+	tries := 0
+	s := &parker{why: map[mail.MID]string{}, script: script{process: func(it *Item, _ Opener) (Routing, error) {
+		if it.MID == 1 {
+			tries++
+			return Routing{}, errs.Context(Poison(errs.New(errs.Invalid, "its reader died")), "judging")
+		}
+		return Routing{}, nil
+	}}}
+	bubble(t, &s.script, func(o *Options) { o.Processor = s }, func(r *rig) {
+		r.start()
+		r.accept(1, "a.example")
+		r.accept(3, "a.example")
+		rest(7 * time.Second)
+		if it := r.store.get(1); tries != 2 || it == nil || it.Tries != 2 {
+			t.Errorf("%d tries, in the store %+v", tries, it)
+		}
+		if len(r.list()) != 1 {
+			t.Errorf("the other one waits: %v", r.list())
+		}
+		r.stop()
+		r.restart()
+		r.start()
+		rest(time.Hour)
+		if tries != 3 || s.why[1] != "its judgement failed 3 times: its reader died" || r.store.get(1) != nil {
+			t.Errorf("%d tries, parked for %q, in the store %+v", tries, s.why, r.store.get(1))
+		}
+	})
+}
+
 type parker struct {
 	script
 	mu  sync.Mutex

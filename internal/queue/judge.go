@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -22,7 +23,7 @@ func (q *Queue) judge(e *entry, j job) {
 	e.judging = true
 	e.mu.Unlock()
 	var damaged error
-	r, panicked, err := q.process(it, q.opener(e.mid, it.Size, func(err error) { damaged = err }))
+	r, poisonous, err := q.process(it, q.opener(e.mid, it.Size, func(err error) { damaged = err }))
 	if damaged != nil {
 		err = damaged
 	}
@@ -33,8 +34,8 @@ func (q *Queue) judge(e *entry, j job) {
 		err = q.route(e, j, r)
 	}
 	switch {
-	case panicked:
-		q.poisoned(e, j)
+	case poisonous:
+		q.poisoned(e, j, err)
 	case errs.Is(err, errs.Damaged):
 		e.setAside(q, err)
 	case err != nil:
@@ -87,24 +88,33 @@ func (q *Queue) begin(e *entry, j job) (*Item, bool) {
 }
 
 // process calls the processor; a panic becomes an error.
-func (q *Queue) process(it *Item, open Opener) (r Routing, panicked bool, err error) {
+func (q *Queue) process(it *Item, open Opener) (r Routing, poisonous bool, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			q.log.Fault("queue", fmt.Sprintf("judging MID %d: panic: %v%s", it.MID, p, culprit()))
-			panicked, err = true, errs.New(errs.Internal, "internal fault while judging")
+			poisonous, err = true, errs.New(errs.Internal, "internal fault while judging")
 		}
 	}()
 	r, err = q.opt.Processor.Process(q.ctx, it, open)
-	return r, false, err
+	if poisonous = errors.As(err, new(poison)); poisonous && q.ctx.Err() == nil {
+		q.log.Fault("queue", fmt.Sprintf("judging MID %d: %v", it.MID, err))
+	}
+	return r, poisonous, err
 }
 
-// poisoned counts a panic and holds the message after the last one.
-func (q *Queue) poisoned(e *entry, j job) {
+// poisoned counts a panic or what is as bad, and holds the message after the
+// last one.
+func (q *Queue) poisoned(e *entry, j job, err error) {
 	if !j.rerun { // otherwise begin has counted it
 		e.item.Tries++
 	}
 	if e.item.Tries >= maxTries {
-		q.park(e, j, fmt.Sprintf("its judgement failed %d times", e.item.Tries))
+		why := fmt.Sprintf("its judgement failed %d times", e.item.Tries)
+		var harm poison
+		if errors.As(err, &harm) {
+			why += ": " + errs.Public(harm.error)
+		}
+		q.park(e, j, why)
 		return
 	}
 	q.apply(Update{Save: []*Item{e.item}, Durable: true})

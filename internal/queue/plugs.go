@@ -86,6 +86,15 @@ type Parker interface {
 	Park(item *Item, why string) (r Routing, ok bool)
 }
 
+// Poison makes of an error of a Processor one that counts like a panic of it:
+// the message did harm to what looked at it. The third time it is parked.
+func Poison(err error) error { return poison{err} }
+
+type poison struct{ error }
+
+// Unwrap gives the cause.
+func (p poison) Unwrap() error { return p.error }
+
 // Routing is what becomes of a message.
 type Routing struct {
 	Drop       bool                 // nobody gets it

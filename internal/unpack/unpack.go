@@ -15,9 +15,13 @@ package unpack
 
 import (
 	"io"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
+	"lazaret/internal/message"
+	"lazaret/internal/unpack/filetype"
 	"lazaret/internal/unpack/wire"
 )
 
@@ -150,7 +154,7 @@ func (r *Report) Encrypted() bool { return r.Has(Encrypted) }
 // seen, encryption apart. Such a message is never "clean".
 func (r *Report) Unscannable() (Finding, bool) {
 	for _, f := range r.Findings {
-		if f.Kind != Encrypted && f.Kind.unseen() {
+		if f.Unseen() {
 			return f, true
 		}
 	}
@@ -159,9 +163,29 @@ func (r *Report) Unscannable() (Finding, bool) {
 
 var unseenKinds = [...]Kind{Encrypted, DepthLimit, PartLimit, SizeLimit, RatioLimit, TimeLimit, TextLimit, Unsupported, Corrupt, WorkerDied, WorkerHung, WorkerLied}
 
-func (k Kind) unseen() bool { return slices.Contains(unseenKinds[:], k) }
+func (k Kind) unseen() bool {
+	_, inMail := message.Findings{{Kind: message.Kind(k)}}.Unscannable()
+	return inMail || slices.Contains(unseenKinds[:], k)
+}
 
-// Kinds gives every kind of finding, for lists and error texts.
+// Unseen reports whether for such a finding a part of the message was not seen,
+// encryption apart.
+func (f Finding) Unseen() bool { return f.Kind != Encrypted && f.Kind.unseen() }
+
+// Fault reports whether the finding is about a worker that was lost, and not
+// about what is in the file.
+func (f Finding) Fault() bool {
+	return f.Kind == WorkerDied || f.Kind == WorkerHung || f.Kind == WorkerLied
+}
+
+// known reports whether a worker may say such a thing: of mail in a file it has
+// the findings of mail.
+func (k Kind) known() bool {
+	return slices.Contains(Kinds(), k) || slices.Contains(message.Kinds(), message.Kind(k))
+}
+
+// Kinds gives every kind of finding but those of mail in a file, for lists and
+// error texts.
 func Kinds() []Kind {
 	return append([]Kind{Macro, ExternalTemplate, DDE, EmbeddedObject, PDFScript, PDFLaunch, PDFOpenAction, HiddenMember,
 		DuplicateMember, MemberPath, Link, Polyglot, TypeMismatch}, unseenKinds[:]...)
@@ -170,4 +194,20 @@ func Kinds() []Kind {
 // wireLimits gives what is left of the limits.
 func (l Limits) wire(used Report) wire.Limits {
 	return wire.Limits{Depth: l.Depth, Parts: max(0, l.Parts-used.Parts), Bytes: max(0, l.Bytes-used.Bytes), Ratio: l.Ratio, Millis: l.Time.Milliseconds()}
+}
+
+// Worth reports whether there is something to open in a file that begins with
+// head (filetype.Len bytes are enough), by its bytes and, where mail and pages
+// look like any text, by what it is called. A picture with an archive behind it
+// is told by its end, not by its head.
+func Worth(head []byte, name string, types []string) bool {
+	switch t := filetype.Sniff(head); t.Group {
+	case filetype.Compressed, filetype.Document:
+		return true
+	case filetype.Executable:
+		return t.Name != "script"
+	case filetype.Text:
+		return t == filetype.HTML || strings.EqualFold(path.Ext(name), ".eml") || slices.Contains(types, "message/rfc822")
+	}
+	return false
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"lazaret/internal/message"
 	"lazaret/internal/unpack"
 	"lazaret/internal/unpack/worker"
 )
@@ -185,6 +186,9 @@ func TestFormats(t *testing.T) {
 		{"winmail.dat", func(*testing.T) []byte { return tnefOf("evil long.exe", e.data) }, "tnef", nil, []string{mark}},
 		{"mail", func(*testing.T) []byte { return eml }, "mail", nil, []string{mark, "hello"}},
 		{"mail in zip", func(t *testing.T) []byte { return zipOf(t, entry{"a.eml", eml}) }, "zip", nil, []string{mark, "hello"}},
+		{"mail that has several readings, in zip", func(t *testing.T) []byte {
+			return zipOf(t, entry{"a.eml", append([]byte("Content-Type: text/plain\r\n"), eml...)})
+		}, "zip", []unpack.Kind{unpack.Kind(message.DuplicateContentType)}, []string{mark, "hello"}},
 		{"cab", func(*testing.T) []byte { return []byte("MSCF\x00\x00\x00\x00.........") }, "cab", []unpack.Kind{unpack.Unsupported}, nil},
 		{"iso", func(*testing.T) []byte { b := make([]byte, 40<<10); copy(b[0x8001:], "CD001"); return b }, "iso", []unpack.Kind{unpack.Unsupported}, nil},
 		{"text", func(*testing.T) []byte { return []byte("hello\r\nworld\r\n") }, "text", nil, nil},
@@ -274,7 +278,8 @@ func TestSEC_C2_WorkerFaults(t *testing.T) {
 	if raceDetector {
 		grace = 3 * time.Second // it takes a second for its farewell
 	}
-	p := newPool(t, unpack.Options{Workers: 1, Grace: grace, Limits: unpack.Limits{Time: 500 * time.Millisecond}})
+	quick := newPool(t, unpack.Options{Workers: 1, Grace: grace, Limits: unpack.Limits{Time: 500 * time.Millisecond}})
+	patient := newPool(t, unpack.Options{Workers: 1, Grace: time.Minute}) // for what ends by itself, however slow the machine
 	for _, c := range []struct {
 		name   string
 		kind   unpack.Kind
@@ -293,6 +298,10 @@ func TestSEC_C2_WorkerFaults(t *testing.T) {
 		if c.name == "eat" && raceDetector {
 			continue // its memory has no wall there
 		}
+		p := patient
+		if c.kind == unpack.WorkerHung {
+			p = quick
+		}
 		g := open(t, p, c.name, []byte("MZ"))
 		f, un := g.Unscannable()
 		if !un || f.Kind != c.kind || !strings.Contains(f.Detail, c.detail) || f.Path != "2" {
@@ -302,6 +311,15 @@ func TestSEC_C2_WorkerFaults(t *testing.T) {
 		if _, un := next.Unscannable(); un || !next.has(string(eicar())) {
 			t.Errorf("behind %s: %s", c.name, next)
 		}
+	}
+}
+
+// A message in a file that could not be read to its end is not seen either.
+func TestLimitOfMailInside(t *testing.T) {
+	p := newPool(t, unpack.Options{Workers: 1})
+	deep := "From: a@b\r\nTo: c@d\r\n" + strings.Repeat("Content-Type: message/rfc822\r\n\r\n", 50)
+	if f, un := open(t, p, "x.zip", zipOf(t, entry{"a.eml", []byte(deep)})).Unscannable(); !un || f.Kind != unpack.Kind(message.DepthLimit) {
+		t.Errorf("%+v", f)
 	}
 }
 

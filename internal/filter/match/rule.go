@@ -10,6 +10,7 @@ import (
 // and what is seen of it, two charsets): the one with the most matches counts.
 type Piece struct {
 	Part     string
+	In       string // the part that is the attachment, when Part is something inside of it
 	Bytes    []byte
 	Last     bool
 	Attached bool // of an attachment

@@ -22,11 +22,13 @@ type Window struct {
 	ctx    context.Context
 	rules  []*Rule
 	buf    []byte
-	lower  []byte // buf in lower case, while it is counted
-	part   string // under way
-	sums   []int  // of the parts before
-	best   []int  // of the readings of the part
-	counts []int  // of the reading
+	lower  []byte            // buf in lower case, while it is counted
+	part   string            // under way
+	in     string            // the attachment that it is, or is in
+	within []map[string]bool // for each rule, the attachments that matched
+	sums   []int             // of the parts before
+	best   []int             // of the readings of the part
+	counts []int             // of the reading
 	found  [][]string
 }
 
@@ -41,15 +43,21 @@ const (
 func NewWindow(ctx context.Context, rules []*Rule) *Window {
 	n := len(rules)
 	all := make([]int, 3*n)
-	return &Window{ctx: ctx, rules: rules, sums: all[:n], best: all[n : 2*n], counts: all[2*n:], found: make([][]string, n)}
+	return &Window{ctx: ctx, rules: rules, sums: all[:n], best: all[n : 2*n], counts: all[2*n:], found: make([][]string, n), within: make([]map[string]bool, n)}
 }
 
 // Total gives the matches in the whole message; of a rule for every attachment
-// the number of attachments that match.
+// the number of attachments that match: one does when something in it does.
 func (w *Window) Total() []int {
 	for i, r := range w.rules {
-		if r.Where == EveryAttachment {
-			w.best[i] = min(w.best[i], 1)
+		if r.Where == EveryAttachment && w.best[i] > 0 {
+			w.best[i] = 0
+			if w.within[i] == nil {
+				w.within[i] = map[string]bool{}
+			}
+			if !w.within[i][w.in] {
+				w.best[i], w.within[i][w.in] = 1, true
+			}
 		}
 		w.sums[i] += w.best[i]
 		w.best[i] = 0
@@ -64,7 +72,9 @@ func (w *Window) Found(index int) []string { return w.found[index] }
 func (w *Window) Add(p Piece) error {
 	if p.Part != w.part {
 		w.Total()
-		w.part = p.Part
+		if w.part, w.in = p.Part, p.In; w.in == "" {
+			w.in = p.Part
+		}
 	}
 	piece := p.Bytes
 	for len(w.buf)+len(piece) >= windowSize {

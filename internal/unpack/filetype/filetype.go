@@ -162,7 +162,54 @@ func Sniff(head []byte) Type {
 	if text, wide := isText(head); text {
 		return textType(head, wide)
 	}
+	if oldTar(head) {
+		return Type{"tar", Compressed}
+	}
 	return Unknown
+}
+
+// oldTar knows an archive of the time before the mark ustar by its checksum.
+func oldTar(head []byte) bool {
+	if len(head) < 512 || head[0] == 0 {
+		return false
+	}
+	want, digits := 0, 0
+	for _, c := range head[148:156] {
+		if c >= '0' && c <= '7' {
+			want, digits = want*8+int(c-'0'), digits+1
+		}
+	}
+	sum := 8 * int(' ')
+	for i, c := range head[:512] {
+		if i < 148 || i >= 156 {
+			sum += int(c)
+		}
+	}
+	return digits >= 4 && sum == want
+}
+
+// media are the media types that mail programs give to files of a type.
+var media = map[string]string{
+	"zip": "application/zip", "7z": "application/x-7z-compressed", "rar": "application/vnd.rar", "tar": "application/x-tar", "gz": "application/gzip",
+	"bz2": "application/x-bzip2", "xz": "application/x-xz", "zst": "application/zstd", "cab": "application/vnd.ms-cab-compressed", "iso": "application/x-iso9660-image",
+	"exe": "application/x-msdownload", "elf": "application/x-executable", "class": "application/java-vm", "jar": "application/java-archive",
+	"pdf": "application/pdf", "rtf": "application/rtf", "ps": "application/postscript", "doc": "application/msword", "xls": "application/vnd.ms-excel",
+	"ppt": "application/vnd.ms-powerpoint", "msg": "application/vnd.ms-outlook", "tnef": "application/ms-tnef", "mail": "message/rfc822",
+	"docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "docm": "application/vnd.ms-word.document.macroEnabled.12",
+	"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsm": "application/vnd.ms-excel.sheet.macroEnabled.12",
+	"pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation", "pptm": "application/vnd.ms-powerpoint.presentation.macroEnabled.12",
+	"odt": "application/vnd.oasis.opendocument.text", "ods": "application/vnd.oasis.opendocument.spreadsheet", "odp": "application/vnd.oasis.opendocument.presentation",
+	"text": "text/plain", "html": "text/html", "xml": "text/xml", "svg": "image/svg+xml", "jpeg": "image/jpeg", "png": "image/png", "gif": "image/gif",
+	"tiff": "image/tiff", "bmp": "image/bmp", "webp": "image/webp", "mp3": "audio/mpeg", "mp4": "video/mp4",
+}
+
+// MediaType gives the media type of what has the name of a type here: what a file
+// without a header of its own would be sent as.
+func MediaType(name string) string {
+	if m := media[name]; m != "" {
+		return m
+	}
+	return "application/octet-stream"
 }
 
 // isText reports whether the beginning is text of any charset; wide is UTF-16.

@@ -46,8 +46,6 @@ func (s *session) kindOf(f *file) filetype.Type {
 		return filetype.Mail
 	case (k.Name == "text" || k.Name == "xml") && s.called(f, ".html", "text/html"):
 		return filetype.HTML
-	case k == filetype.Unknown && oldTar(head):
-		return filetype.Type{Name: "tar", Group: filetype.Compressed}
 	case k == filetype.Unknown:
 		return longTail(head)
 	}
@@ -66,26 +64,6 @@ func (s *session) called(f *file, ext, media string) bool {
 		}
 	}
 	return false
-}
-
-// oldTar knows an archive of the time before the mark ustar by its checksum.
-func oldTar(head []byte) bool {
-	if len(head) < 512 || head[0] == 0 {
-		return false
-	}
-	want, digits := 0, 0
-	for _, c := range head[148:156] {
-		if c >= '0' && c <= '7' {
-			want, digits = want*8+int(c-'0'), digits+1
-		}
-	}
-	sum := 8 * int(' ')
-	for i, c := range head[:512] {
-		if i < 148 || i >= 156 {
-			sum += int(c)
-		}
-	}
-	return digits >= 4 && sum == want
 }
 
 // longTail asks the library for what our own table does not have.

@@ -158,6 +158,9 @@ func (s *session) open(f *file) {
 	if s.stopped || s.broken != nil {
 		return
 	}
+	if f.depth > 0 {
+		s.wide(f)
+	}
 	open := openers[f.kind.Name]
 	if open == nil {
 		s.another(f)
@@ -170,6 +173,13 @@ func (s *session) open(f *file) {
 	}
 	open(s, f)
 	s.another(f)
+}
+
+// wide gives text in two bytes a character as text to match, at any depth.
+func (s *session) wide(f *file) {
+	if head := f.data.head(2); f.kind.Group == filetype.Text && (string(head) == "\xff\xfe" || string(head) == "\xfe\xff") {
+		s.text(f, unpack.Text, toUTF8(f.data.bytes()))
+	}
 }
 
 // mismatch notes a program under the name of something else.
