@@ -36,34 +36,41 @@ func TestPolicyConfig(t *testing.T) {
 	wants(t, "print", first(run(t, l, admin, "policyconfig print inbound Sales")), "infected=deliver\ninfected_tag=[VIRUS]\n", "unscanned=wait\n")
 	wants(t, "match", first(run(t, l, admin, "policyconfig match inbound <> LAB@x.example; policyconfig match outbound a@b.c sales@d.e")), "Lab\n", "DEFAULT\n")
 	wants(t, "spam", first(run(t, l, admin, "antispamconfig rspamd=http://127.0.0.1:11333; antispamconfig; policyconfig edit inbound Sales spam_positive=drop spam_suspect_tag=[SPAM]; policyconfig list inbound")), "rspamd=http://127.0.0.1:11333\n", "sales@,.sales.example          custom    custom\n")
+	wants(t, "ambiguous", first(run(t, l, admin, "policyconfig edit inbound Lab ambiguous_tag=[ODD]; policyconfig print inbound Lab; policyconfig edit inbound Lab ambiguous=drop; policyconfig print inbound Lab; policyconfig print inbound Sales")),
+		"ambiguous=quarantine\nambiguous_tag=[ODD]\n", "ambiguous=drop\nambiguous_tag=\n", "ambiguous=default\n")
 	conf, _ := st.Pending()
 	if err := conf.Check(); err != nil {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"policyconfig new sideways X recipient=a@":            "is not inbound or outbound",
-		"policyconfig new inbound Sales recipient=a@":         "use edit",
-		"policyconfig new inbound DEFAULT antivirus=off":      "use edit",
-		"policyconfig new inbound X recipient=a@b@c":          "is not user@domain",
-		"policyconfig new inbound X":                          "for nobody in particular",
-		"policyconfig new inbound X recipient=a@ infected":    "is not PARAMETER=VALUE",
-		"policyconfig new inbound X recipient=a@ colour=blue": "is not a parameter; known are sender",
-		"policyconfig new inbound X recipient=a@ clean=drop":  "is not a parameter",
-		"policyconfig edit inbound Lab infected=wait":         "only what is unscanned can wait",
-		"policyconfig edit inbound Lab infected_header=To:x":  "begins with X-",
-		"policyconfig edit inbound Nobody infected=drop":      "there is no policy Nobody",
-		"policyconfig delete inbound DEFAULT":                 "DEFAULT stays",
-		"policyconfig delete outbound Sales":                  "there is no policy Sales in the outbound table",
-		"policyconfig move inbound Lab 0":                     "from 1 on",
-		"antivirusconfig clamd=relative":                      "path of a socket or host:port",
-		"antivirusconfig timeout=0":                           "from 1s to 1h",
-		"policyconfig edit inbound Lab spam_negative=drop":    "is not a parameter",
-		"policyconfig edit inbound Lab spam_suspect=wait":     "can wait",
-		"antispamconfig rspamd_password=secret":               "is asked for",
-		"antispamconfig rspamd=ftp://x":                       "rspamd is a URL",
-		"antispamconfig rspamd=http://u:p@x":                  "rspamd is a URL",
-		"antispamconfig rspamd=":                              "needs an engine",
-		"antivirusconfig clamd=":                              "clamd is missing",
+		"policyconfig new sideways X recipient=a@":              "is not inbound or outbound",
+		"policyconfig new inbound Sales recipient=a@":           "use edit",
+		"policyconfig new inbound DEFAULT antivirus=off":        "use edit",
+		"policyconfig new inbound X recipient=a@b@c":            "is not user@domain",
+		"policyconfig new inbound X":                            "for nobody in particular",
+		"policyconfig new inbound X recipient=a@ infected":      "is not PARAMETER=VALUE",
+		"policyconfig new inbound X recipient=a@ colour=blue":   "is not a parameter; known are sender",
+		"policyconfig new inbound X recipient=a@ clean=drop":    "is not a parameter",
+		"policyconfig edit inbound Lab infected=wait":           "only what is unscanned can wait",
+		"policyconfig edit inbound Lab infected_header=To:x":    "begins with X-",
+		"policyconfig edit inbound Lab ambiguous=wait":          "waiting changes nothing",
+		"policyconfig edit inbound Lab ambiguous=hold":          "ambiguous: action is deliver",
+		"policyconfig edit inbound Lab ambiguous_header=To:x":   "adds nothing",
+		"policyconfig edit inbound Sales ambiguous_header=To:x": "begins with X-",
+		"policyconfig edit inbound Lab ambiguous_colour=blue":   "is not a parameter",
+		"policyconfig edit inbound Nobody infected=drop":        "there is no policy Nobody",
+		"policyconfig delete inbound DEFAULT":                   "DEFAULT stays",
+		"policyconfig delete outbound Sales":                    "there is no policy Sales in the outbound table",
+		"policyconfig move inbound Lab 0":                       "from 1 on",
+		"antivirusconfig clamd=relative":                        "path of a socket or host:port",
+		"antivirusconfig timeout=0":                             "from 1s to 1h",
+		"policyconfig edit inbound Lab spam_negative=drop":      "is not a parameter",
+		"policyconfig edit inbound Lab spam_suspect=wait":       "can wait",
+		"antispamconfig rspamd_password=secret":                 "is asked for",
+		"antispamconfig rspamd=ftp://x":                         "rspamd is a URL",
+		"antispamconfig rspamd=http://u:p@x":                    "rspamd is a URL",
+		"antispamconfig rspamd=":                                "needs an engine",
+		"antivirusconfig clamd=":                                "clamd is missing",
 	} {
 		out, _ := run(t, l, admin, line)
 		if !strings.Contains(out, want) {

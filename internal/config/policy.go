@@ -64,6 +64,12 @@ type MailPolicy struct {
 	Spam       []VirusVerdict `xml:"antispam_verdict"`
 	Antivirus  string         `xml:"antivirus"`
 	Verdicts   []VirusVerdict `xml:"antivirus_verdict"`
+
+	// What two readers would understand differently: default, quarantine,
+	// deliver, drop; and what is added to such mail.
+	Ambiguous       string `xml:"ambiguous"`
+	AmbiguousTag    string `xml:"ambiguous_subject_tag"`
+	AmbiguousHeader string `xml:"ambiguous_add_header"`
 }
 
 // VirusVerdict is what a policy does about one verdict, of either engine.
@@ -147,6 +153,9 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 		if t.Default.Antispam, err = p.antispam(t.Default.Antispam, spamEngine); err != nil {
 			return nil, i, err
 		}
+		if t.Default.Ambiguous, err = p.ambiguous(t.Default.Ambiguous); err != nil {
+			return nil, i, err
+		}
 	}
 	for i, p := range c.MailPolicies {
 		if p.Table != name || p.Name == policy.Default {
@@ -157,6 +166,9 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 			return nil, i, err
 		}
 		if row.Antispam, err = p.antispam(t.Default.Antispam, spamEngine); err != nil {
+			return nil, i, err
+		}
+		if row.Ambiguous, err = p.ambiguous(t.Default.Ambiguous); err != nil {
 			return nil, i, err
 		}
 		t.Rows = append(t.Rows, row)
@@ -243,6 +255,17 @@ func (p MailPolicy) antispam(def policy.Antispam, engine bool) (policy.Antispam,
 		out.Verdicts[verdict] = v.response()
 	}
 	return out, out.Check()
+}
+
+// ambiguous reads what a row says of ambiguous mail. The table checks the rest.
+func (p MailPolicy) ambiguous(def policy.Response) (policy.Response, error) {
+	if p.Ambiguous == "" || p.Ambiguous == "default" {
+		if p.AmbiguousTag != "" || p.AmbiguousHeader != "" {
+			return def, errs.New(errs.Invalid, "ambiguous_subject_tag and ambiguous_add_header need ambiguous quarantine or deliver")
+		}
+		return def, nil
+	}
+	return policy.Response{Action: policy.Action(p.Ambiguous), Tag: p.AmbiguousTag, Header: p.AmbiguousHeader}, nil
 }
 
 func (v VirusVerdict) response() policy.Response {

@@ -30,7 +30,7 @@ func (p MailPolicy) Parameters() []Parameter {
 		name := v.String()
 		all = append(all, Parameter{name, r.Action}, Parameter{name + "_tag", r.Tag}, Parameter{name + "_header", r.Header})
 	}
-	return all
+	return append(all, Parameter{"ambiguous", cmpOr(p.Ambiguous, "default")}, Parameter{"ambiguous_tag", p.AmbiguousTag}, Parameter{"ambiguous_header", p.AmbiguousHeader})
 }
 
 func cmpOr(s, def string) string {
@@ -83,6 +83,9 @@ func (p *MailPolicy) Set(name, value string) error {
 		}
 		return nil
 	}
+	if strings.HasPrefix(name, "ambiguous") {
+		return p.setAmbiguous(name, value)
+	}
 	if rest, ok := strings.CutPrefix(name, "spam_"); ok {
 		word, field, _ := strings.Cut(rest, "_")
 		v, err := mail.ParseSpamVerdict(word)
@@ -99,6 +102,29 @@ func (p *MailPolicy) Set(name, value string) error {
 	}
 	p.Antivirus = "custom"
 	return answer(&p.Verdicts, p.response(v), name, field, value)
+}
+
+// setAmbiguous changes what is done with ambiguous mail; what is added to it
+// means that it is held or delivered.
+func (p *MailPolicy) setAmbiguous(name, value string) error {
+	switch name {
+	case "ambiguous":
+		p.Ambiguous = value
+		if value == "" || value == "default" || value == string(policy.Drop) {
+			p.AmbiguousTag, p.AmbiguousHeader = "", ""
+		}
+		return nil
+	case "ambiguous_tag":
+		p.AmbiguousTag = value
+	case "ambiguous_header":
+		p.AmbiguousHeader = value
+	default:
+		return unknownParameter(name)
+	}
+	if value != "" && (p.Ambiguous == "" || p.Ambiguous == "default") {
+		p.Ambiguous = string(policy.Quarantine)
+	}
+	return nil
 }
 
 // answer changes one field of the row of a verdict.

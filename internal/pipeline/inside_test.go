@@ -123,8 +123,8 @@ func TestInsideOfAttachments(t *testing.T) {
 		`attachment-finding == "^macro$"`:                                      {parts(text, docm), true},
 		`attachment-finding == "."`:                                            {parts(text, zip), false},
 		`attachment-finding == "^archive-in-other$"`:                           {parts(text, picture), true},
-		`unscannable`:                                                          {parts(text, cut), true},
-		`unscannable or attachment-protected`:                                  {parts(text, zip, docx, page), false},
+		`unscannable`:                         {parts(text, cut), true},
+		`unscannable or attachment-protected`: {parts(text, zip, docx, page), false},
 	} {
 		set, err := filter.Parse("a: if (" + cond + ") { drop(); }")
 		if err != nil {

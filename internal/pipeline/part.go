@@ -20,9 +20,10 @@ type judgement struct {
 	m     *input
 	table *policy.Table
 
-	scan    mail.Scan
-	interim []mail.Scan // of the engine, when another verdict counts
-	spam    mail.Spam
+	ambiguous string // why the message is, in words; "" when it is not
+	scan      mail.Scan
+	interim   []mail.Scan // of the engine, when another verdict counts
+	spam      mail.Spam
 }
 
 // parts splits the message by policy and judges each part. d is what the
@@ -86,9 +87,15 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 	return nil
 }
 
-// engines does what a policy wants about the verdicts, in the order of
-// reference 7.3.
+// engines does what a policy wants about an ambiguous message, and about the
+// verdicts in the order of reference 7.3.
 func (j *judgement) engines(part *Part, row *policy.Row) {
+	if j.ambiguous != "" {
+		j.respond(part, row.ForAmbiguous(), "MIME inspection", mail.Placement{Quarantine: j.p.o.HoldAmbiguous, Reason: j.ambiguous})
+	}
+	if part.Drop {
+		return
+	}
 	if row.Antispam.Scan {
 		j.antispam(part, row)
 	}

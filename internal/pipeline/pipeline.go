@@ -43,7 +43,8 @@ type Options struct {
 
 	// HoldAmbiguous is the quarantine for messages that two readers would
 	// understand differently, or that could not be looked at to their end, when
-	// no filter held or dropped them. "" lets them pass.
+	// no filter held or dropped them and their mail policy says nothing else. ""
+	// lets them pass unseen, whatever the policies say.
 	HoldAmbiguous string
 
 	Now       func() time.Time           // nil: time.Now
@@ -128,8 +129,9 @@ func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 	if err != nil {
 		return nil, err
 	}
+	ambiguous := ""
 	if p.o.HoldAmbiguous != "" && !d.Drop && len(d.Quarantine) == 0 {
-		if err := p.holdAmbiguous(ctx, m, &d); err != nil {
+		if ambiguous, err = p.ambiguous(ctx, m); err != nil {
 			return nil, err
 		}
 	}
@@ -149,26 +151,24 @@ func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 	if in.Origin.Relay {
 		table = s.Outbound
 	}
-	j := &judgement{p: p, s: s, in: in, m: m, table: table}
+	j := &judgement{p: p, s: s, in: in, m: m, table: table, ambiguous: ambiguous}
 	return j.parts(ctx, d)
 }
 
-// holdAmbiguous flags a message of which another reader would see other parts
-// (register C1), with the finding in words. One that was not seen to its end is
-// not clean either (promise P3).
-func (p *Pipeline) holdAmbiguous(ctx context.Context, m *input, d *mail.Disposition) error {
+// ambiguous says, in words, why another reader would see other parts of a
+// message (register C1), or nothing. One that was not seen to its end is not
+// clean either (promise P3).
+func (p *Pipeline) ambiguous(ctx context.Context, m *input) (string, error) {
 	if !m.walked {
 		if _, err := m.Content(ctx, filter.Want{}); err != nil {
-			return err
+			return "", err
 		}
 	}
-	f, held := m.parts.Ambiguous()
-	reason := "ambiguous: " + f.Kind.Sentence() + " (" + string(f.Kind) + ")"
 	if kind, un := m.parts.Unscannable(); un {
-		held, reason = true, "unscannable: "+string(kind)
+		return "unscannable: " + string(kind), nil
 	}
-	if held {
-		d.Quarantine = append(d.Quarantine, mail.Placement{Quarantine: p.o.HoldAmbiguous, Reason: reason})
+	if f, held := m.parts.Ambiguous(); held {
+		return "ambiguous: " + f.Kind.Sentence() + " (" + string(f.Kind) + ")", nil
 	}
-	return nil
+	return "", nil
 }

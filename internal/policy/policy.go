@@ -39,6 +39,7 @@ type Row struct {
 	From, To  []string // user@domain, user@, domain, .domain, ALL
 	Antispam  Antispam
 	Antivirus Antivirus
+	Ambiguous Response // zero: the default, see ForAmbiguous
 }
 
 // Match gives the policy for one sender and recipient: the first row that is
@@ -154,6 +155,9 @@ func (r *Row) check() error {
 
 func (r *Row) checkEngines() error {
 	if err := r.Antispam.Check(); err != nil {
+		return err
+	}
+	if err := r.checkAmbiguous(); err != nil {
 		return err
 	}
 	return r.Antivirus.Check()
