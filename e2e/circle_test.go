@@ -256,7 +256,7 @@ func TestKillEachProcess(t *testing.T) {
 // checkNothingLost waits until every acknowledged message is where it belongs.
 func checkNothingLost(t *testing.T, d *demo, acked []string) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		missing, doubled := 0, 0
 		inQuarantine := map[string]int{}

@@ -79,7 +79,7 @@ func begin(t testing.TB, addr, text string) half {
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	p := textproto.NewConn(c)
-	for began := time.Now(); firstReply(t, addr) != 354 && time.Since(began) < 10*time.Second; {
+	for began := time.Now(); firstReply(t, addr) != 354 && time.Since(began) < patience; {
 		time.Sleep(50 * time.Millisecond)
 	}
 	for _, s := range []struct {
@@ -192,7 +192,7 @@ func TestDiskFull(t *testing.T) {
 			if n == 0 { // else it is tried within a minute, by itself
 				_, _ = cli(s.gwDir(), "delivernow all")
 			}
-			if missing := s.settle(90 * time.Second); len(missing) > 0 || len(s.sink.damaged) > 0 {
+			if missing := s.settle(3 * time.Minute); len(missing) > 0 || len(s.sink.damaged) > 0 {
 				t.Fatalf("%s: %d missing of %d, damaged %q\n%s", name, len(missing), len(s.acked)+len(s.held), s.sink.damaged, s.trace(missing))
 			}
 			select {
@@ -220,7 +220,7 @@ func firstReply(t testing.TB, addr string) int {
 		return -1
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(40 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	p := textproto.NewConn(c)
 	code := 0
 	for _, line := range []string{"", "EHLO x", "MAIL FROM:<alice@partner.example>", "RCPT TO:<bob@example.com>", "DATA"} {
@@ -293,7 +293,7 @@ func TestFailingSystemCall(t *testing.T) {
 			}
 		}
 		s.gw = role(t, "gateway", s.gwDir())
-		if missing := s.settle(60 * time.Second); len(missing) > 0 || len(s.sink.damaged) > 0 {
+		if missing := s.settle(3 * time.Minute); len(missing) > 0 || len(s.sink.damaged) > 0 {
 			t.Fatalf("%s: %d missing of %d, damaged %q\n%s", inject, len(missing), len(s.acked)+len(s.held), s.sink.damaged, s.trace(missing))
 		}
 		s.acked, s.held = map[string]bool{}, map[string]bool{}

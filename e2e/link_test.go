@@ -22,7 +22,7 @@ func TestStrangerAtTheCPQPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	r := bufio.NewReader(conn)
 	expect := func(send, want string) {
 		t.Helper()
@@ -181,7 +181,7 @@ func TestUndeliveredIsKept(t *testing.T) {
 func eventually(t *testing.T, get func() string, want *regexp.Regexp) {
 	t.Helper()
 	var got string
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if got = get(); want.MatchString(got) {
 			return
 		}

@@ -185,9 +185,9 @@ func tryRole(t testing.TB, name, dir string, before ...string) (*plain, error) {
 		return p, nil
 	case <-p.done:
 		return nil, fmt.Errorf("%s ended before it was ready: %s", name, p.stderr)
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		p.kill()
-		return nil, fmt.Errorf("%s is not ready after a minute: %s", name, p.stderr)
+		return nil, fmt.Errorf("%s is not ready after two minutes: %s", name, p.stderr)
 	}
 }
 
@@ -200,7 +200,7 @@ func (p *plain) kill() {
 // cli runs a command line over the local socket.
 func cli(dir, line string) (string, error) {
 	cmd := exec.Command(binary, "cli", "--dir", dir, line)
-	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -174,7 +174,7 @@ func TestPowerCut(t *testing.T) {
 	for n := range cuts {
 		stop := 3 + rand.IntN(60)
 		l := newLoad(t, s.layout.Gateways[0].SMTP, fmt.Sprintf("c%d", n), 6)
-		timeout := time.After(time.Minute)
+		timeout := time.After(patience)
 	acks:
 		for range stop {
 			select {
@@ -207,7 +207,7 @@ func TestPowerCut(t *testing.T) {
 		}
 		s.d.again()
 		s.start()
-		if missing := s.settle(90 * time.Second); len(missing) > 0 {
+		if missing := s.settle(3 * time.Minute); len(missing) > 0 {
 			t.Fatalf("cut %d: of %d acknowledged %d are missing:\n%s", n, len(s.acked)+len(s.held), len(missing), s.trace(missing))
 		}
 		s.release(2)

@@ -58,7 +58,7 @@ func TestKillDuringRelease(t *testing.T) {
 		}
 		return list
 	}
-	for end := time.Now().Add(60 * time.Second); len(waiting()) > 0; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(patience); len(waiting()) > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(strings.Join(waiting(), "\n"))
 		}

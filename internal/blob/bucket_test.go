@@ -127,10 +127,12 @@ func flipBody(at int) func(*http.Response) {
 	}
 }
 
-// quick makes waits of a client short, and counts them.
-func quick(n *atomic.Int64) func(*BucketOptions) {
+// quick makes waits of a client short, and counts them. A server that is silent
+// for stall is taken for away; 0 is the product's own patience, which a busy
+// machine does not try.
+func quick(n *atomic.Int64, stall time.Duration) func(*BucketOptions) {
 	return func(o *BucketOptions) {
-		o.S3.Stall = 300 * time.Millisecond
+		o.S3.Stall = stall
 		o.S3.Pause = func(ctx context.Context, _ time.Duration) error { n.Add(1); return ctx.Err() }
 	}
 }
@@ -142,11 +144,14 @@ func TestF16Faults(t *testing.T) {
 	server := testlib.NewS3(t, testlib.S3Options{})
 	way := newFaulty(t, server.Endpoint)
 	var pauses atomic.Int64
-	p := bucketPlace{server: server, rest: -time.Minute, change: quick(&pauses)}
+	p := bucketPlace{server: server, rest: -time.Minute, change: quick(&pauses, 0)}
 	direct := *server
 	server.Endpoint = way.URL
-	b := mustOpen(t, p).(*Bucket)
-	defer b.Close()
+	patient := mustOpen(t, p).(*Bucket)
+	defer patient.Close()
+	p.change = quick(&pauses, 300*time.Millisecond)
+	hasty := mustOpen(t, p).(*Bucket)
+	defer hasty.Close()
 	small, large := mailLike(1, 4000), mailLike(2, 3*chunkSize+5)
 	stall := func(http.ResponseWriter, *http.Request) bool { <-time.After(time.Second); panic(http.ErrAbortHandler) }
 	flipped := func(_ http.ResponseWriter, r *http.Request) bool { // the server has to refuse it
@@ -194,10 +199,14 @@ func TestF16Faults(t *testing.T) {
 		"changed for ever":      {&fault{method: "GET", times: -1, after: flipBody(2000)}, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			b := patient
+			if strings.HasPrefix(name, "silent") {
+				b = hasty
+			}
 			for _, body := range [][]byte{small, large} {
 				way.fault.Store(nil)
 				b.felt(nil)
-				known := mustPut(t, b, body)
+				known := mustPut(t, patient, body)
 				c.f.hit.Store(0)
 				pauses.Store(0)
 				way.fault.Store(c.f)
@@ -222,7 +231,7 @@ func TestF16Faults(t *testing.T) {
 				way.fault.Store(nil)
 				b.felt(nil)
 				if err == nil {
-					if got, err := fetch(b, id); err != nil || !bytes.Equal(got, body) {
+					if got, err := fetch(patient, id); err != nil || !bytes.Equal(got, body) {
 						t.Errorf("what was put: %v", err)
 					}
 				}
@@ -251,7 +260,7 @@ func TestBucketSick(t *testing.T) {
 	way := newFaulty(t, server.Endpoint)
 	var pauses atomic.Int64
 	server.Endpoint = way.URL
-	b := mustOpen(t, bucketPlace{server: server, change: quick(&pauses)}).(*Bucket)
+	b := mustOpen(t, bucketPlace{server: server, change: quick(&pauses, 0)}).(*Bucket)
 	defer b.Close()
 	way.fault.Store(&fault{times: -1, before: says(503, "SlowDown")})
 	if _, _, _, err := b.Put(t.Context(), strings.NewReader("x")); !errs.Is(err, errs.Temporary) {
@@ -294,7 +303,7 @@ func TestBucketStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := base.options(t, testKey)
-			quick(&pauses)(&o)
+			quick(&pauses, 0)(&o)
 			c.change(&o)
 			for _, check := range []bool{true, false} {
 				o.Check = check
@@ -308,7 +317,7 @@ func TestBucketStart(t *testing.T) {
 	// Away: a check says so, a start goes on and takes nothing until it is back.
 	way := newFaulty(t, server.Endpoint)
 	o := base.options(t, testKey)
-	quick(&pauses)(&o)
+	quick(&pauses, 0)(&o)
 	o.S3.Endpoint = way.URL
 	way.fault.Store(&fault{times: -1, before: abort})
 	o.Check = true
@@ -521,7 +530,7 @@ func TestBucketDeletes(t *testing.T) {
 	way := newFaulty(t, server.Endpoint)
 	var pauses atomic.Int64
 	server.Endpoint = way.URL
-	p := bucketPlace{server: server, change: quick(&pauses)}
+	p := bucketPlace{server: server, change: quick(&pauses, 0)}
 	b := mustOpen(t, p).(*Bucket)
 	var ids []quarantine.ContentID
 	for i := range 30 {

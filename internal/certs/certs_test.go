@@ -44,7 +44,7 @@ func shake(server, client *tls.Config) (serverErr, clientErr error) {
 		return err, err
 	}
 	defer func() { _, _, _ = a.Close(), b.Close(), l.Close() }()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {

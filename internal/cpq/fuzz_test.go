@@ -27,10 +27,10 @@ func FuzzDialogue(f *testing.F) {
 		var out bytes.Buffer
 		read := make(chan struct{})
 		go func() { defer close(read); io.Copy(&out, w.r) }()
-		w.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		w.conn.SetWriteDeadline(time.Now().Add(time.Minute))
 		io.WriteString(w.conn, strings.Join(before[:1+state%4], "")+data) // the server may have left: what it said counts
 		w.conn.CloseWrite()
-		w.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		w.conn.SetReadDeadline(time.Now().Add(time.Minute))
 		<-read
 		for _, line := range strings.SplitAfter(out.String(), "\r\n") {
 			if text, ok := strings.CutSuffix(line, "\r\n"); line != "" && (!ok || len(text) < 4 || text[0] < '2' || text[0] > '5' || strings.Trim(text[:3], "0123456789") != "") {

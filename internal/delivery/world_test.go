@@ -122,7 +122,7 @@ func (w *world) add(content string, change func(*queue.Item), to ...string) mail
 // gives the message as it stands then.
 func (w *world) settled(mid mail.MID) *queue.Item {
 	w.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		it, changed := w.store.look(mid)
 		if it != nil && it.Recipients != nil && !unsettled(it) {
@@ -157,7 +157,7 @@ func states(it *queue.Item) string {
 // logged waits for a line with this text.
 func (w *world) logged(want string) {
 	w.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		all, changed := w.log.look()
 		if strings.Contains(all, want) {

@@ -147,7 +147,7 @@ func waitHeld(t *testing.T, dir, subject string) (mid uint64) {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); {
+	for end := time.Now().Add(time.Minute); !ok(); {
 		if time.Now().After(end) {
 			t.Fatal("it does not happen")
 		}

@@ -138,7 +138,7 @@ func show(t *testing.T, dir string, mid uint64) (s shown) {
 // waitShown waits until a release is shown as something.
 func waitShown(t *testing.T, dir string, mid uint64, is func(shown) bool) (s shown) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) { // real sockets
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) { // real sockets
 		if s = show(t, dir, mid); is(s) {
 			return s
 		}

@@ -277,7 +277,7 @@ func TestCPQWithOpenSSL(t *testing.T) {
 	// run says EHLO when it may, and QUIT when the answer is there: nothing may
 	// be sent ahead of EHLO's reply.
 	run := func(args ...string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, openssl, append([]string{"s_client", "-connect", c.Addr(CPQName).String(), "-starttls", "smtp", "-crlf", "-quiet"}, args...)...)
 		in, err := cmd.StdinPipe()

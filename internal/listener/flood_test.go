@@ -77,7 +77,7 @@ func TestSEC_B9_SlowConnections(t *testing.T) {
 	n := number(t, "LAZARET_FLOOD", 1000)
 	s := settings("Incoming", acceptAll)
 	s.MaxClients, s.Backlog = n+n/10, 4096
-	s.Timeouts.Stress = 5 * time.Second
+	s.Timeouts.Stress = 10 * time.Second // all of them have to be there before the first is ended
 	r := newRig(t, s)
 	f := newFlood(r, n, 250)
 	defer f.close()

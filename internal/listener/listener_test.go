@@ -115,7 +115,7 @@ func newRigWith(t *testing.T, change func(*Options), list ...Settings) *rig {
 }
 
 func (r *rig) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	r.Group.Close(ctx)
 }
@@ -149,7 +149,7 @@ func (r *rig) dial(name string) *talk {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return newTalk(r.t, c)
 }
 
@@ -212,7 +212,7 @@ func (d *talk) upTo(verb string) *talk {
 // waitFor waits for what another goroutine is about to do.
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		if ok() {
 			return
 		}

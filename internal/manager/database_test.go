@@ -91,7 +91,7 @@ func TestManagerOnPostgres(t *testing.T) {
 	if err := p.Stop(syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); (deposits{m}).Ready(100) == nil; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); (deposits{m}).Ready(100) == nil; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("mail is taken while the server is away")
 		}

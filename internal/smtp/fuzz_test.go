@@ -86,7 +86,7 @@ func FuzzSessionTLS(f *testing.F) {
 		var out bytes.Buffer
 		read := make(chan struct{})
 		go func() { defer close(read); io.Copy(&out, d.r) }()
-		d.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		d.conn.SetWriteDeadline(time.Now().Add(time.Minute))
 		for _, line := range before[:1+state%5] {
 			io.WriteString(d.conn, line)
 		}

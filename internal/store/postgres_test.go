@@ -99,7 +99,7 @@ func r0(n int) string { return strconv.Itoa(n) }
 // until waits for something that happens in another goroutine or process.
 func until(t testing.TB, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it did not happen")
 		}

@@ -51,7 +51,7 @@ func DialTLS(t testing.TB, addr string, conf *tls.Config) (*Dialogue, error) {
 // connection is closed.
 func (d *Dialogue) Read() string {
 	var all []string
-	_ = d.conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = d.conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	for {
 		line, err := d.r.ReadString('\n')
 		if err != nil {

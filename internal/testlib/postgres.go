@@ -149,7 +149,7 @@ func (p *Postgres) DSN(name string) string {
 }
 
 func (p *Postgres) do(name, query string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	c, err := pgx.Connect(ctx, p.DSN(name))
 	if err != nil {

@@ -80,7 +80,7 @@ func NewS3(t testing.TB, o S3Options) *S3Server {
 
 // MakeBucket makes one more bucket, or takes the one that is there.
 func (s *S3Server) MakeBucket(tr http.RoundTripper, name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPut, s.Endpoint+"/"+name, nil)
 	if err != nil {

@@ -90,7 +90,7 @@ func (s *Scanner) Stop() {
 // waitSocket waits until something accepts connections.
 func waitSocket(t testing.TB, network, address string, log func() string) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c, err := net.Dial(network, address)
 		if err == nil {
 			c.Close()
