@@ -64,9 +64,12 @@ func (q Quarantines) choose(ctx context.Context, c *Call, known ...string) (ch c
 // found chooses what a search finds of that which is held.
 func (q Quarantines) found(ctx context.Context, c *Call, words []string, ch *chosen) error {
 	c.Args = words
-	query, _, err := q.parseQuery(c)
+	query, _, err := q.parseQuery(c, "--json")
 	if err != nil {
 		return err
+	}
+	if query.By != quarantine.ByArrival && query.Limit == 0 {
+		query.By = quarantine.ByArrival // of all, the order does not matter
 	}
 	if name := ch.opt.last("--quarantine"); query.Quarantine == "" {
 		query.Quarantine = name

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,14 +29,18 @@ type Quarantines struct {
 // maxMIDs is how many messages one line may name.
 const maxMIDs = 1000
 
-const conditions = `[CONDITION...] [--limit N] [--after MID] [--json]
+const conditions = `[CONDITION...] [--limit N] [--after PLACE] [--total] [--json]
 CONDITION: quarantine NAME, sender TEXT, recipient TEXT, subject TEXT, reason TEXT, message-id ID, gateway NAME,
 mid N, esa_mid N, state WORD, since DATE, until DATE, attachment TEXT, attachment-type TEXT, attachment-min SIZE,
 attachment-max SIZE; each also as NAME=TEXT or --NAME TEXT.
 sender, recipient, subject, reason, attachment (its name) and attachment-type look for text inside; with -is, -starts or -ends behind the name, for the
 whole, the start or the end; with -not, -not-is, -not-starts or -not-ends, for what is not so. Case never counts.
 All attachment conditions are about one attachment; SIZE is of the decoded content: bytes, or 30K, 5M.
-Newest come first; order oldest turns that round. --after goes on behind the last message of the page before. DATE is 2026-03-01 or 2026-03-01T15:04.`
+gateway-not NAME and state-not WORD: all others, with state-not deleted ones too.
+Newest come first; order oldest turns that round. order COLUMN sorts by received, sender, recipient, subject, size,
+quarantine, exit or gateway, and COLUMN-desc the other way round. --after goes on behind the last message of the
+page before: its MID, or with order COLUMN what stands at the end of the page. --total says how many there are in
+all, in JSON as a last line. DATE is 2026-03-01 or 2026-03-01T15:04.`
 
 // Commands gives the quarantine commands.
 func (q Quarantines) Commands() []Command {
@@ -136,11 +141,11 @@ func jsonLine(c *Call, v any) error {
 }
 
 func (q Quarantines) search(ctx context.Context, c *Call) error {
-	query, asJSON, err := q.parseQuery(c)
+	query, given, err := q.parseQuery(c, "--json", "--total")
 	if err != nil {
 		return err
 	}
-	n := 0
+	n, last, asJSON := 0, quarantine.Cursor{}, given["--json"]
 	if !asJSON {
 		c.Printf("MID        Gateway MID          Received             Sender / Recipients / Subject\n")
 	}
@@ -149,6 +154,9 @@ func (q Quarantines) search(ctx context.Context, c *Call) error {
 			return err
 		}
 		n++
+		if last, err = m.Place(); err != nil {
+			return err
+		}
 		if asJSON {
 			if err := jsonLine(c, m); err != nil {
 				return err
@@ -160,8 +168,56 @@ func (q Quarantines) search(ctx context.Context, c *Call) error {
 			return err
 		}
 	}
-	if !asJSON {
-		c.Printf("\n%s messages found.\n", comma(n))
+	return q.foundAll(ctx, c, query, page{n, last, asJSON, given["--total"]})
+}
+
+// page is what of a list was shown.
+type page struct {
+	n           int
+	last        quarantine.Cursor
+	json, total bool
+}
+
+// totalJSON is the last line of quarantine search --total --json. Names may be
+// added, none changed.
+type totalJSON struct {
+	Total int64  `json:"total"`
+	Exact bool   `json:"exact"`           // false: an estimate
+	Shown int    `json:"shown"`           // on this page
+	After string `json:"after,omitempty"` // where the next page begins
+}
+
+// foundAll says how many messages there are, and how to see the others.
+func (q Quarantines) foundAll(ctx context.Context, c *Call, query quarantine.Query, p page) error {
+	full := query.Limit > 0 && p.n == query.Limit
+	if p.json && !p.total {
+		return nil
+	}
+	all := quarantine.Total{Messages: int64(p.n), Exact: true}
+	if full || query.After.MID != 0 {
+		var err error
+		if all, err = q.Service.Count(ctx, c.Principal, query); err != nil {
+			return err
+		}
+	}
+	if p.json {
+		t := totalJSON{Total: all.Messages, Exact: all.Exact, Shown: p.n}
+		if full {
+			t.After = p.last.String()
+		}
+		return jsonLine(c, t)
+	}
+	about := "about "
+	if all.Exact {
+		about = ""
+	}
+	switch {
+	case !full && query.After.MID == 0:
+		c.Printf("\n%s messages found.\n", comma(p.n))
+	case full && (!all.Exact || all.Messages > int64(p.n)):
+		c.Printf("\n%s of %s%s messages shown. The next: --after %s\n", comma(p.n), about, comma(all.Messages), p.last)
+	default:
+		c.Printf("\n%s of %s%s messages shown.\n", comma(p.n), about, comma(all.Messages))
 	}
 	return nil
 }
@@ -172,41 +228,42 @@ func row(c *Call, m *quarantine.Message) {
 		where = append(where, l.Name+" ("+l.State+")")
 	}
 	c.Printf("%-10s %-20s %-20s <%s> -> %s\n", m.MID, Clip(m.GatewayMID.String()+" "+m.Gateway, 20), m.Received.Format("2006-01-02 15:04:05"),
-		Plain(m.Sender), Clip(strings.Join(m.Recipients, ", "), 120))
+		Plain(m.From()), Clip(strings.Join(m.To(), ", "), 120))
 	c.Printf("%52s %s\n%52s %s: %s\n", "", oneLine(m.Subject, 120), "", Plain(m.State), Clip(strings.Join(where, ", "), 200))
 }
 
 // conditions reads NAME VALUE, NAME=VALUE and --NAME VALUE until the end of the
-// words, and reports whether --json was among them.
-func (c *Call) conditions(set func(name, value string) error) (asJSON bool, err error) {
+// words, and gives which of the flags stood among them.
+func (c *Call) conditions(set func(name, value string) error, flags ...string) (given map[string]bool, err error) {
+	given = make(map[string]bool)
 	for len(c.Args) > 0 {
 		word := c.Take()
-		if word == "--json" {
-			asJSON = true
+		if slices.Contains(flags, word) {
+			given[word] = true
 			continue
 		}
 		name, value, inline := strings.Cut(strings.TrimPrefix(word, "--"), "=")
 		if !inline {
 			if len(c.Args) == 0 {
-				return false, Usage("%q needs a value", Clip(word, 60))
+				return nil, Usage("%q needs a value", Clip(word, 60))
 			}
 			value = c.Take()
 		}
 		if err := set(strings.ToLower(name), value); err != nil {
-			return false, badArguments(err)
+			return nil, badArguments(err)
 		}
 	}
-	return asJSON, nil
+	return given, nil
 }
 
 // parseQuery reads conditions in any of their three forms.
-func (q Quarantines) parseQuery(c *Call) (quarantine.Query, bool, error) {
+func (q Quarantines) parseQuery(c *Call, flags ...string) (quarantine.Query, map[string]bool, error) {
 	var query quarantine.Query
-	asJSON, err := c.conditions(func(name, value string) error { return q.condition(&query, name, value) })
+	given, err := c.conditions(func(name, value string) error { return q.condition(&query, name, value) }, flags...)
 	if err != nil {
-		return query, false, err
+		return query, nil, err
 	}
-	return query, asJSON, badArguments(query.Check())
+	return query, given, badArguments(query.Check())
 }
 
 func (q Quarantines) condition(query *quarantine.Query, name, value string) (err error) {
@@ -246,19 +303,23 @@ func (q Quarantines) condition(query *quarantine.Query, name, value string) (err
 	case "message-id", "message_id":
 		query.MessageID = value
 	case "order":
-		if query.Ascending = value == "oldest"; value != "oldest" && value != "newest" {
-			err = Usage("order is newest or oldest, not %q", value)
-		}
+		err = order(query, value)
 	case "mid", "id":
 		query.MID, err = mail.ParseMID(value)
 	case "esa_mid", "esa-mid":
 		query.GatewayMID, err = mail.ParseMID(value)
 	case "after":
-		query.After, err = mail.ParseMID(value)
+		query.After, err = quarantine.ParseCursor(value)
 	case "state":
 		var s quarantine.State
 		s, err = quarantine.ParseState(value)
 		query.States = append(query.States, s)
+	case "state-not":
+		var s quarantine.State
+		s, err = quarantine.ParseState(value)
+		query.NotStates = append(query.NotStates, s)
+	case "gateway-not":
+		query.NotGateway = value
 	case "since":
 		query.Since, err = q.date(value)
 	case "until":
@@ -274,6 +335,20 @@ func (q Quarantines) condition(query *quarantine.Query, name, value string) (err
 	default:
 		err = Usage("there is no condition %q", name)
 	}
+	return err
+}
+
+// order reads newest, oldest, or the name of a column, with -desc for the other
+// way round.
+func order(query *quarantine.Query, word string) (err error) {
+	switch word {
+	case "newest", "oldest":
+		query.By, query.Ascending = quarantine.ByArrival, word == "oldest"
+		return nil
+	}
+	name, down := strings.CutSuffix(word, "-desc")
+	query.By, err = quarantine.ParseColumn(name)
+	query.Ascending = !down
 	return err
 }
 
@@ -364,9 +439,9 @@ func details(c *Call, m *quarantine.Message) {
 	field("MID", m.MID.String())
 	field("Gateway", m.Gateway+" ("+m.Serial+"), MID "+m.GatewayMID.String())
 	field("State", m.State)
-	field("Sender", "<"+m.Sender+">")
-	for _, r := range m.Recipients {
-		field("Recipient", r)
+	field("Sender", asWritten("<"+m.Sender+">", "<"+m.From()+">"))
+	for i, r := range m.Recipients {
+		field("Recipient", asWritten(r, m.To()[i]))
 	}
 	field("Subject", m.Subject)
 	field("Message-ID", m.MessageID)
@@ -417,4 +492,13 @@ func attachmentLine(a *quarantine.AttachmentView) string {
 		name += ", or " + n
 	}
 	return Clip(name, 300) + " (" + Clip(a.Type, 80) + ", " + comma(a.Size) + " bytes)"
+}
+
+// asWritten gives an address as people write it, and behind it as it was
+// received: two that look the same are told apart.
+func asWritten(received, shown string) string {
+	if received == shown {
+		return shown
+	}
+	return shown + " (" + received + ")"
 }

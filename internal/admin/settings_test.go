@@ -241,17 +241,28 @@ func TestQuarantineCommands(t *testing.T) {
 	for line, n := range map[string]int{"": 2, "--subject=holdme": 1, "subject-is=HOLDME": 0, "esa_mid 542": 1, "mid 41": 1, "sender a@example.org": 2, "to-ends .org gateway GATEWAY0001 limit 1": 1,
 		"subject-not HOLDME": 1, "subject-not-is holdme": 2, "sender-not a@example.org": 0, "sender-not-ends .org": 0, "to-not-starts zzz": 2, "reason filter": 2, "reason-not filter": 0,
 		"reason-starts message reason-not-ends zzz": 2, "order oldest after 41": 1, "order=oldest limit=1": 1, "message-id nobody@example.org": 0, "quarantine Virus": 2, "attachment .EXE": 1, "attachment-ends=.zip": 0, "attachment-is GRÜSSE attachment-type x": 0, "attachment-starts grü attachment-type-is application/PDF attachment-min 1K attachment-max 1800": 1,
-		"attachment-min 2K": 0, "attachment-not exe": 1, "attachment-type-not-starts image/ attachment-max 2K": 1, "since 2026-03-05": 0, "since=2026-03-04 until=2026-03-04T06:00": 2, "after 42": 1} {
+		"attachment-min 2K": 0, "attachment-not exe": 1, "attachment-type-not-starts image/ attachment-max 2K": 1, "since 2026-03-05": 0, "since=2026-03-04 until=2026-03-04T06:00": 2, "after 42": 1,
+		"gateway-not gw1": 0, "gateway-not GATEWAY0002": 2, "state-not held": 0, "state-not=deleted state-not=failed": 2, "order subject": 2, "order exit-desc limit 1": 1} {
 		if out, status := run(t, l, admin, "quarantine search --json "+line); status != 0 || strings.Count(out, "\n") != n {
 			t.Errorf("search %s: %d, %q", line, status, out)
 		}
 	}
-	for _, line := range []string{"color red", "mid", "mid x", "since yesterday", "limit 0", "state odd", "order random", "subject-not", "attachment-min x", "attachment-min 3 attachment-max 2"} {
+	for _, line := range []string{"color red", "mid", "mid x", "since yesterday", "limit 0", "state odd", "order random", "order size after 41", "state-not odd", "after 41-x", "subject-not", "attachment-min x", "attachment-min 3 attachment-max 2"} {
 		if out, status := run(t, l, admin, "quarantine search "+line); status == 0 {
 			t.Errorf("search %s: %q", line, out)
 		}
 	}
 	wants(t, "search", first(run(t, l, admin, "quarantine search")), `two \u001b[2J`, "2 messages found.")
+	wants(t, "page", first(run(t, l, admin, "quarantine search limit 1")), "\n1 of 2 messages shown. The next: --after 42\n")
+	wants(t, "last page", first(run(t, l, admin, "quarantine search limit 1 after 42")), "\n1 of 2 messages shown. The next: --after 41\n")
+	wants(t, "behind the end", first(run(t, l, admin, "quarantine search after 41")), "\n0 of 2 messages shown.\n")
+	wants(t, "total", first(run(t, l, admin, "quarantine search --total --json subject zzz")), `{"total":0,"exact":true,"shown":0}`+"\n")
+	lines = strings.Split(first(run(t, l, admin, "quarantine search order subject-desc limit 1 --total --json")), "\n")
+	var end struct{ After string }
+	if err := json.Unmarshal([]byte(lines[1]), &end); err != nil || !strings.HasPrefix(lines[1], `{"total":2,"exact":true,"shown":1,"after":"42-`) || !strings.Contains(lines[0], `"after":"`+end.After+`"`) {
+		t.Fatalf("%v: %q", err, lines)
+	}
+	wants(t, "next page", first(run(t, l, admin, "quarantine search order subject-desc after "+end.After)), "HOLDME one", "\n1 of 2 messages shown.\n")
 	wants(t, "show", first(run(t, l, admin, "quarantine show 42")), "MID:           42\n", "MID 542", "Policy: ", "message filter:hold")
 	wants(t, "show", first(run(t, l, admin, "quarantine show 41")), "Attachment:    evil.exe, or Grüße.pdf", "e?=.pdf (application/pdf, 1,800 bytes)\n")
 	wants(t, "json", out, `"attachments":[{"part":"2","name":"evil.exe","other_names":["Grüße.pdf","=?utf-8?q?Gr=C3=BC=C3=9Fe?=.pdf"],"type":"application/pdf","size":1800}],"attachments_total":1,`)

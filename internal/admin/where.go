@@ -148,7 +148,8 @@ func (w where) progress(c *Call, asJSON bool) func(string) {
 
 func (w where) parse(c *Call) (q tracking.Query, asJSON bool, err error) {
 	q.Limit = tracking.DefaultLimit
-	if asJSON, err = c.conditions(func(name, value string) error { return w.condition(&q, name, value) }); err != nil {
+	given, err := c.conditions(func(name, value string) error { return w.condition(&q, name, value) }, "--json")
+	if err != nil {
 		return q, false, err
 	}
 	if q.Since.IsZero() {
@@ -157,7 +158,7 @@ func (w where) parse(c *Call) (q tracking.Query, asJSON bool, err error) {
 			q.Since = q.Until.Add(-tracking.DefaultSpan)
 		}
 	}
-	return q, asJSON, badArguments(q.Check())
+	return q, given["--json"], badArguments(q.Check())
 }
 
 func (w where) condition(q *tracking.Query, name, value string) (err error) {

@@ -103,3 +103,25 @@ func TestLookInside(t *testing.T) {
 		t.Errorf("what cannot be read has %+v, %v", m.Attachments, err)
 	}
 }
+
+// Addresses are shown as people write them; what was received stays beside it.
+func TestShownAddresses(t *testing.T) {
+	w := newWorld(t)
+	d, body := w.deposit("x", "Policy")
+	d.Envelope.From = mail.Address{Local: "info", Domain: "xn--bcher-kva.example"}
+	d.Envelope.To = []mail.Address{{Local: "a", Domain: "example.org"}, {Local: "\u8acb\u6c42", Domain: "xn--p1ai"}}
+	mid, _, err := w.s.Ingest(ctx, d, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := w.s.Show(ctx, admin, mid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Sender != "info@xn--bcher-kva.example" || m.From() != "info@b\u00fccher.example" || m.Recipients[1] != "\u8acb\u6c42@xn--p1ai" || !slices.Equal(m.To(), []string{"a@example.org", "\u8acb\u6c42@\u0440\u0444"}) {
+		t.Errorf("%+v", m)
+	}
+	if m, err := w.s.Show(ctx, admin, w.put("y", "Policy")); err != nil || m.SenderU != "" || m.RecipientsU != nil {
+		t.Errorf("plain addresses have another form: %+v, %v", m, err)
+	}
+}

@@ -16,8 +16,10 @@ type Message struct {
 	Serial      string           `json:"gateway_serial"`
 	Key         mail.Key         `json:"key"`
 	Sender      string           `json:"sender"`
+	SenderU     string           `json:"sender_shown,omitempty"` // as people write it, where that is another text
 	Recipients  []string         `json:"recipients"`
-	Subject     string           `json:"subject"` // decoded; still hostile
+	RecipientsU []string         `json:"recipients_shown,omitempty"` // all of them, where it is for one
+	Subject     string           `json:"subject"`                    // decoded; still hostile
 	MessageID   string           `json:"message_id"`
 	Received    time.Time        `json:"received"` // here
 	Accepted    time.Time        `json:"accepted"` // at the gateway
@@ -32,6 +34,7 @@ type Message struct {
 	Quarantines []MembershipView `json:"quarantines"`
 	Others      bool             `json:"other_quarantines"` // also in ones that may not be seen
 	Release     []DeliveryView   `json:"release"`
+	After       string           `json:"after,omitempty"` // of a sorted list: the place behind this one
 	Origin      mail.Origin      `json:"-"`
 	Policy      string           `json:"policy"`
 }
@@ -99,6 +102,7 @@ func view(r *Record, see func(string) bool) (*Message, bool) {
 	for i, a := range r.Envelope.To {
 		m.Recipients[i] = a.String()
 	}
+	m.shown(r)
 	m.attached(r)
 	for i := range r.Memberships {
 		ms := &r.Memberships[i]
@@ -135,4 +139,45 @@ func (m *Message) attached(r *Record) {
 		}
 		m.Attachments[i] = v
 	}
+}
+
+// shown sets addresses as people write them: punycode (RFC 3492) in its own
+// script. What is stored and compared byte by byte stays as it was received.
+func (m *Message) shown(r *Record) {
+	if u := r.Envelope.From.Unicode(); u != m.Sender {
+		m.SenderU = u
+	}
+	for i, a := range r.Envelope.To {
+		u := a.Unicode()
+		if u != m.Recipients[i] && m.RecipientsU == nil {
+			m.RecipientsU = append(make([]string, 0, len(m.Recipients)), m.Recipients[:i]...)
+		}
+		if m.RecipientsU != nil {
+			m.RecipientsU = append(m.RecipientsU, u)
+		}
+	}
+}
+
+// From gives the sender as it is shown to people.
+func (m *Message) From() string {
+	if m.SenderU != "" {
+		return m.SenderU
+	}
+	return m.Sender
+}
+
+// To gives the recipients as they are shown to people.
+func (m *Message) To() []string {
+	if m.RecipientsU != nil {
+		return m.RecipientsU
+	}
+	return m.Recipients
+}
+
+// Place gives the place behind the message in the list that it came from.
+func (m *Message) Place() (Cursor, error) {
+	if m.After == "" {
+		return Cursor{MID: m.MID}, nil
+	}
+	return ParseCursor(m.After)
 }

@@ -22,6 +22,9 @@ type Store interface {
 	Change(ctx context.Context, changes []Change) ([]bool, error)
 	// Find gives one page: at most q.Limit records.
 	Find(ctx context.Context, q Query) ([]*Record, error)
+	// Count says how many messages a query finds, wherever its page begins. It
+	// estimates what would take long to count.
+	Count(ctx context.Context, q Query) (Total, error)
 	// Decide numbers a decision by hand; it is durable.
 	Decide(ctx context.Context, d Decision) (DecisionID, error)
 	// Counts gives what each quarantine holds now.

@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"slices"
 	"time"
 
 	"lazaret/internal/errs"
@@ -42,14 +43,17 @@ type Query struct {
 	Reason     Text   // of at least one quarantine that is looked at
 	MessageID  string // whole, with or without its brackets
 	Gateway    string // serial, name, or the first label of the name
+	NotGateway string // the same, of those that are not wanted
 	MID        mail.MID
 	GatewayMID mail.MID
 	Since      time.Time // received at or after
 	Until      time.Time // received before
 	States     []State   // empty: all but leaving, binned and deleted; with MID or GatewayMID: all
+	NotStates  []State   // of these are not wanted; without States, all others are
 	Limit      int       // messages given; 0: no limit
-	Ascending  bool      // oldest first
-	After      mail.MID  // keyset: those that come after this one in the order
+	By         Column    // sorted by this
+	Ascending  bool      // oldest or smallest first
+	After      Cursor    // those that come behind this place in the order
 
 	visible []string // names of quarantines; nil with all: no restriction
 	all     bool
@@ -73,7 +77,7 @@ const MaxText = 1024
 
 // Check finds what is wrong with a query.
 func (q Query) Check() error {
-	for _, t := range []Text{q.Sender, q.Recipient, q.Subject, q.Reason, q.Attachment.Name, q.Attachment.Type, {Text: q.MessageID}} {
+	for _, t := range []Text{q.Sender, q.Recipient, q.Subject, q.Reason, q.Attachment.Name, q.Attachment.Type, {Text: q.MessageID}, {Text: q.Gateway}, {Text: q.NotGateway}} {
 		if len(t.Text) > MaxText {
 			return errs.New(errs.Invalid, "a text to search for is longer than %d bytes", MaxText)
 		}
@@ -83,6 +87,12 @@ func (q Query) Check() error {
 	}
 	if a := q.Attachment; a.Min < 0 || a.Max < 0 || a.Max > 0 && a.Max < a.Min {
 		return errs.New(errs.Invalid, "the largest size of an attachment is below the smallest")
+	}
+	if q.By >= numColumns {
+		return errs.New(errs.Invalid, "unknown order")
+	}
+	if q.After.MID != 0 && q.After.By != q.By {
+		return errs.New(errs.Invalid, "the place to go on behind is one of a list by %s, not by %s", q.After.By, q.By)
 	}
 	if q.Limit < 0 {
 		return errs.New(errs.Invalid, "limit is negative")
@@ -95,10 +105,15 @@ func (q Query) Check() error {
 
 // Wanted gives the states that the query asks for.
 func (q Query) Wanted() []State {
+	list := q.wanted()
+	return slices.DeleteFunc(list, func(s State) bool { return slices.Contains(q.NotStates, s) })
+}
+
+func (q Query) wanted() []State {
 	if len(q.States) > 0 {
-		return q.States
+		return slices.Clone(q.States)
 	}
-	if q.MID != 0 || q.GatewayMID != 0 {
+	if q.MID != 0 || q.GatewayMID != 0 || len(q.NotStates) > 0 {
 		return []State{Held, Leaving, Releasing, Gone, Binned, Removed, Shadow, Failed, Sent}
 	}
 	return []State{Held, Releasing, Gone, Shadow, Failed, Sent}

@@ -78,7 +78,7 @@ func (s *Service) clear(ctx context.Context, name string, a Action) (n, left int
 		for i, r := range list {
 			mids[i] = r.MID
 		}
-		q.After = mids[len(mids)-1]
+		q.After.MID = mids[len(mids)-1]
 		p := mail.System()
 		d := &decision{action: a, quarantine: name, may: everything, cause: Expired, by: p.Name, at: s.stamp()}
 		out, err := s.act(ctx, mids, party{p: p, may: everything}, d, func(c *Change) {

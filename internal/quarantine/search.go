@@ -8,7 +8,12 @@ import (
 	"lazaret/internal/mail"
 )
 
-const page = 200 // records read at once
+// Records read at once. A page of a list that is sorted by something else than
+// arrival may cost a look at all that is held, so it is a large one.
+const (
+	page       = 200
+	sortedPage = 5000
+)
 
 // Search gives the messages that a query wants, newest first, reading page by
 // page: what is not looked at costs nothing. An error ends the sequence.
@@ -21,8 +26,11 @@ func (s *Service) Search(ctx context.Context, p mail.Principal, q Query) iter.Se
 		may, left := s.may(p), q.Limit
 		for q.Limit == 0 || left > 0 {
 			one := q
-			if one.Limit = page; q.Limit > 0 {
-				one.Limit = min(page, left)
+			if one.Limit = page; q.By != ByArrival {
+				one.Limit = sortedPage
+			}
+			if q.Limit > 0 {
+				one.Limit = min(one.Limit, left)
 			}
 			list, err := s.opt.Store.Find(ctx, one)
 			if err != nil {
@@ -32,6 +40,9 @@ func (s *Service) Search(ctx context.Context, p mail.Principal, q Query) iter.Se
 			for _, r := range list {
 				left--
 				m, ok := view(r, may)
+				if q.After = (Cursor{r.MID, q.By, r.Rank}); ok && q.By != ByArrival {
+					m.After = q.After.String()
+				}
 				if ok && !yield(m, nil) {
 					return
 				}
@@ -39,7 +50,6 @@ func (s *Service) Search(ctx context.Context, p mail.Principal, q Query) iter.Se
 			if len(list) < one.Limit {
 				return
 			}
-			q.After = list[len(list)-1].MID
 		}
 	}
 }
@@ -65,4 +75,13 @@ func (s *Service) open(p mail.Principal, q *Query) error {
 		}
 	}
 	return q.Check()
+}
+
+// Count says how many messages a query finds in all, whatever its limit.
+func (s *Service) Count(ctx context.Context, p mail.Principal, q Query) (Total, error) {
+	if err := s.open(p, &q); err != nil {
+		return Total{}, err
+	}
+	q.Limit, q.After, q.By = 0, Cursor{}, ByArrival
+	return s.opt.Store.Count(ctx, q)
 }

@@ -31,6 +31,8 @@ type dialect interface {
 	snapshot() *sql.TxOptions
 	// has is the condition that a text contains the argument ?.
 	has(column string) string
+	// bytewise has a text compared byte by byte.
+	bytewise(text string) string
 	// array makes rows with the columns key and value of an argument that is a
 	// JSON array of numbers.
 	array(arg string) string

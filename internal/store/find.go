@@ -95,7 +95,7 @@ func (s *Store) Find(ctx context.Context, q quarantine.Query) (out []*quarantine
 
 // findPage gives one page, and if there are damaged records among it that were
 // left out, the numbers of all of it in order.
-func (s *Store) findPage(ctx context.Context, q quarantine.Query) (list []*quarantine.Record, skipped []mail.MID, err error) {
+func (s *Store) findPage(ctx context.Context, q quarantine.Query) (list []*quarantine.Record, skipped []quarantine.Cursor, err error) {
 	f := search{q: &q, filter: where{d: s.d}}
 	f.terms = s.census.rarest(terms(&q))
 	if !conditions(&f.filter, &q) {
@@ -107,13 +107,13 @@ func (s *Store) findPage(ctx context.Context, q quarantine.Query) (list []*quara
 	}
 	err = s.withReader(ctx, func(r *reader) error {
 		f.r = r
-		mids, err := f.mids(ctx, limit)
+		places, err := f.places(ctx, limit)
 		if err != nil {
 			return err
 		}
-		list, err = s.records(ctx, r, mids)
-		if len(list) < len(mids) {
-			skipped = mids
+		list, err = s.records(ctx, r, places)
+		if len(list) < len(places) {
+			skipped = places
 		}
 		return err
 	})
@@ -134,21 +134,19 @@ func conditions(w *where, q *quarantine.Query) bool {
 	if q.GatewayMID != 0 {
 		w.add("m.gateway_mid = ?", int64(q.GatewayMID))
 	}
-	if q.Gateway != "" {
-		v := asciiLower(q.Gateway)
-		cond, args := "lower(m.gateway) = ? OR lower(m.gateway_name) = ?", []any{v, v}
-		if !strings.Contains(v, ".") { // mx1 for mx1.example.com
-			cond, args = cond+" OR substr(lower(m.gateway_name), 1, length(?)) = ?", append(args, v+".", v+".")
-		}
-		w.add("("+cond+")", args...)
-	}
+	w.gateway(q.Gateway, "")
+	w.gateway(q.NotGateway, "NOT ")
 	if !q.Since.IsZero() {
 		w.add("m.received >= ?", ms(q.Since))
 	}
 	if !q.Until.IsZero() {
 		w.add("m.received < ?", ms(q.Until))
 	}
-	w.add("m.state IN (" + stateList(q.Wanted()) + ")")
+	states := q.Wanted()
+	if len(states) == 0 {
+		return false
+	}
+	w.add("m.state IN (" + stateList(states) + ")")
 	w.text(q.Sender, "lower(m.sender)", "m.sender_u")
 	w.text(q.Subject, "m.folded", "")
 	w.recipients(q.Recipient)
@@ -158,6 +156,19 @@ func conditions(w *where, q *quarantine.Query) bool {
 		w.add("lower(m.message_id) IN (?, ?)", v, "<"+v+">")
 	}
 	return true
+}
+
+// gateway adds a condition on where the message came from.
+func (w *where) gateway(name, not string) {
+	if name == "" {
+		return
+	}
+	v := asciiLower(name)
+	cond, args := "lower(m.gateway) = ? OR lower(m.gateway_name) = ?", []any{v, v}
+	if !strings.Contains(v, ".") { // mx1 for mx1.example.com
+		cond, args = cond+" OR substr(lower(m.gateway_name), 1, length(?)) = ?", append(args, v+".", v+".")
+	}
+	w.add(not+"("+cond+")", args...)
 }
 
 // reason adds a condition on why the message is in a quarantine: in the one that

@@ -123,6 +123,8 @@ func (d *pgDialect) snapshot() *sql.TxOptions {
 
 func (d *pgDialect) has(column string) string { return "strpos(" + column + ", ?) > 0" }
 
+func (d *pgDialect) bytewise(text string) string { return "(" + text + `) COLLATE "C"` }
+
 func (d *pgDialect) array(arg string) string {
 	return "(SELECT value::bigint, key FROM json_array_elements_text(" + arg + "::text::json) WITH ORDINALITY AS a (value, key))"
 }

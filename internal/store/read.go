@@ -96,9 +96,13 @@ func (s *Store) query(ctx context.Context, query string, args []any) (out []*qua
 
 // records gives a page of records, in the order of their numbers given, without
 // where their contents are; damaged ones are reported and left out.
-func (s *Store) records(ctx context.Context, r *reader, mids []mail.MID) (out []*quarantine.Record, err error) {
-	if len(mids) == 0 {
+func (s *Store) records(ctx context.Context, r *reader, places []quarantine.Cursor) (out []*quarantine.Record, err error) {
+	if len(places) == 0 {
 		return nil, nil
+	}
+	mids := make([]mail.MID, len(places))
+	for i, p := range places {
+		mids[i] = p.MID
 	}
 	by := make(map[mail.MID]*quarantine.Record, len(mids))
 	query := "SELECT " + pageColumns + " FROM " + s.d.array("$1") + " j CROSS JOIN message m WHERE m.mid = j.value"
@@ -114,8 +118,9 @@ func (s *Store) records(ctx context.Context, r *reader, mids []mail.MID) (out []
 	if err != nil {
 		return nil, err
 	}
-	for _, mid := range mids {
-		if rec := by[mid]; rec != nil {
+	for _, p := range places {
+		if rec := by[p.MID]; rec != nil {
+			rec.Rank = p.Rank
 			out = append(out, rec)
 		}
 	}

@@ -72,11 +72,11 @@ func (f *search) bounds(ctx context.Context) (bool, error) {
 	if f.q.MID != 0 {
 		f.lo, f.hi = max(f.lo, int64(f.q.MID)-1), min(f.hi, int64(f.q.MID)+1)
 	}
-	if f.q.After != 0 {
+	if f.q.After.MID != 0 && f.q.By == quarantine.ByArrival {
 		if f.q.Ascending {
-			f.lo = max(f.lo, int64(f.q.After))
+			f.lo = max(f.lo, int64(f.q.After.MID))
 		} else {
-			f.hi = min(f.hi, int64(f.q.After))
+			f.hi = min(f.hi, int64(f.q.After.MID))
 		}
 	}
 	return f.hi-f.lo > 1, nil
@@ -96,21 +96,31 @@ func (f *search) mids(ctx context.Context, limit int) ([]mail.MID, error) {
 	if ok, err := f.bounds(ctx); err != nil || !ok {
 		return nil, err
 	}
-	if len(f.terms) == 0 || f.q.MID != 0 {
+	if !f.indexed() {
 		return f.walk(ctx, limit)
 	}
+	found, _, err := f.race(ctx, limit, 0)
+	return found, err
+}
+
+// indexed says that the index of texts is worth asking.
+func (f *search) indexed() bool { return len(f.terms) > 0 && f.q.MID == 0 }
+
+// race lets the ways go in turn until one has found enough, or looked at so many
+// (0: however many); all when there is nothing more.
+func (f *search) race(ctx context.Context, limit, most int) (found []mail.MID, all bool, err error) {
 	ways := []*way{f.byIndex()}
 	if f.q.Quarantine != "" {
 		ways = append(ways, f.way(page{"SELECT mid FROM membership WHERE quarantine = $1", []any{f.q.Quarantine}}))
 	}
-	ways[0].length = max(firstStep, limit+limit/4)
+	ways[0].length = min(max(firstStep, limit+limit/4), maxStep)
 	for {
 		w := slices.MinFunc(ways, func(a, b *way) int { return a.seen - b.seen })
 		if err := f.step(ctx, w, limit); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		if w.done || len(w.found) >= limit {
-			return w.found[:min(limit, len(w.found))], nil
+		if w.done || len(w.found) >= limit || most > 0 && w.seen >= most {
+			return w.found[:min(limit, len(w.found))], w.done && len(w.found) <= limit, nil
 		}
 	}
 }

@@ -44,6 +44,8 @@ func (d liteDialect) snapshot() *sql.TxOptions { return &sql.TxOptions{ReadOnly:
 
 func (d liteDialect) has(column string) string { return "instr(" + column + ", ?) > 0" }
 
+func (d liteDialect) bytewise(text string) string { return text }
+
 func (d liteDialect) array(arg string) string { return "json_each(" + arg + ")" }
 
 // behind: a small commit of FTS5 costs more than all else of a message.

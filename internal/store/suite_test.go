@@ -156,6 +156,8 @@ func suite(t *testing.T, open func(t *testing.T, c *memContents) backend) {
 	t.Run("find", func(t *testing.T) { suiteFind(t, open) })
 	t.Run("search", func(t *testing.T) { suiteSearch(t, open) })
 	t.Run("hidden reason", func(t *testing.T) { suiteHiddenReason(t, open) })
+	t.Run("paging", func(t *testing.T) { suitePaging(t, open) })
+	t.Run("hidden order", func(t *testing.T) { suiteHiddenOrder(t, open) })
 	t.Run("insides", func(t *testing.T) { suiteInsides(t, open) })
 	t.Run("one failure in a batch", func(t *testing.T) { suiteBatch(t, open) })
 }
@@ -444,8 +446,8 @@ func suiteFind(t *testing.T, open func(*testing.T, *memContents) backend) {
 		{"quarantine, held", quarantine.Query{Quarantine: "Policy", States: []quarantine.State{quarantine.Held}}, []int{4, 2, 0}},
 		{"case of a quarantine counts", quarantine.Query{Quarantine: "virus"}, nil},
 		{"page", quarantine.Query{Limit: 2}, []int{4, 3}},
-		{"next page", quarantine.Query{Limit: 2, After: recs[3].MID}, []int{2, 1}},
-		{"page in a quarantine", quarantine.Query{Quarantine: "Policy", Limit: 1, After: recs[4].MID}, []int{2}},
+		{"next page", quarantine.Query{Limit: 2, After: quarantine.Cursor{MID: recs[3].MID}}, []int{2, 1}},
+		{"page in a quarantine", quarantine.Query{Quarantine: "Policy", Limit: 1, After: quarantine.Cursor{MID: recs[4].MID}}, []int{2}},
 		{"since", quarantine.Query{Since: recs[3].Received}, []int{4, 3}},
 		{"until", quarantine.Query{Until: recs[2].Received}, []int{1, 0}},
 		{"gateway by serial", quarantine.Query{Gateway: serial, Limit: 1}, []int{4}},
@@ -487,22 +489,44 @@ func suiteFind(t *testing.T, open func(*testing.T, *memContents) backend) {
 // opener lets a query pass through the service, which alone can open it.
 type opener struct{ backend }
 
-func find(s backend, q quarantine.Query) (out []mail.MID, err error) {
-	svc, err := quarantine.New(quarantine.Options{Store: opener{s}, Contents: &memContents{}, Sender: nobody{}, Log: nobody{}, Audit: nobody{},
+func opened(s backend) (*quarantine.Service, error) {
+	return quarantine.New(quarantine.Options{Store: opener{s}, Contents: &memContents{}, Sender: nobody{}, Log: nobody{}, Audit: nobody{},
 		Settings: quarantine.Defaults()})
-	if err != nil {
-		return nil, err
+}
+
+func find(s backend, q quarantine.Query) (out []mail.MID, err error) {
+	out, _, err = findOn(s, q)
+	return out, err
+}
+
+// findOn also gives the place behind the last one, as it is printed.
+func findOn(s backend, q quarantine.Query) (out []mail.MID, next quarantine.Cursor, err error) {
+	svc, err := opened(s)
+	if err != nil || q.Quarantine == "virus" { // the service refuses it before the store sees it
+		return nil, next, err
 	}
-	if q.Quarantine == "virus" { // the service refuses it before the store sees it
-		return nil, nil
-	}
+	place := ""
 	for m, err := range svc.Search(ctx, mail.System(), q) {
 		if err != nil {
-			return nil, err
+			return nil, next, err
 		}
 		out = append(out, m.MID)
+		if place = m.After; place == "" {
+			place = m.MID.String()
+		}
 	}
-	return out, nil
+	if place != "" {
+		next, err = quarantine.ParseCursor(place)
+	}
+	return out, next, err
+}
+
+func counted(s backend, q quarantine.Query) (quarantine.Total, error) {
+	svc, err := opened(s)
+	if err != nil {
+		return quarantine.Total{}, err
+	}
+	return svc.Count(ctx, mail.System(), q)
 }
 
 type nobody struct{}
