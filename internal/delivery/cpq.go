@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -201,7 +202,7 @@ func deposit(item *queue.Item, gateway string) (cpq.Metadata, error) {
 		Accepted: item.Accepted.UTC().Truncate(time.Millisecond),
 		Origin: cpq.Origin{RemoteIP: item.Origin.RemoteIP, RemoteHost: item.Origin.RemoteHost, Helo: item.Origin.Helo,
 			Listener: item.Origin.Listener, SenderGroup: item.Origin.SenderGroup},
-		Policy: defaultPolicy, Direction: direction, Size: item.Size, Hash: item.Hash,
+		Policy: cmp.Or(item.Judged.Policy, defaultPolicy), Direction: direction, Size: item.Size, Hash: item.Hash,
 		Subject: item.Subject, Prepend: string(item.Prepend), Placements: item.Placements,
 	}}, nil
 }

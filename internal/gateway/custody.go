@@ -112,7 +112,7 @@ func (c custody) sent(peer string, r *cpq.Release) (spool.Sent, error) {
 	if err != nil {
 		return sent, err
 	}
-	if !found {
+	if !found || sent.Remote == spool.Own {
 		return sent, c.refuse(peer, "message %s was never given away by this gateway", r.Key)
 	}
 	if sent.Hash != r.Hash || sent.Size != r.Size {
@@ -147,12 +147,13 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	}
 	mid, err := c.g.comeBack(ctx, m.MID, r.Extras, m.Content, func() *queue.Item {
 		it := c.g.item(m)
-		it.Origin, it.Prepend, it.Params = sent.Origin, sent.Prepend, sent.Params
+		it.Origin, it.Prepend, it.Params, it.Judged = sent.Origin, sent.Prepend, sent.Params, sent.Judged
 		for i := range it.Recipients {
 			it.Recipients[i].RcptParams = asked[i]
 		}
 		it.Release = &queue.Release{
 			Action: r.Action, Gateway: c.g.serial(), ManagerMID: r.ManagerMID, GatewayMID: sent.MID, Cause: r.Cause, By: r.By,
+			Held: sent.Placements,
 		}
 		return it
 	})

@@ -8,6 +8,7 @@ import (
 	"lazaret/internal/mail"
 	"lazaret/internal/quarantine"
 	"lazaret/internal/queue"
+	"lazaret/internal/spool"
 	"lazaret/internal/stats"
 )
 
@@ -100,7 +101,9 @@ func (k keeper) keep(ctx context.Context, t *queue.Task) (queue.Outcome, error) 
 		Envelope: env, Origin: it.Origin, Policy: "DEFAULT", Direction: direction, Size: it.Size, Hash: it.Hash,
 		Subject: it.Subject, MessageID: it.MessageID, Prepend: it.Prepend, Placements: it.Placements,
 	}, content)
-	return queue.Outcome{State: queue.Delivered, Reply: "in quarantine"}, err
+	// What it was held for stays in our own ledger, as when a manager takes it:
+	// released, it is scanned again and must not meet itself (reference 2.5).
+	return queue.Outcome{State: queue.Delivered, Reply: "in quarantine", Receipt: spool.Own}, err
 }
 
 // settle gives all recipients of a task the same outcome; an error makes them
@@ -148,10 +151,14 @@ func (r returner) bring(ctx context.Context, t *queue.Task) (queue.Outcome, erro
 		return queue.Outcome{}, err
 	}
 	defer content.Close()
+	sent, _, err := r.g.spool.Sent(it.Key) // without an entry nothing is remembered
+	if err != nil {
+		return queue.Outcome{}, err
+	}
 	back := &queue.Item{
 		From: it.From, Params: it.Params, Accepted: r.g.Now(), Origin: it.Origin, Subject: it.Subject, MessageID: it.MessageID, Prepend: it.Prepend,
-		Recipients: make([]queue.Recipient, len(t.Recipients)),
-		Release:    &queue.Release{Action: rel.Action, Gateway: rel.Gateway, GatewayMID: it.MID, Cause: rel.Cause, By: rel.By},
+		Judged: sent.Judged, Recipients: make([]queue.Recipient, len(t.Recipients)),
+		Release: &queue.Release{Action: rel.Action, Gateway: rel.Gateway, GatewayMID: it.MID, Cause: rel.Cause, By: rel.By, Held: sent.Placements},
 	}
 	for i := range t.Recipients {
 		back.Recipients[i] = queue.Recipient{RID: mail.RID(i), Address: t.Recipients[i].Address, RcptParams: t.Recipients[i].RcptParams}

@@ -26,6 +26,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/queue"
+	"lazaret/internal/spool"
 	"lazaret/internal/stats"
 	"lazaret/internal/testlib"
 )
@@ -115,7 +116,11 @@ func (w *world) inject(from string, content string, change func(*queue.Item), to
 	if change != nil {
 		change(it)
 	}
-	if err := d.Commit(w.t.Context(), it); err != nil {
+	var opts []spool.CommitOption
+	if it.Release != nil {
+		opts = append(opts, spool.WithAction(it.Release.Action)) // as custody does
+	}
+	if err := d.Commit(w.t.Context(), it, opts...); err != nil {
 		w.t.Fatal(err)
 	}
 	w.queue.Add(it)

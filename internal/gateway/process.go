@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
@@ -17,14 +18,9 @@ type processor struct{ g *Gateway }
 // Process implements queue.Processor.
 func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opener) (queue.Routing, error) {
 	if it.Release != nil {
-		// Released mail was judged before it was held; filters do not run a
-		// second time (reference 2.5).
-		p.g.Log.QueuedForDelivery(it.MID)
-		return queue.Routing{Dest: p.toDomain(it)}, nil
+		return p.rescan(ctx, it, open)
 	}
-	parts, err := p.g.pipeline.Judge(ctx, pipeline.Input{
-		MID: it.MID, Env: envelope(it), Origin: it.Origin, Size: it.Size, Hash: it.Hash, Subject: it.Subject, Open: open,
-	})
+	parts, err := p.g.pipeline.Judge(ctx, input(it, open))
 	var lethal *pipeline.Lethal
 	if errors.As(err, &lethal) {
 		return queue.Routing{}, queue.Poison(errs.Wrap(errs.Invalid, err, "%s", lethal.Error()))
@@ -33,7 +29,7 @@ func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opene
 		return queue.Routing{}, err
 	}
 	if len(parts) == 1 && (parts[0].Drop || !changes(parts[0])) {
-		return p.route(it, parts[0].Disposition), nil
+		return p.route(it, parts[0]), nil
 	}
 	return p.rewrite(ctx, it, parts, open)
 }
@@ -44,7 +40,39 @@ func (p processor) Park(it *queue.Item, why string) (queue.Routing, bool) {
 	if it.Release != nil {
 		return queue.Routing{}, false // a person has decided: not once more
 	}
-	return p.route(it, mail.Disposition{Quarantine: []mail.Placement{{Quarantine: "Policy", Reason: "unscannable: " + why}}}), true
+	part := pipeline.Part{MID: it.MID, Judged: it.Judged.With(pipeline.Unopened)}
+	part.Quarantine = []mail.Placement{{Quarantine: "Policy", Reason: "unscannable: " + why}}
+	return p.route(it, part), true
+}
+
+// rescan takes a released message past the engines, not past the filters
+// (reference 2.5).
+func (p processor) rescan(ctx context.Context, it *queue.Item, open queue.Opener) (queue.Routing, error) {
+	outbreak := slices.ContainsFunc(it.Release.Held, func(h mail.Placement) bool { return h.Quarantine == outbreakQuarantine })
+	part, step, err := p.g.pipeline.Rescan(ctx, pipeline.Again{Input: input(it, open), Judged: it.Judged, Outbreak: outbreak})
+	if err != nil {
+		return queue.Routing{}, err
+	}
+	r := queue.Routing{}
+	if part.Drop || !changes(part) {
+		r = p.route(it, part)
+	} else if r, err = p.rewrite(ctx, it, []pipeline.Part{part}, open); err != nil {
+		return r, err
+	}
+	for _, c := range r.Parts {
+		c.Item.Release.Step = step
+	}
+	r.Step = step
+	return r, nil
+}
+
+// outbreakQuarantine is the name of the quarantine of outbreak filters (reference 1.1).
+const outbreakQuarantine = "Outbreak"
+
+func input(it *queue.Item, open queue.Opener) pipeline.Input {
+	return pipeline.Input{
+		MID: it.MID, Env: envelope(it), Origin: it.Origin, Size: it.Size, Hash: it.Hash, Subject: it.Subject, Open: open,
+	}
 }
 
 func envelope(it *queue.Item) mail.Envelope {
@@ -57,8 +85,9 @@ func envelope(it *queue.Item) mail.Envelope {
 	return e
 }
 
-func (p processor) route(it *queue.Item, d mail.Disposition) queue.Routing {
-	r := queue.Routing{Drop: d.Drop, Prepend: p.lines(it, d.Headers)}
+func (p processor) route(it *queue.Item, part pipeline.Part) queue.Routing {
+	d := part.Disposition
+	r := queue.Routing{Drop: d.Drop, Prepend: p.lines(it, d.Headers), Judged: &part.Judged}
 	for i, c := range d.Copies {
 		r.Copies = append(r.Copies, p.copy(it, c, d.CopiedBy[i]))
 	}

@@ -320,10 +320,22 @@ func (r *reports) of(a *spool.Account) (out []cpq.Report) {
 			At: to.Last, Attempts: to.Attempts, Host: to.Remote, Code: to.Code, Reply: to.Reply}
 		nth[to.Address]++
 		if become(&rep, to, aside) {
+			rep.Reply = withStep(rep.Reply, a.Step)
 			out = append(out, rep)
 		}
 	}
 	return out
+}
+
+// withStep puts what scanning again gave behind a reply.
+func withStep(reply, step string) string {
+	switch {
+	case step == "" || reply == step:
+		return reply
+	case reply == "":
+		return step
+	}
+	return reply + " (" + step + ")"
 }
 
 // become says in a report where a recipient stands; false: there is nothing to

@@ -27,7 +27,7 @@ func (p processor) rewrite(ctx context.Context, it *queue.Item, parts []pipeline
 		if err != nil {
 			return queue.Routing{}, err
 		}
-		r := p.route(c.Item, part.Disposition)
+		r := p.route(c.Item, part)
 		if r.Drop {
 			continue // the pipeline has said why
 		}
@@ -59,7 +59,7 @@ func rewriter(part pipeline.Part) string {
 // part makes the message that a part goes on as.
 func (p processor) part(ctx context.Context, it *queue.Item, part pipeline.Part, open queue.Opener) (queue.Copy, error) {
 	c := it.Clone()
-	c.MID, c.Tries = part.MID, 0
+	c.MID, c.Tries, c.Judged = part.MID, 0, part.Judged
 	if part.Recipients != nil {
 		c.Recipients = c.Recipients[:0]
 		for _, i := range part.Recipients {

@@ -23,13 +23,18 @@ func (m *Mail) InterimVerdict(mid mail.MID, scan mail.Scan) {
 
 // Antivirus: the verdict that counts (reference 5.5). What no engine has
 // finished with has a line of our own.
-func (m *Mail) Antivirus(mid mail.MID, scan mail.Scan) {
+// released tells of mail that came back from Outbreak, where a virus is
+// expected to be found on the way out.
+func (m *Mail) Antivirus(mid mail.MID, scan mail.Scan, released bool) {
 	l := m.begin(info).mid(mid).s(" antivirus ")
 	switch scan.Verdict {
 	case mail.Clean:
 		l = l.s("negative")
 	case mail.Infected:
 		l = l.s("positive ").q(scan.Name, '\'')
+		if released {
+			l = l.s(" (released from Outbreak)")
+		}
 	case mail.Encrypted:
 		l = l.s("encrypted")
 	case mail.Unscannable:

@@ -221,4 +221,16 @@ func TestLethal(t *testing.T) {
 	if _, err := p.Judge(t.Context(), (&bench{}).input(parts("\r\nhello", attached("a.zip", files.Zip(t))))); err != nil {
 		t.Error(err)
 	}
+	// Released by a person it does not go round for ever: what it is held for
+	// unseen is a verdict that lets it pass.
+	p.Set(pipeline.Settings{Engine: fixed{mail.Scan{Verdict: mail.Clean, Engine: "ClamAV"}},
+		Inbound: &policy.Table{Name: "inbound", Default: policy.Row{Name: policy.Default, Antivirus: policy.Antivirus{Scan: true}}}})
+	again := pipeline.Again{Input: (&bench{}).input(parts("\r\nhello", attached("die", files.Zip(t)), attached("a.zip", files.Zip(t))))}
+	if part, _, err := p.Rescan(t.Context(), again); err != nil || len(part.Quarantine) != 1 {
+		t.Errorf("%+v, %v", part, err)
+	}
+	again.Judged = again.Judged.With(pipeline.Unopened)
+	if part, step, err := p.Rescan(t.Context(), again); err != nil || len(part.Quarantine) != 0 || step != "rescanned: unscannable opening it does harm, as before" {
+		t.Errorf("%+v, %q, %v", part, step, err)
+	}
 }

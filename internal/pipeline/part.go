@@ -24,6 +24,7 @@ type judgement struct {
 	scan      mail.Scan
 	interim   []mail.Scan // of the engine, when another verdict counts
 	spam      mail.Spam
+	released  bool // it came back from Outbreak
 }
 
 // parts splits the message by policy and judges each part. d is what the
@@ -38,13 +39,13 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 	}
 	if len(split) == 1 {
 		j.p.o.Log.MatchedPolicy(j.in.MID, split[0].Row.Name, j.table.Name)
-		part := Part{MID: j.in.MID, Disposition: d}
+		part := Part{MID: j.in.MID, Disposition: d, Judged: j.judged(split[0].Row)}
 		j.engines(&part, split[0].Row)
 		return []Part{part}, nil
 	}
 	var out []Part
 	for _, s := range split {
-		part := Part{MID: j.p.o.NextMID(), Recipients: s.Recipients, Disposition: d}
+		part := Part{MID: j.p.o.NextMID(), Recipients: s.Recipients, Disposition: d, Judged: j.judged(s.Row)}
 		part.Quarantine, part.Headers = slices.Clone(d.Quarantine), slices.Clone(d.Headers)
 		if len(out) > 0 {
 			part.Copies, part.CopiedBy = nil, nil // of the whole message, once
@@ -87,6 +88,18 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 	return nil
 }
 
+// judged is what is remembered with a part.
+func (j *judgement) judged(row *policy.Row) mail.Judgement {
+	out := mail.Judgement{Policy: row.Name}
+	if row.Antivirus.Scan {
+		out = out.With(j.scan)
+	}
+	if row.Antispam.Scan {
+		out = out.WithSpam(j.spam)
+	}
+	return out
+}
+
 // engines does what a policy wants about an ambiguous message, and about the
 // verdicts in the order of reference 7.3.
 func (j *judgement) engines(part *Part, row *policy.Row) {
@@ -120,7 +133,7 @@ func (j *judgement) antivirus(part *Part, row *policy.Row) {
 	for _, s := range append(j.interim, j.scan) {
 		log.InterimVerdict(part.MID, s)
 	}
-	log.Antivirus(part.MID, j.scan)
+	log.Antivirus(part.MID, j.scan, j.released)
 	if j.scan.Verdict != mail.Clean {
 		j.respond(part, row.Antivirus.For(j.scan.Verdict), "antivirus", mail.Placement{Quarantine: VirusQuarantine, Reason: reason(j.scan)})
 	}
@@ -129,7 +142,7 @@ func (j *judgement) antivirus(part *Part, row *policy.Row) {
 // respond does what is wanted about the verdict of an engine.
 func (j *judgement) respond(part *Part, r policy.Response, engine string, hold mail.Placement) {
 	if r.Action == policy.Drop {
-		part.Drop, part.DropReason = true, "Dropped by "+engine
+		part.Drop, part.DropReason = true, droppedBy(engine)
 		part.Quarantine, part.Headers = nil, nil
 		j.p.o.Log.Aborted(part.MID, part.DropReason)
 		return
@@ -141,6 +154,8 @@ func (j *judgement) respond(part *Part, r policy.Response, engine string, hold m
 		part.Extras, part.ChangedBy = append(slices.Clone(part.Extras), x), engine
 	}
 }
+
+func droppedBy(engine string) string { return "Dropped by " + engine }
 
 // reason says in the quarantine why a message is there.
 func reason(s mail.Scan) string {

@@ -24,7 +24,8 @@ import (
 	"lazaret/internal/policy"
 )
 
-// Engine is an antivirus engine. An error is one of the content or of ctx;
+// Engine is an antivirus engine. A zero hash asks it anew, whatever it
+// remembers. An error is one of the content or of ctx;
 // whatever goes wrong at the engine is an unscanned Scan.
 type Engine interface {
 	Scan(ctx context.Context, hash mail.Hash, size int64, open func() (io.ReadCloser, error)) (mail.Scan, error)
@@ -64,6 +65,14 @@ type Settings struct {
 	Spam              SpamEngine    // nil: none
 	Auth              Authenticator // nil: senders are not authenticated
 	HoldDMARC         string        // the quarantine for what fails a DMARC policy of quarantine or reject; "": none
+}
+
+// table gives the table for mail of an origin.
+func (s *Settings) table(from mail.Origin) *policy.Table {
+	if from.Relay {
+		return s.Outbound
+	}
+	return s.Inbound
 }
 
 // Pipeline judges messages. Safe for concurrent use.
@@ -119,6 +128,7 @@ type Part struct {
 	Recipients []int  // indexes of the envelope's; nil: all
 	ChangedBy  string // the stage that Extras are of, the last one
 	mail.Disposition
+	Judged mail.Judgement
 }
 
 // Judge takes a message through the stages. There is at least one part.
@@ -147,11 +157,7 @@ func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 		p.o.Log.Aborted(in.MID, d.DropReason)
 		return []Part{{MID: in.MID, Disposition: d}}, nil
 	}
-	table := s.Inbound
-	if in.Origin.Relay {
-		table = s.Outbound
-	}
-	j := &judgement{p: p, s: s, in: in, m: m, table: table, ambiguous: ambiguous}
+	j := &judgement{p: p, s: s, in: in, m: m, table: s.table(in.Origin), ambiguous: ambiguous}
 	return j.parts(ctx, d)
 }
 

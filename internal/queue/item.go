@@ -51,6 +51,7 @@ type Item struct {
 	Subject    string
 	MessageID  string
 	Prepend    []byte // whole header lines, sent before the content
+	Judged     mail.Judgement
 	Placements []mail.Placement
 	Release    *Release // on the manager, and on a gateway for mail that came back
 	Tries      int      // judgements begun after a crash or failure (poison rule)
@@ -66,6 +67,9 @@ type Release struct {
 	Cause      string        // manual, expired, queue full
 	By         string        // user name
 	Extras     []mail.Extras // on the manager: what the gateway is told to do to the message
+
+	Held []mail.Placement // on the gateway: what the message was held for
+	Step string           // on the gateway: what scanning it again gave, in words; "": it was not
 }
 
 // Recipient is one recipient of a message. Its RID is its index.

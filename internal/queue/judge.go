@@ -208,6 +208,7 @@ func (q *Queue) route(e *entry, j job, r Routing) error {
 	if it.Final() {
 		it.State = Done
 		u.Save, u.Remove, u.Final = nil, []mail.MID{it.MID}, []*Item{it}
+		u.Report = account(it, r)
 	}
 	if err := q.apply(u); err != nil {
 		return err
@@ -248,10 +249,43 @@ func (q *Queue) handOver(e *entry, it *Item, parts []Copy) {
 	}
 }
 
+// note keeps with a message what is remembered of its judgement.
+func note(it *Item, r Routing) {
+	if r.Judged != nil {
+		it.Judged = *r.Judged
+	}
+	if it.Release != nil {
+		it.Release.Step = r.Step
+	}
+}
+
+// account says what became of a released message that ended here: the account
+// goes on with the message that it goes on as, or ends with what was decided.
+func account(it *Item, r Routing) []*Item {
+	if it.Release == nil {
+		return nil
+	}
+	for _, p := range r.Parts {
+		if p.Item.Release != nil {
+			return []*Item{p.Item}
+		}
+	}
+	if r.Drop {
+		note(it, r)
+		for i := range it.Recipients {
+			if to := &it.Recipients[i]; to.State == Deleted {
+				to.State, to.Code, to.Reply, to.Remote = Delivered, 0, r.Step, "" // discarded: nobody deleted it
+			}
+		}
+	}
+	return []*Item{it}
+}
+
 // assign gives each recipient its destination and the message what is added.
 func assign(it *Item, r Routing) {
 	it.State, _ = it.State.To(Routed)
 	it.Placements = append(it.Placements, r.Placements...)
+	note(it, r)
 	if len(r.Prepend) > 0 {
 		it.Prepend = append(append(make([]byte, 0, len(r.Prepend)+len(it.Prepend)), r.Prepend...), it.Prepend...)
 	}

@@ -101,6 +101,8 @@ type Routing struct {
 	Dest       func(Recipient) Dest // nil: the domain of each recipient
 	Placements []mail.Placement     // kept with the message
 	Prepend    []byte               // put in front of what the item has
+	Judged     *mail.Judgement      // kept with the message; nil: as it was
+	Step       string               // kept with a released message, for its account
 	Copies     []Copy               // made in the same durable batch
 	Parts      []Copy               // what the message goes on as, under other numbers; it ends itself
 }

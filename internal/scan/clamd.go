@@ -83,7 +83,8 @@ func (c *Clamd) Close() {
 
 // Scan asks about one message or part. hash is the SHA-256 of the content, size
 // its length; open gives it from its start, and may be called twice. An error
-// is one of the content or of ctx; whatever the engine does is a Scan.
+// is one of the content or of ctx; whatever the engine does is a Scan. Without a
+// hash nothing is remembered, neither asked for nor kept.
 func (c *Clamd) Scan(ctx context.Context, hash mail.Hash, size int64, open func() (io.ReadCloser, error)) (mail.Scan, error) {
 	out := mail.Scan{Engine: EngineName}
 	if c.o.MaxSize > 0 && size > c.o.MaxSize {
@@ -99,7 +100,7 @@ func (c *Clamd) Scan(ctx context.Context, hash mail.Hash, size int64, open func(
 		out.Name = "the signatures are of " + version.Date.UTC().Format(time.DateOnly)
 		return out, nil
 	}
-	if known, ok := c.cache.get(hash, version.Text, c.o.Now()); ok {
+	if known, ok := c.cache.get(hash, version.Text, c.o.Now()); ok { // never without a hash: none is put there
 		return known, nil
 	}
 	text, err := c.send(ctx, open)

@@ -114,8 +114,13 @@ func (d *decoder) end() error {
 	return nil
 }
 
-// Sent is what the ledger keeps of a message whose custody a manager took: all
-// that is needed to check what comes back.
+// Own in place of a manager's id says that a message is in a quarantine of this
+// gateway: it is no manager's to give back.
+const Own = "own"
+
+// Sent is what the ledger keeps of a message whose custody a manager took, or a
+// quarantine of our own (Own): all that is needed to check what comes back, and
+// what is remembered of its judgement.
 type Sent struct {
 	Key    mail.Key
 	MID    mail.MID
@@ -131,6 +136,8 @@ type Sent struct {
 	Prepend    []byte // header lines to add when it comes back
 	Subject    string
 	Origin     mail.Origin
+	Judged     mail.Judgement
+	Placements []mail.Placement // what it was held for
 }
 
 // addSent writes the ledger "sent".
@@ -159,6 +166,8 @@ func (s *Spool) addSent(b *pebble.Batch, r *queue.Receipt) error {
 	for i := range it.Recipients {
 		e.rcptParams(&it.Recipients[i].RcptParams)
 	}
+	e.judgement(&it.Judged)
+	e.placements(it.Placements)
 	return errs.Wrap(errs.Internal, b.Set(key, seal(key, e.b), nil), "writing the ledger")
 }
 
@@ -196,6 +205,10 @@ func decodeSent(key, v []byte) (Sent, error) {
 		for i := range out.Rcpt {
 			d.rcptParams(&out.Rcpt[i])
 		}
+	}
+	if d.version > thirdVersion {
+		d.judgement(&out.Judged)
+		out.Placements = d.placements()
 	}
 	return out, d.end()
 }

@@ -15,7 +15,8 @@ import (
 // in the checksum so that a record in the wrong place is damaged. Fields are
 // only ever added at the end, with a new version.
 const (
-	recordVersion = 3
+	recordVersion = 4
+	thirdVersion  = 3 // without Item.Judged, Release.Held and Step, Sent.Placements, Account.Step
 	secondVersion = 2 // without Recipient.Code, Status, Remote, Last
 	firstVersion  = 1 // without mail.Params but EightBit, without mail.RcptParams, Origin.User, Recipient.Warned
 )
@@ -195,11 +196,7 @@ func appendRecord(b, key []byte, it *queue.Item) []byte {
 	e.string(it.Subject)
 	e.string(it.MessageID)
 	e.bytes(it.Prepend)
-	e.uint(uint64(len(it.Placements)))
-	for _, p := range it.Placements {
-		e.string(p.Quarantine)
-		e.string(p.Reason)
-	}
+	e.placements(it.Placements)
 	e.bool(it.Release != nil)
 	if r := it.Release; r != nil {
 		e.string(string(r.Action))
@@ -229,7 +226,50 @@ func appendRecord(b, key []byte, it *queue.Item) []byte {
 	for i := range it.Recipients {
 		e.answer(&it.Recipients[i])
 	}
+	e.judgement(&it.Judged)
+	if r := it.Release; r != nil {
+		e.placements(r.Held)
+		e.string(r.Step)
+	}
 	return seal(key, e.b)
+}
+
+func (e *encoder) placements(ps []mail.Placement) {
+	e.uint(uint64(len(ps)))
+	for _, p := range ps {
+		e.string(p.Quarantine)
+		e.string(p.Reason)
+	}
+}
+
+func (d *decoder) placements() (ps []mail.Placement) {
+	for range d.count(2) {
+		ps = append(ps, mail.Placement{Quarantine: d.string(), Reason: d.string()})
+	}
+	return ps
+}
+
+func (e *encoder) judgement(j *mail.Judgement) {
+	e.string(j.Policy)
+	e.uint(uint64(len(j.Seen)))
+	for _, s := range j.Seen {
+		e.uint(uint64(s.Verdict))
+		e.string(s.Name)
+	}
+	e.uint(uint64(len(j.Spam)))
+	for _, v := range j.Spam {
+		e.uint(uint64(v))
+	}
+}
+
+func (d *decoder) judgement(j *mail.Judgement) {
+	j.Policy = d.string()
+	for range d.count(2) {
+		j.Seen = append(j.Seen, mail.Seen{Verdict: mail.Verdict(d.uint()), Name: d.string()})
+	}
+	for range d.count(1) {
+		j.Spam = append(j.Spam, mail.SpamVerdict(d.uint()))
+	}
 }
 
 // answer writes what version 3 added: the rest of the last reply.
@@ -336,6 +376,12 @@ func (d *decoder) record(key, value []byte, it *queue.Item) (*queue.Item, error)
 			d.answer(&it.Recipients[i])
 		}
 	}
+	if body[0] > thirdVersion {
+		d.judgement(&it.Judged)
+		if r := it.Release; r != nil {
+			r.Held, r.Step = d.placements(), d.string()
+		}
+	}
 	if d.bad || len(d.b) > 0 || it.Size < 0 {
 		return nil, errs.New(errs.Damaged, "record of MID %d has a wrong form", mid)
 	}
@@ -344,9 +390,7 @@ func (d *decoder) record(key, value []byte, it *queue.Item) (*queue.Item, error)
 
 // rest reads the lists at the end of a record.
 func (d *decoder) rest(it *queue.Item) {
-	for range d.count(2) {
-		it.Placements = append(it.Placements, mail.Placement{Quarantine: d.string(), Reason: d.string()})
-	}
+	it.Placements = d.placements()
 	if d.bool() {
 		it.Release = &queue.Release{Action: mail.ActionKey(d.string()), Gateway: d.string(),
 			ManagerMID: mail.MID(d.uint()), GatewayMID: mail.MID(d.uint()), Cause: d.string(), By: d.string()}

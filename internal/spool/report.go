@@ -26,6 +26,7 @@ type Account struct {
 	MID        mail.MID // ours: of the message that goes on
 	Seq        uint64   // grows with each change
 	At         time.Time
+	Step       string            // what scanning it again gave; "": it was not
 	Recipients []queue.Recipient // address, state, attempts, next, reply, code, remote, last
 }
 
@@ -40,7 +41,7 @@ func (a *Account) Final() bool {
 }
 
 func accountOf(it *queue.Item, seq uint64, at time.Time) *Account {
-	return &Account{Action: it.Release.Action, ManagerMID: it.Release.ManagerMID, MID: it.MID, Seq: seq, At: at, Recipients: it.Recipients}
+	return &Account{Action: it.Release.Action, ManagerMID: it.Release.ManagerMID, MID: it.MID, Seq: seq, At: at, Step: it.Release.Step, Recipients: it.Recipients}
 }
 
 func (a *Account) encode(key []byte) []byte {
@@ -62,6 +63,7 @@ func (a *Account) encode(key []byte) []byte {
 		e.string(r.Remote)
 		e.time(r.Last)
 	}
+	e.string(a.Step)
 	return seal(key, e.b)
 }
 
@@ -75,6 +77,9 @@ func decodeAccount(key, v []byte) (*Account, error) {
 		r := queue.Recipient{Address: d.address(), State: queue.RecipientState(d.uint()), Attempts: int(d.uint()), Next: d.time(), Reply: d.string(),
 			Code: int(d.uint()), Remote: d.string(), Last: d.time()}
 		a.Recipients = append(a.Recipients, r)
+	}
+	if d.version > thirdVersion {
+		a.Step = d.string()
 	}
 	return a, d.end()
 }

@@ -79,7 +79,9 @@ func full() *queue.Item {
 	it.Hash = sha256.Sum256([]byte("x"))
 	it.Prepend = []byte("X-A: b\r\n")
 	it.Placements = []mail.Placement{{Quarantine: "Policy", Reason: "r"}, {Quarantine: "Virus"}}
-	it.Release = &queue.Release{Action: "a", Gateway: "g", ManagerMID: 1, GatewayMID: 2, Cause: "manual", By: "admin"}
+	it.Release = &queue.Release{Action: "a", Gateway: "g", ManagerMID: 1, GatewayMID: 2, Cause: "manual", By: "admin",
+		Held: []mail.Placement{{Quarantine: "Outbreak", Reason: "VOF rule:X"}}, Step: "clean"}
+	it.Judged = mail.Judgement{Policy: "Sales", Seen: []mail.Seen{{Verdict: mail.Infected, Name: "V"}, {Verdict: mail.Clean}}, Spam: []mail.SpamVerdict{mail.SpamSuspect}}
 	it.Tries = 2
 	it.Binary, it.UTF8, it.RequireTLS, it.Ret, it.EnvID, it.Origin.User = true, true, true, mail.RetHeaders, "env id", "alice"
 	it.Recipients[0].RcptParams = mail.RcptParams{Notify: mail.NotifySuccess | mail.NotifyDelay, ORCPT: "rfc822;b@b.example"}

@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"lazaret/internal/mail"
+	"lazaret/internal/queue"
 )
 
 // What version 1 wrote is read: testdata has a record and a ledger entry of it,
 // made of full, which then had none of the fields that version 2 added.
 func TestFirstVersion(t *testing.T) {
-	want := full()
+	want := older()
 	want.Params, want.Origin.User = mail.Params{EightBit: true}, ""
 	for i := range want.Recipients {
 		r := &want.Recipients[i]
@@ -32,7 +33,7 @@ func TestFirstVersion(t *testing.T) {
 
 // So is what version 2 wrote.
 func TestSecondVersion(t *testing.T) {
-	want := full()
+	want := older()
 	for i := range want.Recipients {
 		r := &want.Recipients[i]
 		r.Code, r.Status, r.Remote, r.Last = 0, "", "", time.Time{}
@@ -40,6 +41,30 @@ func TestSecondVersion(t *testing.T) {
 	got, err := decodeRecord(midKey(keyRecord, 9), old(t, "v2.record"))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+	}
+}
+
+// older is what full was before version 4.
+func older() *queue.Item {
+	it := full()
+	it.Judged, it.Release.Held, it.Release.Step = mail.Judgement{}, nil, ""
+	return it
+}
+
+// So is what version 3 wrote: records, the ledger, accounts.
+func TestThirdVersion(t *testing.T) {
+	want := older()
+	got, err := decodeRecord(midKey(keyRecord, 9), old(t, "v3.record"))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+	}
+	sent, err := decodeSent(nameKey(keySent, "K"), old(t, "v3.sent"))
+	if err != nil || sent.Remote != "44" || sent.Params != want.Params || len(sent.Recipients) != len(want.Recipients) || sent.Placements != nil {
+		t.Errorf("%v, %+v", err, sent)
+	}
+	a, err := decodeAccount(nameKey(keyReport, "a"), old(t, "v3.account"))
+	if err != nil || a.Seq != 7 || len(a.Recipients) != len(want.Recipients) || a.Step != "" {
+		t.Errorf("%v, %+v", err, a)
 	}
 }
 

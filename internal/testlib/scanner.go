@@ -55,12 +55,34 @@ func NewClamd(t testing.TB, lines ...string) *Scanner {
 	return s
 }
 
-// Know adds a signature for a text; clamd reads it at its next start.
+// Know adds a signature for a text; clamd reads it at its next start: Restart.
 func (s *Scanner) Know(t testing.TB, name, text string) {
 	t.Helper()
 	sum := md5.Sum([]byte(text))
 	write(t, filepath.Join(s.dir, "db", name+".hdb"), fmt.Sprintf("%x:%d:%s\n", sum, len(text), name))
 	write(t, filepath.Join(s.dir, "db", name+".ndb"), fmt.Sprintf("%s.Part:0:*:%s\n", name, hex.EncodeToString([]byte(text))))
+}
+
+// Unknow takes back what Know added.
+func (s *Scanner) Unknow(t testing.TB, name string) {
+	t.Helper()
+	for _, end := range []string{".hdb", ".ndb"} {
+		if err := os.Remove(filepath.Join(s.dir, "db", name+end)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Restart makes clamd read its signatures anew. (Its RELOAD waits for sessions
+// that are open, for half a minute.)
+func (s *Scanner) Restart(t testing.TB) {
+	t.Helper()
+	program, err := find("clamd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	s.Start(t, program)
 }
 
 // Start starts clamd, and waits until it answers.
