@@ -1,12 +1,16 @@
 package spool
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"lazaret/internal/mail"
+	"lazaret/internal/queue"
 )
 
 // gateFS holds flushes of log files back while its gate is shut.
@@ -42,6 +46,8 @@ func TestCommitsShareAFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	fs.gate.Lock()
+	open := sync.OnceFunc(fs.gate.Unlock)
+	defer open() // before Close, which would wait
 	before := fs.n.Load()
 	answers := make(chan error, 41)
 	start := func(n int) {
@@ -60,7 +66,7 @@ func TestCommitsShareAFlush(t *testing.T) {
 	if len(answers) != 0 {
 		t.Error("answered before the flush")
 	}
-	fs.gate.Unlock()
+	open()
 	for range 41 {
 		if err := <-answers; err != nil {
 			t.Error(err)
@@ -68,6 +74,47 @@ func TestCommitsShareAFlush(t *testing.T) {
 	}
 	if n := fs.n.Load() - before; n != 2 {
 		t.Errorf("%d flushes instead of 2", n)
+	}
+}
+
+// Completions that nothing has taken along stand in no acceptance's way: behind
+// a flush that does not end, their flush and that of a message are one.
+func TestFlushOfCompletionsIsShared(t *testing.T) {
+	fs := &gateFS{syncFS: syncFS{FS: vfs.NewCrashableMem()}}
+	s := open(t, fs, nil)
+	defer s.Close()
+	it := sample(0)
+	if err := store(t, s, []byte("x\r\n"), it); err != nil {
+		t.Fatal(err)
+	}
+	fs.gate.Lock()
+	open := sync.OnceFunc(fs.gate.Unlock)
+	defer open() // before Close, which would wait
+	before := fs.n.Load()
+	answers := make(chan error, 3)
+	go func() { answers <- send(s, 500) }()
+	until(t, func() bool { return fs.n.Load() == before+1 })
+	if err := s.Apply(context.Background(), queue.Update{Remove: []mail.MID{it.MID}}); err != nil {
+		t.Fatal(err)
+	}
+	go func() { answers <- s.Apply(context.Background(), queue.Update{Durable: true}) }()
+	go func() { answers <- send(s, 500) }()
+	until(t, func() bool {
+		s.group.mu.Lock()
+		defer s.group.mu.Unlock()
+		return len(s.group.waiting) == 2
+	})
+	open()
+	for range 3 {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := fs.n.Load() - before; n != 2 {
+		t.Errorf("%d flushes instead of 2", n)
+	}
+	if !s.covered() {
+		t.Error("the completion is not covered")
 	}
 }
 

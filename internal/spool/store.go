@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -201,9 +202,7 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 		if s.covered() {
 			return nil
 		}
-		if err := b.LogData(nil, nil); err != nil { // an entry of the log alone, to sync what is before it
-			return errs.Wrap(errs.Internal, err, "syncing the spool")
-		}
+		return s.flush()
 	}
 	s.depart(&u, accounts)
 	if err := s.commit(b, u.Durable); err != nil {
@@ -215,6 +214,18 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 		}
 	}
 	return nil
+}
+
+// flush makes what was committed without one durable, together with what is
+// being accepted. It waits for the disk however long that takes.
+func (s *Spool) flush() error {
+	b := s.db.NewBatch()
+	if err := b.LogData(nil, nil); err != nil { // an entry of the log alone, to sync what is before it
+		b.Close()
+		return errs.Wrap(errs.Internal, err, "syncing the spool")
+	}
+	err, _ := s.bounded(b, true, math.MaxInt64, func() error { return nil })
+	return err
 }
 
 // final gives the last state of a message that is removed, if the update has it.
