@@ -24,6 +24,11 @@ type Settings struct {
 	ShortestTime, ShortestWarn time.Duration
 }
 
+// quarantineConcurrency is how many messages are on their way to a quarantine
+// host at once, each on a connection: at the other end those that come together
+// share a flush of content and a commit, whose cost hardly grows with them.
+const quarantineConcurrency = 32
+
 // DefaultSettings are those of reference 8.4; the two quarantine hosts are
 // tried at least once a minute, for ever.
 func DefaultSettings(d Dest) Settings {
@@ -41,7 +46,7 @@ func DefaultSettings(d Dest) Settings {
 		s.Forever = true
 		s.FirstRetry = 5 * time.Second
 		s.LongestWait = time.Minute
-		s.Concurrency = 6
+		s.Concurrency = quarantineConcurrency
 		s.Idle = 30 * time.Second
 	}
 	return s
