@@ -23,7 +23,7 @@ type Scanner interface {
 // ScanningCommands gives the commands about mail policies and antivirus, of a
 // gateway. Changes are pending until commit.
 func (f Configuration) ScanningCommands(s Scanner) []Command {
-	return []Command{
+	return append(f.dictionaryCommands(), []Command{
 		{Name: "policyconfig", Summary: "Change the mail policies",
 			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantispam and antivirus (default, custom, off), spam_positive, spam_suspect, spam_unknown, and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned and spam_unknown also wait), and ambiguous (default, deliver, drop, quarantine: mail that two readers would understand differently),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value).",
 			Right: auth.ConfigChange, MaxArgs: 30, Run: f.policies},
@@ -40,7 +40,7 @@ func (f Configuration) ScanningCommands(s Scanner) []Command {
 			Usage: "senderauthconfig [PARAMETER=VALUE...]\n\nverify (on, off), dmarc_fail (deliver, quarantine)",
 			Right: auth.ConfigChange, MaxArgs: 2, Run: f.senderAuth},
 		{Name: "antivirusstatus", Summary: "Ask the antivirus engine what it is and knows", Usage: "antivirusstatus", Right: auth.ConfigView, Run: antivirusStatus(s)},
-	}
+	}...)
 }
 
 func (f Configuration) policies(ctx context.Context, c *Call) error {

@@ -382,7 +382,7 @@ func (q Quarantines) show(ctx context.Context, c *Call) error {
 		return jsonLine(c, m)
 	}
 	details(c, m)
-	return q.preview(ctx, c, m.MID)
+	return q.preview(ctx, c, m)
 }
 
 // content prints the whole of it: as text, with what could act on a terminal
@@ -417,8 +417,8 @@ const previewBytes = 30 << 10
 
 // preview shows the start of the content as the gateway received it. What is
 // gone already is no error: the details are what was asked for.
-func (q Quarantines) preview(ctx context.Context, c *Call, mid mail.MID) error {
-	r, err := q.Service.Content(ctx, c.Principal, mid)
+func (q Quarantines) preview(ctx context.Context, c *Call, m *quarantine.Message) error {
+	r, err := q.Service.Content(ctx, c.Principal, m.MID)
 	if errs.Is(err, errs.NotFound) {
 		return nil
 	}
@@ -427,9 +427,12 @@ func (q Quarantines) preview(ctx context.Context, c *Call, mid mail.MID) error {
 	}
 	defer r.Close()
 	c.Printf("\n")
-	n, err := io.Copy(c, io.LimitReader(r, previewBytes))
-	if err == nil && n == previewBytes {
-		c.Printf("\n(the rest: quarantine show %s --content)\n", mid)
+	b, err := io.ReadAll(io.LimitReader(r, previewBytes))
+	if _, e := c.Write(markMatches(b, m)); err == nil {
+		err = e
+	}
+	if err == nil && len(b) == previewBytes {
+		c.Printf("\n(the rest: quarantine show %s --content)\n", m.MID)
 	}
 	return err
 }
@@ -466,6 +469,7 @@ func details(c *Call, m *quarantine.Message) {
 		}
 		field("Quarantine", line)
 	}
+	showMatches(c, m)
 	if m.Hold != nil {
 		field("Hold", "since "+stamp(m.Hold.At)+" by "+m.Hold.By+" ("+m.Hold.Why+")")
 	}

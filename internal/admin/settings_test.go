@@ -208,7 +208,7 @@ func deposit(t *testing.T, s *quarantine.Service, mid mail.MID, subject string) 
 	hash := mail.Hash(sha256.Sum256([]byte(content)))
 	_, _, err := s.Ingest(t.Context(), quarantine.Deposit{MID: mid, Key: mail.NewKey("GATEWAY0001", mid+500, hash), Hash: hash, Gateway: "GATEWAY0001", GatewayName: "gw1.demo.example",
 		GatewayMID: mid + 500, Accepted: time.Date(2026, 3, 4, 5, 0, 0, 0, time.UTC), Envelope: mail.Envelope{From: to[0], To: to}, Size: int64(len(content)), Subject: subject,
-		Placements: []mail.Placement{{Quarantine: "Policy", Reason: "message filter:hold"}, {Quarantine: "Virus", Reason: "antivirus"}}},
+		Placements: []mail.Placement{{Quarantine: "Policy", Reason: "message filter:hold", Matched: []mail.Matched{{Rule: "hold: body-contains(\"o\")", Part: "body", Text: "of " + mid.String()}}}, {Quarantine: "Virus", Reason: "antivirus"}}},
 		strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +263,8 @@ func TestQuarantineCommands(t *testing.T) {
 		t.Fatalf("%v: %q", err, lines)
 	}
 	wants(t, "next page", first(run(t, l, admin, "quarantine search order subject-desc after "+end.After)), "HOLDME one", "\n1 of 2 messages shown.\n")
-	wants(t, "show", first(run(t, l, admin, "quarantine show 42")), "MID:           42\n", "MID 542", "Policy: ", "message filter:hold")
+	wants(t, "show", first(run(t, l, admin, "quarantine show 42")), "MID:           42\n", "MID 542", "Policy: ", "message filter:hold", "Matched:       Policy\n", "hold: body-contains(\"o\"), in body: >>>of 42<<<\n", "\nSubject: x\n\nBody \\u001b[31m >>>of 42<<<\n")
+	wants(t, "show", first(run(t, l, admin, "quarantine show 42 --json")), `"matched_content":[{"rule":"hold: body-contains(\"o\")","part":"body","text":"of 42"}]`)
 	wants(t, "show", first(run(t, l, admin, "quarantine show 41")), "Attachment:    evil.exe, or Grüße.pdf", "e?=.pdf (application/pdf, 1,800 bytes)\n")
 	wants(t, "json", out, `"attachments":[{"part":"2","name":"evil.exe","other_names":["Grüße.pdf","=?utf-8?q?Gr=C3=BC=C3=9Fe?=.pdf"],"type":"application/pdf","size":1800}],"attachments_total":1,`)
 	wants(t, "content", first(run(t, l, admin, "quarantine show 42 --content")), "Subject: x\n\nBody \\u001b[31m of 42\n")

@@ -49,6 +49,8 @@ type Config struct {
 
 	Filters string `xml:"message_filters" doc:"message filters, in order (docs/filters.md)"`
 
+	Dictionaries []Dictionary `xml:"dictionaries>dictionary" doc:"on a gateway: terms that filters look for; a term is a word, a regular expression or a smart identifier such as *credit, and may have a weight of 0 to 10 behind a comma; case_sensitive 1: case counts; parts_of_words 1: a part of a longer word counts (docs/filters.md)"`
+
 	Antispam     Antispam     `xml:"antispam" doc:"on a gateway: rspamd is the URL of its normal worker such as http://127.0.0.1:11333, empty is none; rspamd_password if it wants one; max_message_size such as 50M, larger mail is not asked about; timeout for a message (docs/scanning.md)"`
 	Antivirus    Antivirus    `xml:"antivirus" doc:"on a gateway: clamd is the path of its socket or host:port, empty is no scanning; max_database_age such as 7d makes what older signatures would pass unscanned, 0 accepts any; max_message_size such as 25M, larger mail is unscannable, 0 leaves it to clamd; timeout for a message (docs/scanning.md)"`
 	SenderAuth   SenderAuth   `xml:"sender_authentication" doc:"on a gateway: verify on asks SPF, DKIM, DMARC and ARC about mail from outside and adds Authentication-Results; dmarc_fail deliver or quarantine (into Policy) is for what fails a DMARC policy of quarantine or reject (docs/senders.md)"`

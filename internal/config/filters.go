@@ -13,5 +13,6 @@ func (c *Config) Site() (s filter.Site) {
 			s.Listeners = append(s.Listeners, l.Name)
 		}
 	}
+	s.Dictionary = c.Dictionary
 	return s
 }

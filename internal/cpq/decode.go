@@ -22,7 +22,7 @@ func (e *VersionError) Error() string {
 	if e.reports {
 		return "reports: version " + e.Version + " is not understood, only " + VersionWord
 	}
-	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + " and " + ExtrasWord
+	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + ", " + ExtrasWord + " and " + MatchedWord
 }
 
 // Unwrap gives the kind.
@@ -42,7 +42,7 @@ func Decode(block []byte) (Metadata, error) {
 	switch {
 	case d.err != nil:
 	case d.has(`"deposit":{`):
-		m.Deposit = d.deposit()
+		m.Deposit = d.deposit(version == VersionMatched)
 	case d.has(`"release":{`):
 		m.Release = d.release(version == VersionExtras)
 	default:
@@ -96,14 +96,14 @@ func (d *decoder) version() int {
 	d.expect(`{"version":`)
 	start := d.i
 	n := d.digits(math.MaxUint32)
-	if d.err == nil && n != Version && n != VersionExtras {
+	if d.err == nil && n != Version && n != VersionExtras && n != VersionMatched {
 		d.err = &VersionError{Version: d.s[start:d.i]}
 	}
 	d.expect(",")
 	return int(n)
 }
 
-func (d *decoder) deposit() *Deposit {
+func (d *decoder) deposit(matched bool) *Deposit {
 	p := &Deposit{
 		Key:           mail.Key(d.text("key", 100)),
 		GatewaySerial: d.text(",serial", 40),
@@ -130,6 +130,9 @@ func (d *decoder) deposit() *Deposit {
 	for d.err == nil {
 		d.expect("{")
 		q := mail.Placement{Quarantine: d.text("quarantine", maxWord), Reason: d.text(",reason", maxReason)}
+		if matched {
+			q.Matched = d.matched()
+		}
 		d.expect("}")
 		p.Placements = append(p.Placements, q)
 		if len(p.Placements) > maxPlacements {
@@ -141,6 +144,27 @@ func (d *decoder) deposit() *Deposit {
 	}
 	d.expect("]}")
 	return p
+}
+
+// matched reads what rules found; it may be nothing.
+func (d *decoder) matched() (all []mail.Matched) {
+	d.expect(`,"matched":[`)
+	if d.has("]") {
+		return nil
+	}
+	for d.err == nil {
+		d.expect("{")
+		all = append(all, mail.Matched{Rule: d.text("rule", mail.MaxMatchedText), Part: d.text(",part", mail.MaxMatchedText), Text: d.text(",text", mail.MaxMatchedText)})
+		d.expect("}")
+		if len(all) > mail.MaxMatched {
+			d.fail("too many matches")
+		}
+		if !d.has(",") {
+			break
+		}
+	}
+	d.expect("]")
+	return all
 }
 
 func (d *decoder) release(extras bool) *Release {

@@ -25,7 +25,7 @@ func Encode(m Metadata) ([]byte, error) {
 	e.number("version", uint64(m.Version()))
 	e.raw(",")
 	if m.Deposit != nil {
-		e.deposit(m.Deposit)
+		e.deposit(m.Deposit, m.Version() == VersionMatched)
 	} else {
 		e.release(m.Release)
 	}
@@ -41,7 +41,7 @@ type encoder []byte
 
 func (e *encoder) raw(s string) { *e = append(*e, s...) }
 
-func (e *encoder) deposit(d *Deposit) {
+func (e *encoder) deposit(d *Deposit, matched bool) {
 	e.raw(`"deposit":{`)
 	e.text("key", string(d.Key))
 	e.text(",serial", d.GatewaySerial)
@@ -71,9 +71,27 @@ func (e *encoder) deposit(d *Deposit) {
 		e.raw("{")
 		e.text("quarantine", p.Quarantine)
 		e.text(",reason", p.Reason)
+		if matched {
+			e.matched(p.Matched)
+		}
 		e.raw("}")
 	}
 	e.raw("]}")
+}
+
+func (e *encoder) matched(all []mail.Matched) {
+	e.raw(`,"matched":[`)
+	for i, m := range all {
+		if i > 0 {
+			e.raw(",")
+		}
+		e.raw("{")
+		e.text("rule", m.Rule)
+		e.text(",part", m.Part)
+		e.text(",text", m.Text)
+		e.raw("}")
+	}
+	e.raw("]")
 }
 
 func (e *encoder) release(r *Release) {
@@ -307,6 +325,14 @@ func checkPlacements(all []mail.Placement) error {
 		seen[p.Quarantine] = true
 		if err := (texts{{"quarantine", p.Quarantine, maxWord}, {"reason", p.Reason, maxReason}}).check(); err != nil {
 			return err
+		}
+		if len(p.Matched) > mail.MaxMatched {
+			return errs.New(errs.Invalid, "metadata: there are more than %d matches", mail.MaxMatched)
+		}
+		for _, m := range p.Matched {
+			if err := (texts{{"rule", m.Rule, mail.MaxMatchedText}, {"part", m.Part, mail.MaxMatchedText}, {"text", m.Text, mail.MaxMatchedText}}).check(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ package cpq
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"lazaret/internal/mail"
@@ -18,6 +19,10 @@ import (
 const (
 	Version       = 1
 	VersionExtras = 2
+
+	// VersionMatched is that of a deposit with matched content, and only of such.
+	// A manager that does not know it gets the deposit without.
+	VersionMatched = 3
 )
 
 // Words of the wire.
@@ -25,7 +30,8 @@ const (
 	Verb        = "XCPQ"
 	VersionWord = "1"
 	ExtrasWord  = "2"
-	Keyword     = Verb + " " + VersionWord + " " + ExtrasWord // in the EHLO reply after TLS
+	MatchedWord = "3"
+	Keyword     = Verb + " " + VersionWord + " " + ExtrasWord + " " + MatchedWord // in the EHLO reply after TLS
 )
 
 // Limits, docs/cpq.md section 4.
@@ -100,5 +106,21 @@ func (m Metadata) Version() int {
 	if m.Release != nil && len(m.Release.Extras) > 0 {
 		return VersionExtras
 	}
+	if m.Deposit != nil && slices.ContainsFunc(m.Deposit.Placements, func(p mail.Placement) bool { return len(p.Matched) > 0 }) {
+		return VersionMatched
+	}
 	return Version
+}
+
+// Plain gives a deposit without its matched content.
+func (m Metadata) Plain() Metadata {
+	if m.Deposit == nil {
+		return m
+	}
+	d := *m.Deposit
+	d.Placements = slices.Clone(d.Placements)
+	for i := range d.Placements {
+		d.Placements[i].Matched = nil
+	}
+	return Metadata{Deposit: &d}
 }

@@ -56,12 +56,25 @@ func early() Metadata {
 
 var extrasBlock = strings.NewReplacer(`"version":1`, `"version":2`, `"}}`, `","extras":[{"tag":"[early]","place":"end","header":"X-Early","value":"True","strip":true}]}}`).Replace(releaseBlock)
 
+func found() Metadata {
+	m := deposit()
+	m.Deposit.Placements = []mail.Placement{
+		{Quarantine: "Policy", Reason: "message filter:holdme", Matched: []mail.Matched{{Rule: `holdme: subject == "HOLD"`, Part: "Subject", Text: "HOLD"}, {Part: "a.doc"}}},
+		{Quarantine: "Virus"},
+	}
+	return m
+}
+
+var matchedBlock = strings.NewReplacer(`"version":1`, `"version":3`, `"message filter:holdme"}]}}`, `"message filter:holdme","matched":[`+
+	`{"rule":"holdme: subject == \"HOLD\"","part":"Subject","text":"HOLD"},{"rule":"","part":"a.doc","text":""}]},`+
+	`{"quarantine":"Virus","reason":"","matched":[]}]}}`).Replace(depositBlock)
+
 // The form on the wire is a promise between versions: these texts never change.
 func TestForm(t *testing.T) {
 	for _, c := range []struct {
 		m    Metadata
 		want string
-	}{{deposit(), depositBlock}, {release(), releaseBlock}, {early(), extrasBlock}} {
+	}{{deposit(), depositBlock}, {release(), releaseBlock}, {early(), extrasBlock}, {found(), matchedBlock}} {
 		got, err := Encode(c.m)
 		if err != nil || string(got) != c.want {
 			t.Fatalf("%v\n%s\n%s", err, got, c.want)
@@ -77,10 +90,17 @@ func TestForm(t *testing.T) {
 func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 	dep := func(old, new string) string { return strings.Replace(depositBlock, old, new, 1) }
 	rel := func(old, new string) string { return strings.Replace(releaseBlock, old, new, 1) }
+	mat := func(old, new string) string { return strings.Replace(matchedBlock, old, new, 1) }
 	ext := func(old, new string) string { return strings.Replace(extrasBlock, old, new, 1) }
 	for name, c := range map[string]struct{ block, want string }{
 		"empty":             {"", `octet 0: {"version": is expected`},
-		"other version":     {dep(`"version":1`, `"version":3`), "version 3 is not understood, only 1 and 2"},
+		"other version":     {dep(`"version":1`, `"version":4`), "version 4 is not understood, only 1, 2 and 3"},
+		"3 without matches": {mat(`[{"rule":"holdme: subject == \"HOLD\"","part":"Subject","text":"HOLD"},{"rule":"","part":"a.doc","text":""}]`, `[]`), "this is not one of version 3"},
+		"1 with matches":    {mat(`"version":3`, `"version":1`), "} is expected"},
+		"release of 3":      {rel(`"version":1`, `"version":3`), "this is not one of version 3"},
+		"match of meaning":  {mat(`"part":"a.doc"`, `"part":"a.doc","x":"y"`), `,"text": is expected`},
+		"long match":        {mat(`"text":"HOLD"`, `"text":"`+strings.Repeat("x", 161)+`"`), "text is longer than 160"},
+		"more matches":      {mat(`"matched":[]`, `"matched":[{"rule":"","part":"","text":""}`+strings.Repeat(`,{"rule":"","part":"","text":""}`, 40)+`]`), "too many matches"},
 		"deposit of 2":      {dep(`"version":1`, `"version":2`), "this is not one of version 2"},
 		"2 without extras":  {rel(`"version":1`, `"version":2`), `,"extras":[ is expected`},
 		"1 with extras":     {ext(`"version":2`, `"version":1`), "} is expected"},
@@ -151,7 +171,7 @@ func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 		}
 	}
 	var v *VersionError
-	if _, err := Decode([]byte(dep(`"version":1`, `"version":3`))); !errors.As(err, &v) {
+	if _, err := Decode([]byte(dep(`"version":1`, `"version":4`))); !errors.As(err, &v) {
 		t.Errorf("%v is no VersionError", err)
 	}
 }
@@ -218,6 +238,7 @@ func TestRoundTrip(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(depositBlock))
 	f.Add([]byte(releaseBlock))
+	f.Add([]byte(matchedBlock))
 	f.Fuzz(func(t *testing.T, block []byte) {
 		m, err := Decode(block)
 		if err != nil {

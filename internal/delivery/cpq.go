@@ -158,7 +158,13 @@ func (w *cpqWay) blocks(l *link, item *queue.Item) ([]smtp.Block, error) {
 		return nil, errs.New(errs.Temporary, "MID %s is to be tagged or stripped, and the gateway is too old for that: "+
 			"it waits until the gateway announces %s", item.MID, cpq.Keyword)
 	}
+	if m.Version() == cpq.VersionMatched && !hasWord(l.ext.Keywords[cpq.Verb], cpq.MatchedWord) {
+		m = m.Plain() // it is only for people to look at
+	}
 	b, err := cpq.Block(m)
+	if err != nil && m.Version() == cpq.VersionMatched { // too long with it
+		b, err = cpq.Block(m.Plain())
+	}
 	if err != nil {
 		return nil, errs.Context(err, "metadata of MID %s", item.MID)
 	}

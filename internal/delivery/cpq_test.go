@@ -226,6 +226,41 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// What rules found goes to a manager that knows of it; to another one the message
+// goes without. So does what does not fit into a block.
+func TestMatchedContentIsLeftOut(t *testing.T) {
+	gw, sma := pair(t, "GATEWAY1"), pair(t, "MANAGER1")
+	found := func(it *queue.Item) {
+		placed(it)
+		it.Placements[0].Matched = []mail.Matched{{Rule: "f: true", Part: "body", Text: "secret"}}
+	}
+	long := func(it *queue.Item) {
+		found(it)
+		it.Prepend = []byte(strings.Repeat("X:"+strings.Repeat("\x01", 100)+"\r\n", 100))
+		for i := range 40 {
+			it.Placements = append(it.Placements, mail.Placement{Quarantine: fmt.Sprint(i), Matched: []mail.Matched{{Text: strings.Repeat("\"", 160)}}})
+		}
+	}
+	for _, c := range []struct {
+		keyword string
+		change  func(*queue.Item)
+		want    int
+	}{{cpq.Keyword, found, 1}, {"XCPQ 1 2", found, 0}, {cpq.Keyword, long, 0}} {
+		p := newCPQPeerWith(t, check(sma.TLS, gw.Pin()).Server(), c.keyword)
+		w, _ := cpqWorld(t, queue.CPQHost, check(gw.TLS, sma.Pin()).Client(), p.addr)
+		w.start()
+		if s := states(w.settled(w.add(body, c.change, "b@example.com"))); s != "delivered" {
+			t.Errorf("%s: %s; the log:\n%s", c.keyword, s, w.log)
+			continue
+		}
+		p.mu.Lock()
+		if got := p.metadata[0].Deposit.Placements[0].Matched; len(got) != c.want {
+			t.Errorf("%s: the manager heard %+v", c.keyword, got)
+		}
+		p.mu.Unlock()
+	}
+}
+
 // What is to be tagged or stripped goes to a gateway that says that it can, and
 // to no other: it waits, and says why. What is not goes all the same.
 func TestExtrasNeedAGatewayThatKnowsThem(t *testing.T) {
@@ -255,7 +290,7 @@ func TestExtrasNeedAGatewayThatKnowsThem(t *testing.T) {
 		}
 		p.mu.Unlock()
 		if c.want == "deferred" {
-			w.logged("MID 1 is to be tagged or stripped, and the gateway is too old for that: it waits until the gateway announces XCPQ 1 2")
+			w.logged("MID 1 is to be tagged or stripped, and the gateway is too old for that: it waits until the gateway announces XCPQ 1 2 3")
 		}
 	}
 }

@@ -21,6 +21,10 @@ var places = map[string]match.Where{
 	"attachment-contains":        match.Attachments,
 	"attachment-binary-contains": match.Bytes,
 	"every-attachment-contains":  match.EveryAttachment,
+
+	"dictionary-match":            match.Everywhere,
+	"body-dictionary-match":       match.Body,
+	"attachment-dictionary-match": match.Attachments,
 }
 
 // bodyContains reads: ("regular expression"[, at least]).
@@ -43,16 +47,62 @@ func (p *parser) bodyContains(r *rule) error {
 		if err := p.step(); err != nil {
 			return err
 		}
-		n, err := strconv.Atoi(p.tok.text)
-		if p.tok.kind != tokenNumber || err != nil || n < 1 || n > 10000 {
-			return p.here("expected how often it must match, 1 to 10000, found %v", p.tok)
-		}
-		r.body.Least = n
-		if err := p.step(); err != nil {
+		if r.body.Least, err = p.threshold("how often it must match"); err != nil {
 			return err
 		}
 	}
 	return p.expect(")", "after the regular expression")
+}
+
+// threshold reads a number from 1 on.
+func (p *parser) threshold(what string) (int, error) {
+	n, err := strconv.Atoi(p.tok.text)
+	if p.tok.kind != tokenNumber || err != nil || n < 1 || n > match.MaxThreshold {
+		return 0, p.here("expected %s, 1 to %d, found %v", what, match.MaxThreshold, p.tok)
+	}
+	return n, p.step()
+}
+
+// dictionary reads: ("name"[, "Header"][, at least]). Whether there is such a
+// dictionary is found out by For.
+func (p *parser) dictionary(r *rule) error {
+	if err := p.expect("(", "after "+r.word); err != nil {
+		return err
+	}
+	t, err := p.stringArgument("the name of a dictionary")
+	if err != nil {
+		return err
+	}
+	if err := match.CheckDictionaryName(t.text); err != nil {
+		return at(t, err)
+	}
+	r.text = t.text
+	terms := &match.Rule{Least: 1}
+	if where, ok := places[r.word]; ok {
+		terms.Where, r.body = where, terms
+	} else {
+		r.dict = terms
+	}
+	switch r.word {
+	case "subject-dictionary-match":
+		r.name = "Subject"
+	case "header-dictionary-match":
+		if err := p.expect(",", "before the name of the header field"); err != nil {
+			return err
+		}
+		if r.name, err = p.fieldName(); err != nil {
+			return err
+		}
+	}
+	if p.is(",") {
+		if err := p.step(); err != nil {
+			return err
+		}
+		if terms.Least, err = p.threshold("what the weights must add up to"); err != nil {
+			return err
+		}
+	}
+	return p.expect(")", "after the name of the dictionary")
 }
 
 // number reads: > 5M.

@@ -31,6 +31,7 @@ type Set struct {
 	filters  []*program
 	warnings []Warning
 	bodies   []*match.Rule // of active filters, numbered by their Index
+	texts    *match.Set    // of bodies
 	want     Want          // what the active filters need of the content
 	unseen   bool          // an active filter has the rule unscannable
 }

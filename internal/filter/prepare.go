@@ -37,6 +37,7 @@ func (s *Set) gather() {
 			}
 		})
 	}
+	s.texts = match.NewSet(s.bodies)
 }
 
 func (i *ifStmt) order() {

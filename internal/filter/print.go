@@ -110,6 +110,16 @@ func (r *rule) print(b *strings.Builder) {
 		}
 		b.WriteByte(')')
 		return
+	case dictionaryRule:
+		b.WriteString("(" + quote(r.text))
+		if r.word == "header-dictionary-match" {
+			b.WriteString(", " + quote(r.name))
+		}
+		if n := r.terms().Least; n > 1 {
+			b.WriteString(", " + strconv.Itoa(n))
+		}
+		b.WriteByte(')')
+		return
 	case randomRule:
 		b.WriteString("(" + strconv.FormatInt(r.below, 10) + ") " + r.op + " " + r.amount)
 		return

@@ -32,10 +32,12 @@ type rule struct {
 	amount string // the number as written
 	net    network
 	body   *match.Rule
-	args   []string  // names of addr-count; target and sieve characters of smtp-auth-id-matches
-	below  int64     // random numbers are below it
-	salt   uint64    // tells one random rule from the others
-	date   time.Time // local time of the machine, written as UTC
+	dict   *match.Rule // of a rule about a dictionary that does not look into the content
+	shown  string      // how the rule is written, for those who look at what it matched
+	args   []string    // names of addr-count; target and sieve characters of smtp-auth-id-matches
+	below  int64       // random numbers are below it
+	salt   uint64      // tells one random rule from the others
+	date   time.Time   // local time of the machine, written as UTC
 }
 
 func (n *node) eachRule(fn func(*rule)) {
@@ -72,7 +74,13 @@ func (p *parser) rule() (*rule, error) {
 		if err := p.step(); err != nil {
 			return nil, err
 		}
-		return r, p.ruleRest(r, w.fold)
+		err := p.ruleRest(r, w.fold)
+		if err == nil {
+			var b strings.Builder
+			r.print(&b)
+			r.shown = b.String()
+		}
+		return r, err
 	}
 	known := make([]string, len(words))
 	for i, w := range words {
@@ -95,6 +103,8 @@ func (p *parser) ruleRest(r *rule, fold bool) error {
 		}
 	case bodyKind:
 		return p.bodyContains(r)
+	case dictionaryRule:
+		return p.dictionary(r)
 	case randomRule:
 		return p.random(r)
 	case countRule:
@@ -139,13 +149,18 @@ func (p *parser) headerName(r *rule) error {
 	if err := p.expect("(", "after header"); err != nil {
 		return err
 	}
-	t, err := p.stringArgument("the name of a header field")
-	if err != nil {
+	var err error
+	if r.name, err = p.fieldName(); err != nil {
 		return err
 	}
-	if _, err := mail.NewHeader(t.text, ""); err != nil {
-		return at(t, err)
-	}
-	r.name = t.text
 	return p.expect(")", "after the name of the header field")
+}
+
+// fieldName reads the name of a header field in quotes.
+func (p *parser) fieldName() (string, error) {
+	t, err := p.stringArgument("the name of a header field")
+	if err == nil {
+		_, err = mail.NewHeader(t.text, "")
+	}
+	return t.text, at(t, err)
 }

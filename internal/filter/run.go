@@ -93,6 +93,7 @@ func (s *Set) Run(ctx context.Context, m Message) (mail.Disposition, error) {
 		}
 		r.filter = f.name
 		r.before = len(r.out.Quarantine)
+		r.notes = nil
 		ended, err := r.branch(ctx, f.root)
 		if err != nil {
 			return mail.Disposition{}, err
@@ -132,7 +133,9 @@ type run struct {
 	unseen  string // why a header was not seen to its end
 	counts  []int  // matches of each body rule
 	window  *match.Window
-	matched []string // texts that rules which held matched
+	matched []string       // texts that rules about content which held matched
+	notes   []mail.Matched // what the filter under way matched
+	noted   int            // matches that the placements have
 }
 
 // branch runs an if. It reports whether the message is done with all filters.
@@ -164,10 +167,10 @@ func (r *run) branch(ctx context.Context, st *ifStmt) (bool, error) {
 func (r *run) act(ctx context.Context, a *action) (bool, error) {
 	switch a.word {
 	case "quarantine":
-		r.out.Quarantine, _ = place(r.out.Quarantine, a.args[0].text, r.filter)
+		r.out.Quarantine, _ = r.place(r.out.Quarantine, a.args[0].text)
 	case "duplicate-quarantine":
 		var added bool
-		if r.out.Copies, added = place(r.out.Copies, a.args[0].text, r.filter); added {
+		if r.out.Copies, added = r.place(r.out.Copies, a.args[0].text); added {
 			r.out.CopiedBy = append(r.out.CopiedBy, r.filter)
 		}
 	case "insert-header":
@@ -202,16 +205,35 @@ func (r *run) act(ctx context.Context, a *action) (bool, error) {
 	return false, nil
 }
 
-// place adds a placement unless the quarantine has one.
-func place(to []mail.Placement, quarantine, filter string) ([]mail.Placement, bool) {
-	if slices.ContainsFunc(to, func(p mail.Placement) bool { return p.Quarantine == quarantine }) {
-		return to, false
+// place adds a placement, or what was matched to the one there is.
+func (r *run) place(to []mail.Placement, quarantine string) (all []mail.Placement, added bool) {
+	i := slices.IndexFunc(to, func(p mail.Placement) bool { return p.Quarantine == quarantine })
+	if added = i < 0; added {
+		i = len(to)
+		to = append(to, mail.Placement{Quarantine: quarantine, Reason: "message filter:" + r.filter})
 	}
-	return append(to, mail.Placement{Quarantine: quarantine, Reason: "message filter:" + filter}), true
+	for _, m := range r.notes {
+		if r.noted < mail.MaxMatched && !slices.Contains(to[i].Matched, m) {
+			to[i].Matched = append(to[i].Matched, m)
+			r.noted++
+		}
+	}
+	return to, added
 }
 
-// eval decides a condition, the cheap parts first.
+// eval decides a condition. What rules matched in one that does not hold, or is
+// turned round, is no reason for anything.
 func (r *run) eval(ctx context.Context, n *node) (bool, error) {
+	before := len(r.notes)
+	yes, err := r.decide(ctx, n)
+	if !yes || n.op == "not" || n.rule != nil && n.rule.op == "!=" {
+		r.notes = r.notes[:before]
+	}
+	return yes, err
+}
+
+// decide is eval, the cheap parts first.
+func (r *run) decide(ctx context.Context, n *node) (bool, error) {
 	switch n.op {
 	case "rule":
 		return r.test(ctx, n.rule)
@@ -266,6 +288,18 @@ func (r *run) holds(ctx context.Context, u *rule) (bool, error) {
 		return compare(int64(wall(f.Now).Compare(u.date)), u.op, 0), nil
 	case "random":
 		return compare(random(f.Seed+u.salt, u.below), u.op, u.number), nil
+	case "mail-from-dictionary-match":
+		return r.inDictionary(u, []string{f.Env.From.String()}, "envelope sender"), nil
+	case "rcpt-to-dictionary-match":
+		to := make([]string, len(f.Env.To))
+		for i, a := range f.Env.To {
+			to[i] = a.String()
+		}
+		return r.inDictionary(u, to, "envelope recipient"), nil
+	case "subject-dictionary-match", "header-dictionary-match":
+		values, unseen, err := r.m.Header(ctx, u.name)
+		r.unseen = cmp.Or(r.unseen, unseen)
+		return r.inDictionary(u, values, u.name), err
 	case "addr-count":
 		n, err := r.addresses(ctx, u.args)
 		return compare(n, u.op, u.number), err
@@ -322,7 +356,7 @@ func (r *run) header(ctx context.Context, u *rule, name string) (bool, error) {
 	if u.re == nil {
 		return len(values) > 0, nil
 	}
-	return slices.ContainsFunc(values, u.re.MatchString), nil
+	return r.matches(u, values, name), nil
 }
 
 // inContent decides the rules that need the whole message.
@@ -333,7 +367,7 @@ func (r *run) inContent(ctx context.Context, u *rule) (bool, error) {
 	c := &r.content
 	switch u.word {
 	case "attachment-filename":
-		return slices.ContainsFunc(c.Attachments, u.re.MatchString), nil
+		return r.matches(u, c.Attachments, "name of an attachment"), nil
 	case "attachment-type", "attachment-mimetype":
 		return anyFile(c.Files, func(f *File) bool { return slices.ContainsFunc(f.Types, u.re.MatchString) }), nil
 	case "attachment-filetype":
@@ -364,13 +398,14 @@ func (r *run) inContent(ctx context.Context, u *rule) (bool, error) {
 		return c.DuplicateBoundaries, nil
 	}
 	if u.body != nil {
-		return r.inText(u.body), nil
+		return r.inText(u), nil
 	}
 	panic("filter: rule without a test: " + strconv.Quote(u.word))
 }
 
 // inText decides a body rule, and notes what it matched when it holds.
-func (r *run) inText(b *match.Rule) bool {
+func (r *run) inText(u *rule) bool {
+	b := u.body
 	least := b.Least
 	if b.Where == match.EveryAttachment {
 		// One that holds no text does not hold the text that is asked for.
@@ -381,10 +416,8 @@ func (r *run) inText(b *match.Rule) bool {
 	if r.counts[b.Index] < least {
 		return false
 	}
-	for _, text := range r.window.Found(b.Index) {
-		if !slices.Contains(r.matched, text) {
-			r.matched = append(r.matched, text)
-		}
+	for _, m := range r.window.Found(b.Index) {
+		r.found(u, m.Part, m.Text)
 	}
 	return true
 }
@@ -419,7 +452,7 @@ func (r *run) readContent(ctx context.Context) (err error) {
 		r.content, err = r.m.Content(ctx, want)
 		return err
 	}
-	w := match.NewWindow(ctx, r.set.bodies)
+	w := r.set.texts.Window(ctx)
 	want.Text = w.Add
 	r.content, err = r.m.Content(ctx, want)
 	r.counts, r.window = w.Total(), w

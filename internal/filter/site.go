@@ -4,16 +4,22 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+
+	"lazaret/internal/filter/match"
 )
 
 // Site is what of the gateway a script can name.
 type Site struct {
 	Listeners  []string
 	Interfaces []string
+
+	// Dictionary gives the dictionary of a name, nil when there is none. It is
+	// asked about those only that a rule names; nil: there are none.
+	Dictionary func(name string) *match.Dictionary
 }
 
-// For marks the filters that name a listener or an interface that there is
-// none of: such a filter is invalid, and not run (reference 7.4). It is called
+// For marks the filters that name a listener, an interface or a dictionary that
+// there is none of: such a filter is invalid, and not run (reference 7.4). It is called
 // once, before the Set is used.
 func (s *Set) For(site Site) *Set {
 	for _, f := range s.filters {
@@ -28,8 +34,32 @@ func (s *Set) For(site Site) *Set {
 	return s
 }
 
-// missing says what a rule names that does not exist.
+// terms gives where the terms of the rule's dictionary are, nil without one.
+func (r *rule) terms() *match.Rule {
+	switch {
+	case r.kind != dictionaryRule:
+		return nil
+	case r.body != nil:
+		return r.body
+	}
+	return r.dict
+}
+
+// missing says what a rule names that does not exist. It gives a rule the terms
+// of its dictionary.
 func (site Site) missing(r *rule) string {
+	if to := r.terms(); to != nil {
+		var d *match.Dictionary
+		if site.Dictionary != nil {
+			d = site.Dictionary(r.text)
+		}
+		if d == nil {
+			to.Terms = nil
+			return "there is no dictionary " + quote(r.text)
+		}
+		to.Terms = d.Terms()
+		return ""
+	}
 	lack := func(what string, names []string, re *regexp.Regexp) string {
 		if slices.ContainsFunc(names, re.MatchString) {
 			return ""

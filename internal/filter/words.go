@@ -6,16 +6,17 @@ import "lazaret/internal/filter/match"
 type ruleKind uint8
 
 const (
-	plainRule   ruleKind = iota // nothing
-	textRule                    // == or != and a regular expression
-	headerRule                  // ("Name"), then perhaps == or != and a regular expression
-	bodyKind                    // ("regular expression"[, at least])
-	numberRule                  // a comparison and a number
-	addressRule                 // == or != and addresses
-	randomRule                  // (n), a comparison and a number
-	countRule                   // ("Name", ...), a comparison and a number
-	dateRule                    // a comparison and a date
-	loginRule                   // ("*Target"[, "sieve characters"])
+	plainRule      ruleKind = iota // nothing
+	textRule                       // == or != and a regular expression
+	headerRule                     // ("Name"), then perhaps == or != and a regular expression
+	bodyKind                       // ("regular expression"[, at least])
+	numberRule                     // a comparison and a number
+	addressRule                    // == or != and addresses
+	randomRule                     // (n), a comparison and a number
+	countRule                      // ("Name", ...), a comparison and a number
+	dateRule                       // a comparison and a date
+	dictionaryRule                 // ("dictionary"[, "Header"][, at least])
+	loginRule                      // ("*Target"[, "sieve characters"])
 )
 
 // The costs of looking, by what must be read.
@@ -54,6 +55,10 @@ var words = [...]struct {
 	{"dkim-authentication", textRule, costSender, true},
 	{"dmarc-status", textRule, costSender, true},
 	{"arc-status", textRule, costSender, true},
+	{"subject-dictionary-match", dictionaryRule, costHeader, false},
+	{"header-dictionary-match", dictionaryRule, costHeader, false},
+	{"mail-from-dictionary-match", dictionaryRule, costEnvelope + 1, false},
+	{"rcpt-to-dictionary-match", dictionaryRule, costEnvelope + 1, false},
 	{"attachment-filename", textRule, costContent, false},
 	{"attachment-type", textRule, costContent, true},
 	{"attachment-mimetype", textRule, costContent, true},
@@ -75,6 +80,9 @@ var words = [...]struct {
 	{"attachment-contains", bodyKind, costContent + 1, false},
 	{"attachment-binary-contains", bodyKind, costContent + 1, false},
 	{"every-attachment-contains", bodyKind, costContent + 1, false},
+	{"dictionary-match", dictionaryRule, costContent + 1, false},
+	{"body-dictionary-match", dictionaryRule, costContent + 1, false},
+	{"attachment-dictionary-match", dictionaryRule, costContent + 1, false},
 }
 
 // inside are the rules that look into archives and documents; those about text

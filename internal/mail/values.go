@@ -77,7 +77,24 @@ func (h Header) String() string { return h.name + ": " + h.value + "\r\n" }
 type Placement struct {
 	Quarantine string `json:"quarantine"`
 	Reason     string `json:"reason"` // as in mail_logs: "message filter:name"
+
+	Matched []Matched `json:"matched,omitempty"` // what the rules found that led there
 }
+
+// Matched is one text that a rule found: what an administrator wants to see of
+// a message that is held (reference 3.5). It is shown, and decides nothing. All
+// of it is hostile, valid UTF-8, without control characters.
+type Matched struct {
+	Rule string `json:"rule"` // with its filter: hold_offers: body-contains("free")
+	Part string `json:"part"` // body, the name of an attachment, or of a header field
+	Text string `json:"text"` // as it stands there; of numbers that identify, the last four characters
+}
+
+// Limits of what is kept of matches: bytes, and how many of one message.
+const (
+	MaxMatched     = 40
+	MaxMatchedText = 160
+)
 
 // Disposition is what the pipeline decides about one message. It decides only;
 // the queue routes and the roles act (idea 1 of the architecture).

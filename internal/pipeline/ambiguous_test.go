@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestSEC_C1_AmbiguousIsHeld(t *testing.T) {
 		p := pipeline.New(pipeline.Options{Log: logs.Discard(), HoldAmbiguous: c.setting})
 		p.Set(pipeline.Settings{Filters: set})
 		d, err := first(p.Judge(t.Context(), b.input(c.content)))
-		if err != nil || len(d.Quarantine) != len(c.want) || len(c.want) > 0 && d.Quarantine[0] != c.want[0] {
+		if err != nil || len(d.Quarantine) != len(c.want) || len(c.want) > 0 && !reflect.DeepEqual(d.Quarantine[0], c.want[0]) {
 			t.Errorf("%s: %+v %v", name, d.Quarantine, err)
 		}
 	}

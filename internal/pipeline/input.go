@@ -142,6 +142,9 @@ func (t *texts) part(p *message.Part, attached, text bool) error {
 		return nil
 	}
 	piece := filter.Piece{Part: key(p), Attached: attached, Binary: !text}
+	if attached {
+		piece.Name = firstOf(p.Names)
+	}
 	r := p.Body
 	if text {
 		r = p.Text()
@@ -192,7 +195,7 @@ func (t *texts) pass(p *message.Part, r io.Reader) io.Reader {
 	if t.to == nil || !t.binary && !p.IsText() {
 		return r
 	}
-	return &passing{t: t, r: r, piece: filter.Piece{Part: key(p), Attached: true, Binary: !p.IsText()}}
+	return &passing{t: t, r: r, piece: filter.Piece{Part: key(p), Name: firstOf(p.Names), Attached: true, Binary: !p.IsText()}}
 }
 
 // passing is a part on its way to be opened.

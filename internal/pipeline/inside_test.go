@@ -195,7 +195,7 @@ func TestVerdictInside(t *testing.T) {
 		v[mail.Encrypted] = policy.Response{Action: policy.Quarantine}
 		in := &policy.Table{Name: "inbound", Default: policy.Row{Name: policy.Default, Antivirus: policy.Antivirus{Scan: true, Verdicts: v}}}
 		d, err := first(opening(pool, pipeline.Settings{Inbound: in, Engine: fixed{c.scan}}, &log).Judge(t.Context(), (&bench{}).input(c.content)))
-		if err != nil || (c.held == "") != (len(d.Quarantine) == 0) || c.held != "" && d.Quarantine[0] != (mail.Placement{Quarantine: "Virus", Reason: c.held}) {
+		if err != nil || (c.held == "") != (len(d.Quarantine) == 0) || c.held != "" && (d.Quarantine[0].Quarantine != "Virus" || d.Quarantine[0].Reason != c.held) {
 			t.Errorf("%s: %+v %v", name, d.Quarantine, err)
 		}
 		log = slices.DeleteFunc(log, func(l string) bool { return !strings.Contains(l, "verdict") && !strings.Contains(l, "antivirus") })

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -176,7 +177,7 @@ func (k *look) inner(of string, file int, i *Inner) error {
 		k.c.Attachments = append(k.c.Attachments, names...)
 		k.c.Files = append(k.c.Files, filter.File{Part: id, In: of, Names: names, Types: []string{i.Media}, Kinds: kinds})
 	}
-	return k.t.pieces(i.Body, filter.Piece{Part: id, In: of, Attached: true, Binary: !i.Text && !i.Extracted})
+	return k.t.pieces(i.Body, filter.Piece{Part: id, Name: cmp.Or(i.Name, firstOf(k.c.Files[file].Names)), In: of, Attached: true, Binary: !i.Text && !i.Extracted})
 }
 
 // close ends the look, and gives what was found in attachments.

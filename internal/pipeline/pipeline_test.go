@@ -216,7 +216,7 @@ func TestUnscannable(t *testing.T) {
 	} {
 		b := newBench(t, c.script)
 		d, err := first(b.Judge(t.Context(), b.input(c.content)))
-		if err != nil || len(d.Quarantine) != 1 || d.Quarantine[0] != (mail.Placement{Quarantine: "Policy", Reason: c.reason}) {
+		if err != nil || len(d.Quarantine) != 1 || d.Quarantine[0].Quarantine != "Policy" || d.Quarantine[0].Reason != c.reason {
 			t.Errorf("%s: %+v %v", name, d, err)
 		}
 	}

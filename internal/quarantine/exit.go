@@ -95,7 +95,7 @@ func (op move) on(r *Record) (*Change, string, error) {
 		*to = Membership{Quarantine: op.to, State: next, Entered: op.at}
 	}
 	to := &c.After.Memberships[j]
-	to.Exit, to.Reason = from.Exit, from.Reason
+	to.Exit, to.Reason, to.Matched = from.Exit, from.Reason, from.Matched
 	next, err := from.State.To(Moved)
 	if err != nil {
 		return nil, "", err

@@ -100,9 +100,10 @@ func (s *Service) newRecord(d Deposit, id ContentID) *Record {
 		}
 		if i := slices.IndexFunc(r.Memberships, func(m Membership) bool { return m.Quarantine == q.Name }); i >= 0 {
 			r.Memberships[i].Reason += "; " + reason
+			r.Memberships[i].Matched = append(slices.Clip(r.Memberships[i].Matched), p.Matched...)
 			continue
 		}
-		r.Memberships = append(r.Memberships, Membership{Quarantine: q.Name, Reason: reason, State: In, Entered: now, Exit: now.Add(q.Retention)})
+		r.Memberships = append(r.Memberships, Membership{Quarantine: q.Name, Reason: reason, State: In, Entered: now, Exit: now.Add(q.Retention), Matched: p.Matched})
 	}
 	return r
 }

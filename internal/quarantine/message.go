@@ -57,6 +57,8 @@ type MembershipView struct {
 	Cause  string    `json:"cause,omitempty"`
 	By     string    `json:"by,omitempty"`
 	Left   time.Time `json:"left,omitzero"`
+
+	Matched []mail.Matched `json:"matched_content,omitempty"`
 }
 
 // HoldView is a legal hold, as shown.
@@ -111,7 +113,7 @@ func view(r *Record, see func(string) bool) (*Message, bool) {
 			continue
 		}
 		v := MembershipView{Name: ms.Quarantine, Reason: ms.Reason, Exit: ms.Exit.UTC(), State: ms.State.String(),
-			Cause: string(ms.Cause), By: ms.By}
+			Cause: string(ms.Cause), By: ms.By, Matched: ms.Matched}
 		if !ms.Left.IsZero() {
 			v.Left = ms.Left.UTC()
 		}

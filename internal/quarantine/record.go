@@ -66,6 +66,8 @@ type Membership struct {
 	By         string    // who made it leave
 	Decision   DecisionID
 	Extras     mail.Extras // with which it was released
+
+	Matched []mail.Matched // what the rules found that led there
 }
 
 // DecisionID numbers what somebody decided by hand about one or many messages,

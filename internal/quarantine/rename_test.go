@@ -20,6 +20,42 @@ func (w *world) configure(all []quarantine.Settings) {
 	}
 }
 
+// What rules found is shown to those who may see the quarantine, of both when
+// two become one, and goes along when a message is moved.
+func TestMatchedContent(t *testing.T) {
+	w := newWorld(t)
+	legal := quarantine.Settings{Name: "Legal", Kind: quarantine.KindPolicy, Retention: 48 * time.Hour, DefaultAction: quarantine.Delete, Users: []string{"gina"}}
+	w.configure(append(quarantine.Defaults(), legal))
+	one, two := mail.Matched{Rule: "a: true", Part: "body", Text: "x"}, mail.Matched{Rule: "b: true", Part: "b.doc", Text: "y"}
+	mid := w.placed("found", mail.Placement{Quarantine: "Policy", Reason: "r", Matched: []mail.Matched{one}}, mail.Placement{Quarantine: "Nowhere", Matched: []mail.Matched{two}},
+		mail.Placement{Quarantine: "Unclassified", Matched: []mail.Matched{one}}, mail.Placement{Quarantine: "Virus"})
+	found := func(p mail.Principal) string {
+		m, err := w.s.Show(ctx, p, mid)
+		if err != nil {
+			return err.Error()
+		}
+		var b strings.Builder
+		for _, q := range m.Quarantines {
+			if q.State == "held" || q.State == "in" {
+				fmt.Fprint(&b, q.Name, q.Matched)
+			}
+		}
+		return b.String()
+	}
+	if got, want := found(admin), "Policy[{a: true body x}]Unclassified[{b: true b.doc y} {a: true body x}]Virus[]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := found(guest); strings.Contains(got, "body") {
+		t.Errorf("a guest sees %s", got)
+	}
+	if out, err := w.s.Move(ctx, admin, []mail.MID{mid}, "Policy", "Legal"); err != nil || out.Count != 1 {
+		t.Fatal(out, err)
+	}
+	if got, want := found(guest), "Legal[{a: true body x}]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // A quarantine that gets another name keeps its messages, their exit times and
 // its counters; what still uses the old name, a filter at a gateway or a person,
 // reaches it; nothing is let go.

@@ -234,6 +234,18 @@ func (w *world) put(subject string, quarantines ...string) mail.MID {
 	return mid
 }
 
+// placed puts a message as its placements say.
+func (w *world) placed(subject string, to ...mail.Placement) mail.MID {
+	w.t.Helper()
+	d, body := w.deposit(subject)
+	d.Placements = to
+	mid, _, err := w.s.Ingest(ctx, d, bytes.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return mid
+}
+
 func (w *world) state(mid mail.MID) string {
 	w.t.Helper()
 	m, err := w.s.Show(ctx, admin, mid)

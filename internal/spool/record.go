@@ -15,7 +15,8 @@ import (
 // in the checksum so that a record in the wrong place is damaged. Fields are
 // only ever added at the end, with a new version.
 const (
-	recordVersion = 4
+	recordVersion = 5
+	fourthVersion = 4 // without Placement.Matched
 	thirdVersion  = 3 // without Item.Judged, Release.Held and Step, Sent.Placements, Account.Step
 	secondVersion = 2 // without Recipient.Code, Status, Remote, Last
 	firstVersion  = 1 // without mail.Params but EightBit, without mail.RcptParams, Origin.User, Recipient.Warned
@@ -231,6 +232,9 @@ func appendRecord(b, key []byte, it *queue.Item) []byte {
 		e.placements(r.Held)
 		e.string(r.Step)
 	}
+	for i := range it.Placements {
+		e.matched(it.Placements[i].Matched)
+	}
 	return seal(key, e.b)
 }
 
@@ -282,6 +286,23 @@ func (e *encoder) answer(r *queue.Recipient) {
 
 func (d *decoder) answer(r *queue.Recipient) {
 	r.Code, r.Status, r.Remote, r.Last = int(d.uint()), d.string(), d.string(), d.time()
+}
+
+// matched writes what version 5 added.
+func (e *encoder) matched(all []mail.Matched) {
+	e.uint(uint64(len(all)))
+	for _, m := range all {
+		e.string(m.Rule)
+		e.string(m.Part)
+		e.string(m.Text)
+	}
+}
+
+func (d *decoder) matched() (all []mail.Matched) {
+	for range d.count(3) {
+		all = append(all, mail.Matched{Rule: d.string(), Part: d.string(), Text: d.string()})
+	}
+	return all
 }
 
 // params writes what version 1 did not have of them.
@@ -380,6 +401,11 @@ func (d *decoder) record(key, value []byte, it *queue.Item) (*queue.Item, error)
 		d.judgement(&it.Judged)
 		if r := it.Release; r != nil {
 			r.Held, r.Step = d.placements(), d.string()
+		}
+	}
+	if body[0] > fourthVersion {
+		for i := range it.Placements {
+			it.Placements[i].Matched = d.matched()
 		}
 	}
 	if d.bad || len(d.b) > 0 || it.Size < 0 {

@@ -44,9 +44,16 @@ func TestSecondVersion(t *testing.T) {
 	}
 }
 
+// fourth is what full was before version 5.
+func fourth() *queue.Item {
+	it := full()
+	it.Placements[0].Matched = nil
+	return it
+}
+
 // older is what full was before version 4.
 func older() *queue.Item {
-	it := full()
+	it := fourth()
 	it.Judged, it.Release.Held, it.Release.Step = mail.Judgement{}, nil, ""
 	return it
 }
@@ -65,6 +72,14 @@ func TestThirdVersion(t *testing.T) {
 	a, err := decodeAccount(nameKey(keyReport, "a"), old(t, "v3.account"))
 	if err != nil || a.Seq != 7 || len(a.Recipients) != len(want.Recipients) || a.Step != "" {
 		t.Errorf("%v, %+v", err, a)
+	}
+}
+
+// And what version 4 wrote, which had no matched content.
+func TestFourthVersion(t *testing.T) {
+	got, err := decodeRecord(midKey(keyRecord, 9), old(t, "v4.record"))
+	if want := fourth(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 	}
 }
 

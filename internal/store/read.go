@@ -174,18 +174,23 @@ func complete(ctx context.Context, d dialect, read reading, list []*quarantine.R
 		by[int64(r.MID)], mids[i] = r, r.MID
 	}
 	in := []any{jsonNumbers(mids)}
-	err := read(ctx, `SELECT b.mid, b.quarantine, b.reason, b.state, b.entered, b.exit, b.gone, b.cause, b.actor, b.decision, b.extras
+	err := read(ctx, `SELECT b.mid, b.quarantine, b.reason, b.state, b.entered, b.exit, b.gone, b.cause, b.actor, b.decision, b.extras, b.matched
 		FROM `+d.array("$1")+` j CROSS JOIN membership b WHERE b.mid = j.value ORDER BY j.key, b.pos`, in, func(rows *sql.Rows) error {
 		var mid, entered, exit, gone int64
 		var m quarantine.Membership
-		var extras string
-		if err := rows.Scan(&mid, &m.Quarantine, &m.Reason, &m.State, &entered, &exit, &gone, &m.Cause, &m.By, &m.Decision, &extras); err != nil {
+		var extras, matched string
+		if err := rows.Scan(&mid, &m.Quarantine, &m.Reason, &m.State, &entered, &exit, &gone, &m.Cause, &m.By, &m.Decision, &extras, &matched); err != nil {
 			return err
 		}
 		m.Reason, m.By = unescape(m.Reason), unescape(m.By)
 		if extras != "" { // what cannot be read must not go home as if nothing had been asked
 			if err := json.Unmarshal([]byte(extras), &m.Extras); err != nil {
 				return errs.Wrap(errs.Damaged, err, "message %d: its extras are damaged", mid)
+			}
+		}
+		if matched != "" {
+			if err := json.Unmarshal([]byte(unescape(matched)), &m.Matched); err != nil {
+				return errs.Wrap(errs.Damaged, err, "message %d: its matched content is damaged", mid)
 			}
 		}
 		m.Entered, m.Exit, m.Left = fromMS(entered), fromMS(exit), fromMS(gone)

@@ -182,12 +182,12 @@ func (t *tx) enter(r *quarantine.Record) error {
 }
 
 func (t *tx) saveMembership(mid mail.MID, pos int, m *quarantine.Membership) error {
-	return t.exec(`INSERT INTO membership (mid, pos, quarantine, reason, state, entered, exit, gone, cause, actor, decision, extras)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+	return t.exec(`INSERT INTO membership (mid, pos, quarantine, reason, state, entered, exit, gone, cause, actor, decision, extras, matched)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (mid, pos) DO UPDATE SET reason = excluded.reason, state = excluded.state, entered = excluded.entered,
 		exit = excluded.exit, gone = excluded.gone, cause = excluded.cause, actor = excluded.actor, decision = excluded.decision,
-		extras = excluded.extras`,
-		int64(mid), pos, m.Quarantine, m.Reason, int(m.State), ms(m.Entered), ms(m.Exit), ms(m.Left), string(m.Cause), m.By, int64(m.Decision), extrasText(m.Extras))
+		extras = excluded.extras, matched = excluded.matched`,
+		int64(mid), pos, m.Quarantine, m.Reason, int(m.State), ms(m.Entered), ms(m.Exit), ms(m.Left), string(m.Cause), m.By, int64(m.Decision), extrasText(m.Extras), matchedText(m.Matched))
 }
 
 // extrasText gives extras as they are stored; none are an empty text.
@@ -196,6 +196,15 @@ func extrasText(e mail.Extras) string {
 		return ""
 	}
 	b, _ := json.Marshal(e) // texts and booleans
+	return string(b)
+}
+
+// matchedText gives matched content as it is stored; none is an empty text.
+func matchedText(all []mail.Matched) string {
+	if len(all) == 0 {
+		return ""
+	}
+	b, _ := json.Marshal(all) // texts
 	return string(b)
 }
 

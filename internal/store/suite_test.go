@@ -308,6 +308,7 @@ func suiteUndo(t *testing.T, open func(*testing.T, *memContents) backend) {
 	back := *got
 	back.Memberships = append(slices.Clone(r.Memberships), quarantine.Membership{Quarantine: "Mine", Entered: start, Exit: start, Reason: "moved"})
 	back.Memberships[1].State = quarantine.Moved
+	back.Memberships[2].Matched = []mail.Matched{{Rule: `f: body-contains("x")`, Part: "a\u00e4.doc", Text: "\ue000 '\""}, {Text: "\ufffd"}}
 	back.State, back.Until, back.Decision = quarantine.Held, time.Time{}, 0
 	back.Hold = quarantine.Hold{By: "bob", Why: "court", At: start}
 	change(t, s, true, quarantine.Change{Before: got, After: &back, Members: []int{0, 1, 2}})

@@ -19,13 +19,13 @@ func TestLongText(t *testing.T) {
 		text := []byte(strings.Repeat("x", 3*windowSize))
 		copy(text[at:], "needle")
 		copy(text[len(text)-6:], "needle")
-		w := NewWindow(t.Context(), []*Rule{{Terms: []Term{term}, Least: 3}})
+		w := NewSet([]*Rule{{Terms: []Term{term}, Least: 3}}).Window(t.Context())
 		half := len(text) / 2
 		if err := w.Add(Piece{Part: "1", Bytes: text[:half]}); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Add(Piece{Part: "1", Bytes: text[half:], Last: true}); err != nil || w.Total()[0] != 2 {
-			t.Errorf("at %d: %d matches, %v", at, w.sums[0], err)
+			t.Errorf("at %d: %d matches, %v", at, w.Total()[0], err)
 		}
 	}
 }
@@ -40,7 +40,7 @@ func TestLiteral(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := NewWindow(context.Background(), []*Rule{{Terms: []Term{{re: re, literal: []byte(lit), Weight: 1}}, Least: 100}})
+		w := NewSet([]*Rule{{Terms: []Term{{re: re, literal: []byte(lit), Weight: 1}}, Least: 100}}).Window(context.Background())
 		if err := w.Add(Piece{Part: "1", Bytes: []byte(text), Last: true}); err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,6 @@
 package match
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"strings"
@@ -22,14 +21,33 @@ type Window struct {
 	ctx    context.Context
 	rules  []*Rule
 	buf    []byte
-	lower  []byte            // buf in lower case, while it is counted
+	lower  []byte            // buf in lower case, while it is looked at
 	part   string            // under way
 	in     string            // the attachment that it is, or is in
 	within []map[string]bool // for each rule, the attachments that matched
 	sums   []int             // of the parts before
 	best   []int             // of the readings of the part
 	counts []int             // of the reading
-	found  [][]string
+	found  [][]Match
+	texts  *texts // of set
+	hits   []bool // terms that can match in buf
+}
+
+// Match is what a rule matched, for people.
+type Match struct {
+	Text string
+	Part string // "body", or the name of the attachment
+}
+
+// where names a part for people.
+func (p *Piece) where() string {
+	switch {
+	case p.Name != "":
+		return p.Name
+	case p.Attached:
+		return "attachment"
+	}
+	return "body"
 }
 
 // Limits of what is kept of the matches of one rule: it is for variables and
@@ -39,11 +57,23 @@ const (
 	maxMatchText = 100 // bytes
 )
 
-// NewWindow begins a message. The rules are numbered by their Index.
-func NewWindow(ctx context.Context, rules []*Rule) *Window {
+// Set is rules that look into the same messages. It does not change, and is
+// safe for concurrent use.
+type Set struct {
+	rules []*Rule
+	texts *texts
+}
+
+// NewSet makes one of rules, which are numbered by their Index.
+func NewSet(rules []*Rule) *Set { return &Set{rules: rules, texts: newTexts(rules)} }
+
+// Window begins a message.
+func (s *Set) Window(ctx context.Context) *Window {
+	rules := s.rules
 	n := len(rules)
 	all := make([]int, 3*n)
-	return &Window{ctx: ctx, rules: rules, sums: all[:n], best: all[n : 2*n], counts: all[2*n:], found: make([][]string, n), within: make([]map[string]bool, n)}
+	return &Window{ctx: ctx, rules: rules, sums: all[:n], best: all[n : 2*n], counts: all[2*n:], found: make([][]Match, n), within: make([]map[string]bool, n),
+		texts: s.texts, hits: make([]bool, s.texts.n)}
 }
 
 // Total gives the matches in the whole message; of a rule for every attachment
@@ -66,7 +96,7 @@ func (w *Window) Total() []int {
 }
 
 // Found gives some of the texts that the rule with an index matched.
-func (w *Window) Found(index int) []string { return w.found[index] }
+func (w *Window) Found(index int) []Match { return w.found[index] }
 
 // Add takes the next piece of text.
 func (w *Window) Add(p Piece) error {
@@ -103,8 +133,11 @@ func (w *Window) Add(p Piece) error {
 // count adds up the matches that begin before the limit. (One that begins
 // behind it begins in the next piece too.)
 func (w *Window) count(p *Piece, limit int) error {
-	w.lower = lowered(w.lower, w.buf)
+	w.texts.look(w.buf, &w.lower, w.hits)
+	next := 0
 	for i, r := range w.rules {
+		first := next
+		next += len(r.Terms)
 		if err := w.ctx.Err(); err != nil {
 			return errs.Wrap(errs.Temporary, err, "matching text")
 		}
@@ -119,55 +152,32 @@ func (w *Window) count(p *Piece, limit int) error {
 			if need <= 0 {
 				break
 			}
-			w.counts[i] += w.term(i, &r.Terms[j], need, limit)
+			if w.hits[first+j] {
+				w.counts[i] += w.term(i, &r.Terms[j], p, need, limit)
+			}
 		}
 	}
 	return nil
 }
 
 // term gives what one term adds to rule i, at most about need.
-func (w *Window) term(i int, t *Term, need, limit int) (sum int) {
-	if w.lower != nil && !bytes.Contains(w.lower, t.literal) {
-		return 0
-	}
-	if t.ends != nil && !digits(w.buf, t.run) {
-		return 0
-	}
-	if !t.re.Match(w.buf) { // quicker than looking where
-		return 0
-	}
-	if t.ends != nil {
-		return w.identifiers(i, t, need, limit)
-	}
+func (w *Window) term(i int, t *Term, p *Piece, need, limit int) (sum int) {
 	times := (need + t.Weight - 1) / t.Weight
-	for _, m := range t.re.FindAllIndex(w.buf, times) {
-		if m[0] < limit || limit == len(w.buf) {
-			sum += t.Weight
-			w.keep(i, w.buf[m[0]:m[1]])
-		}
-	}
+	t.each(w.buf, limit, times, func(shown []byte) bool {
+		sum += t.Weight
+		w.keep(i, shown, p)
+		return sum < need
+	})
 	return sum
 }
 
-// identifiers is term for a smart identifier. The candidates are looked at one
-// by one: most of them prove nothing.
-func (w *Window) identifiers(i int, t *Term, need, limit int) (sum int) {
-	for _, m := range t.re.FindAllIndex(w.buf, -1) {
-		if m[0] >= limit && limit != len(w.buf) || sum >= need {
-			break
-		}
-		for _, number := range t.inside(w.buf[m[0]:m[1]]) {
-			sum += t.Weight
-			w.keep(i, masked(number))
-		}
+// keep notes what rule i matched, each text of a part once.
+func (w *Window) keep(i int, text []byte, p *Piece) {
+	if len(w.found[i]) >= maxMatches {
+		return
 	}
-	return sum
-}
-
-// keep notes what rule i matched, each text once.
-func (w *Window) keep(i int, text []byte) {
-	s := strings.ToValidUTF8(string(text[:min(len(text), maxMatchText)]), "\ufffd")
-	if len(w.found[i]) < maxMatches && !slices.Contains(w.found[i], s) {
-		w.found[i] = append(w.found[i], s)
+	m := Match{Text: strings.ToValidUTF8(string(text[:min(len(text), maxMatchText)]), "\ufffd"), Part: p.where()}
+	if !slices.Contains(w.found[i], m) {
+		w.found[i] = append(w.found[i], m)
 	}
 }

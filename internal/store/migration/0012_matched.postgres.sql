@@ -1,0 +1,3 @@
+-- What rules found in a message that led into this quarantine: JSON, empty for nothing.
+
+ALTER TABLE membership ADD COLUMN matched TEXT COLLATE "C" NOT NULL DEFAULT '';
