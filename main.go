@@ -51,6 +51,7 @@ func subcommands() []subcommand {
 		{"manager", "--dir DIR", "run a manager", runManager},
 		{"checkconfig", "--dir DIR", "build the whole appliance from its configuration and throw it away", runCheck},
 		{"cli", "--dir DIR COMMAND...", "run a command of the command language over the local socket", runCLI},
+		{"feed", feedArgs, "write and sign feeds of outbreak rules", runFeed},
 		{"version", "", "print the version", runVersion},
 		{"unpack-worker", "", "", runUnpackWorker},
 	}

@@ -64,6 +64,9 @@ type MailPolicy struct {
 	Spam       []VirusVerdict `xml:"antispam_verdict"`
 	Antivirus  string         `xml:"antivirus"`
 	Verdicts   []VirusVerdict `xml:"antivirus_verdict"`
+	Outbreak   string         `xml:"outbreak"`
+
+	Threats []OutbreakPolicy `xml:"outbreak_settings"` // one, when Outbreak is custom
 
 	// What two readers would understand differently: default, quarantine,
 	// deliver, drop; and what is added to such mail.
@@ -138,6 +141,9 @@ func (c *Config) MailTable(name string) (*policy.Table, error) {
 func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 	engine, spamEngine := c.Antivirus.Clamd != "", c.Antispam.Rspamd != ""
 	t = &policy.Table{Name: name, Default: policy.Row{Name: policy.Default, Antispam: policy.Antispam{Scan: spamEngine}, Antivirus: policy.Antivirus{Scan: engine}}}
+	if c.Outbreak.Source != "" {
+		t.Default.Outbreak = policy.OutbreakDefaults()
+	}
 	given := false
 	for i, p := range c.MailPolicies {
 		if p.Table != name || p.Name != policy.Default {
@@ -156,6 +162,9 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 		if t.Default.Ambiguous, err = p.ambiguous(t.Default.Ambiguous); err != nil {
 			return nil, i, err
 		}
+		if t.Default.Outbreak, err = p.outbreak(t.Default.Outbreak, c.Outbreak.Source != ""); err != nil {
+			return nil, i, err
+		}
 	}
 	for i, p := range c.MailPolicies {
 		if p.Table != name || p.Name == policy.Default {
@@ -169,6 +178,9 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 			return nil, i, err
 		}
 		if row.Ambiguous, err = p.ambiguous(t.Default.Ambiguous); err != nil {
+			return nil, i, err
+		}
+		if row.Outbreak, err = p.outbreak(t.Default.Outbreak, c.Outbreak.Source != ""); err != nil {
 			return nil, i, err
 		}
 		t.Rows = append(t.Rows, row)
@@ -298,6 +310,8 @@ func (k checker) mailPolicies() error {
 			return k.at("antispam", 0, "", "antispam is a setting of a gateway")
 		case k.c.Antivirus != Antivirus{}:
 			return k.at("antivirus", 0, "", "antivirus is a setting of a gateway")
+		case !k.c.Outbreak.empty():
+			return k.at("outbreak_filters", 0, "", "outbreak_filters is a setting of a gateway")
 		}
 		return nil
 	}

@@ -18,7 +18,7 @@ var spamVerdicts = [...]mail.SpamVerdict{mail.SpamPositive, mail.SpamSuspect, ma
 func (p MailPolicy) Parameters() []Parameter {
 	all := []Parameter{
 		{"sender", strings.Join(p.Senders, ",")}, {"recipient", strings.Join(p.Recipients, ",")},
-		{"antispam", cmpOr(p.Antispam, "default")}, {"antivirus", cmpOr(p.Antivirus, "default")},
+		{"antispam", cmpOr(p.Antispam, "default")}, {"antivirus", cmpOr(p.Antivirus, "default")}, {"outbreak", cmpOr(p.Outbreak, "default")},
 	}
 	for _, v := range spamVerdicts {
 		r := p.spamResponse(v)
@@ -30,7 +30,8 @@ func (p MailPolicy) Parameters() []Parameter {
 		name := v.String()
 		all = append(all, Parameter{name, r.Action}, Parameter{name + "_tag", r.Tag}, Parameter{name + "_header", r.Header})
 	}
-	return append(all, Parameter{"ambiguous", cmpOr(p.Ambiguous, "default")}, Parameter{"ambiguous_tag", p.AmbiguousTag}, Parameter{"ambiguous_header", p.AmbiguousHeader})
+	all = append(all, Parameter{"ambiguous", cmpOr(p.Ambiguous, "default")}, Parameter{"ambiguous_tag", p.AmbiguousTag}, Parameter{"ambiguous_header", p.AmbiguousHeader})
+	return append(all, p.outbreakParameters()...)
 }
 
 func cmpOr(s, def string) string {
@@ -83,8 +84,16 @@ func (p *MailPolicy) Set(name, value string) error {
 		}
 		return nil
 	}
-	if strings.HasPrefix(name, "ambiguous") {
+	switch {
+	case strings.HasPrefix(name, "ambiguous"):
 		return p.setAmbiguous(name, value)
+	case name == "outbreak":
+		if p.Outbreak = value; value != "custom" {
+			p.Threats = nil
+		}
+		return nil
+	case strings.HasPrefix(name, "outbreak_"):
+		return p.setOutbreak(name, value)
 	}
 	if rest, ok := strings.CutPrefix(name, "spam_"); ok {
 		word, field, _ := strings.Cut(rest, "_")

@@ -28,6 +28,7 @@ import (
 	"lazaret/internal/mail"
 	"lazaret/internal/message"
 	"lazaret/internal/mtasts"
+	"lazaret/internal/outbreak"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/queue"
 	"lazaret/internal/senderauth"
@@ -62,6 +63,7 @@ type Gateway struct {
 	reports   *reports
 	scanner   scanner
 	unpack    *unpack.Pool // opens attachments; nil: nobody does
+	threats   *outbreak.Keeper
 
 	quarantines *pvo.Quarantines // of the gateway's own
 	returns     *queue.Queue     // of what was released from them
@@ -86,7 +88,7 @@ func New(opt Options) (g *Gateway, err error) {
 			err = errors.Join(err, g.Close())
 		}
 	}()
-	for _, step := range []func(Options) error{g.openPasses, g.openSpool, g.openKept, g.openUnpack, g.openPipeline, g.openQueue, g.openQuarantines, g.openListeners, g.openLanguage} {
+	for _, step := range []func(Options) error{g.openPasses, g.openSpool, g.openKept, g.openUnpack, g.openOutbreak, g.openPipeline, g.openQueue, g.openQuarantines, g.openListeners, g.openLanguage} {
 		if err := step(opt); err != nil {
 			return g, err
 		}
@@ -163,6 +165,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.wg.Go(func() { g.forget(run) })
 	g.wg.Go(func() { g.decideLater(run) })
 	g.wg.Go(func() { g.reports.run(run) })
+	g.wg.Go(func() { g.threats.Run(run) })
 	g.wg.Go(func() { g.KeepAlerts(run, g.postAlert) })
 	if err := g.OpenPorts(); err != nil {
 		return err
@@ -277,6 +280,7 @@ func (g *Gateway) Apply(next *config.Config) {
 	}
 	g.rules.Store(rules)
 	g.pipeline.Set(settings)
+	g.configureOutbreak(next)
 	if g.queue != nil {
 		g.queue.SetMaxConnections(maxConnections(next))
 		g.queue.Reload()

@@ -33,6 +33,9 @@ func (g *Gateway) judging(c *config.Config) (s pipeline.Settings, err error) {
 	if spam := c.Antispam; spam.Rspamd != "" {
 		s.Spam = spamEngine{g.rspamd(c)}
 	}
+	if _, s.OutbreakMax, err = c.Outbreak.Settings(); err != nil {
+		return s, err
+	}
 	engine, err := g.engine(c)
 	if engine != nil {
 		s.Engine = engine

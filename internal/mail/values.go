@@ -3,6 +3,7 @@ package mail
 import (
 	"net/netip"
 	"strings"
+	"time"
 
 	"lazaret/internal/errs"
 )
@@ -78,7 +79,8 @@ type Placement struct {
 	Quarantine string `json:"quarantine"`
 	Reason     string `json:"reason"` // as in mail_logs: "message filter:name"
 
-	Matched []Matched `json:"matched,omitempty"` // what the rules found that led there
+	Matched []Matched     `json:"matched,omitempty"` // what the rules found that led there
+	Keep    time.Duration `json:"keep,omitempty"`    // whole seconds that it stays there at most, as its mail policy says; 0: as the quarantine says
 }
 
 // Matched is one text that a rule found: what an administrator wants to see of

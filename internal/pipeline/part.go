@@ -6,6 +6,7 @@ import (
 
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
+	"lazaret/internal/outbreak"
 	"lazaret/internal/policy"
 )
 
@@ -25,6 +26,10 @@ type judgement struct {
 	interim   []mail.Scan // of the engine, when another verdict counts
 	spam      mail.Spam
 	released  bool // it came back from Outbreak
+
+	threats *Threats       // in force for all parts
+	facts   outbreak.Facts // what outbreak rules ask for
+	tooBig  bool           // and were not asked
 }
 
 // parts splits the message by policy and judges each part. d is what the
@@ -76,6 +81,11 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 			return errs.Context(err, "looking into the attachments of MID %s", j.in.MID)
 		}
 	}
+	if slices.ContainsFunc(split, func(p policy.Part) bool { return p.Row.Outbreak.Scan }) {
+		if err = j.gather(ctx); err != nil {
+			return errs.Context(err, "holding MID %s against outbreak rules", j.in.MID)
+		}
+	}
 	for _, p := range split {
 		spam, virus := &p.Row.Antispam, &p.Row.Antivirus
 		switch {
@@ -114,6 +124,9 @@ func (j *judgement) engines(part *Part, row *policy.Row) {
 	}
 	if row.Antivirus.Scan && !part.Drop {
 		j.antivirus(part, row)
+	}
+	if row.Outbreak.Scan && !part.Drop {
+		j.outbreak(part, row)
 	}
 }
 

@@ -64,6 +64,7 @@ type Settings struct {
 	Engine            Engine        // nil: none
 	Spam              SpamEngine    // nil: none
 	Auth              Authenticator // nil: senders are not authenticated
+	OutbreakMax       int64         // larger messages are not held against outbreak rules; 0: none is too large
 	HoldDMARC         string        // the quarantine for what fails a DMARC policy of quarantine or reject; "": none
 }
 
@@ -79,6 +80,7 @@ func (s *Settings) table(from mail.Origin) *policy.Table {
 type Pipeline struct {
 	o        Options
 	settings atomic.Pointer[Settings]
+	threats  atomic.Pointer[Threats]
 }
 
 // New makes a pipeline without filters, with DEFAULT policies that scan nothing.

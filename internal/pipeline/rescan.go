@@ -17,7 +17,8 @@ type Again struct {
 }
 
 // Rescan has a released message scanned again (reference 2.5): antivirus, and
-// anti-spam for what comes from Outbreak; filters do not run. A verdict that the
+// anti-spam for what comes from Outbreak, where what still meets a rule is
+// marked and not held again; filters do not run. A verdict that the
 // message had before changes nothing, for somebody let it go in spite of it; a
 // new one leads to what the policy says. So a message is held again mail.MaxSeen
 // times by antivirus at most, whatever engines say.
@@ -72,7 +73,7 @@ func (p *Pipeline) anew(in Again) (*judgement, []policy.Part) {
 	if !in.Outbreak {
 		for i := range split {
 			row := *split[i].Row
-			row.Antispam.Scan = false
+			row.Antispam.Scan, row.Outbreak.Scan = false, false
 			split[i].Row = &row
 		}
 	}
@@ -98,7 +99,9 @@ func (j *judgement) again(name string) []policy.Part {
 
 // wanted reports whether a policy wants the message to be scanned.
 func wanted(split []policy.Part) bool {
-	return slices.ContainsFunc(split, func(p policy.Part) bool { return p.Row.Antivirus.Scan || p.Row.Antispam.Scan })
+	return slices.ContainsFunc(split, func(p policy.Part) bool {
+		return p.Row.Antivirus.Scan || p.Row.Antispam.Scan || p.Row.Outbreak.Scan && p.Row.Outbreak.Modify > 0
+	})
 }
 
 // together gives one policy for a message that is not split: a release goes on
@@ -122,6 +125,9 @@ func (j *judgement) together(split []policy.Part) *policy.Row {
 
 // step says what scanning again gave.
 func (j *judgement) step(row *policy.Row, known bool, part *Part) string {
+	if !row.Antivirus.Scan && !row.Antispam.Scan {
+		return ""
+	}
 	text := "rescanned: " + j.verdict(row)
 	switch {
 	case part.Drop:

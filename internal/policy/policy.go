@@ -40,6 +40,7 @@ type Row struct {
 	Antispam  Antispam
 	Antivirus Antivirus
 	Ambiguous Response // zero: the default, see ForAmbiguous
+	Outbreak  Outbreak
 }
 
 // Match gives the policy for one sender and recipient: the first row that is
@@ -158,6 +159,9 @@ func (r *Row) checkEngines() error {
 		return err
 	}
 	if err := r.checkAmbiguous(); err != nil {
+		return err
+	}
+	if err := r.Outbreak.Check(); err != nil {
 		return err
 	}
 	return r.Antivirus.Check()

@@ -103,9 +103,18 @@ func (s *Service) newRecord(d Deposit, id ContentID) *Record {
 			r.Memberships[i].Matched = append(slices.Clip(r.Memberships[i].Matched), p.Matched...)
 			continue
 		}
-		r.Memberships = append(r.Memberships, Membership{Quarantine: q.Name, Reason: reason, State: In, Entered: now, Exit: now.Add(q.Retention), Matched: p.Matched})
+		r.Memberships = append(r.Memberships, Membership{Quarantine: q.Name, Reason: reason, State: In, Entered: now, Exit: now.Add(retention(q, p)), Matched: p.Matched})
 	}
 	return r
+}
+
+// retention gives how long a message is held at most: in Outbreak as its mail
+// policy says (reference 1.2), if it does.
+func retention(q Settings, p mail.Placement) time.Duration {
+	if q.Kind == KindOutbreak && p.Keep > 0 {
+		return min(p.Keep, MaxRetention)
+	}
+	return q.Retention
 }
 
 // maxDisplay limits the decoded subject.

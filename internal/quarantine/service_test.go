@@ -401,3 +401,27 @@ func TestRun(t *testing.T) {
 type sender func(mail.MID)
 
 func (f sender) Enqueue(mid mail.MID) { f(mid) }
+
+// A mail policy says how long Outbreak holds a message, and no other quarantine
+// (reference 1.2).
+func TestKeepOfThePolicy(t *testing.T) {
+	w := newWorld(t)
+	d, body := w.deposit("keep", "Policy", "Outbreak")
+	for i := range d.Placements {
+		d.Placements[i].Keep = 4 * time.Hour
+	}
+	mid, _, err := w.s.Ingest(ctx, d, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := w.s.Show(ctx, admin, mid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range m.Quarantines {
+		want := map[string]time.Duration{"Policy": 240 * time.Hour, "Outbreak": 4 * time.Hour}[q.Name]
+		if got := q.Exit.Sub(m.Received); got != want {
+			t.Errorf("%s: %v, want %v", q.Name, got, want)
+		}
+	}
+}
