@@ -70,7 +70,7 @@ func away(t *testing.T, g *Gateway) (*queue.Item, queue.Update) {
 // or is right; it is never refused for good.
 func TestReleaseBesideReceipt(t *testing.T) {
 	g := newGateway(t, paired)
-	for range 200 {
+	for range 50 {
 		it, u := away(t, g)
 		r := cpq.Metadata{Release: &cpq.Release{Key: it.Key, Hash: it.Hash, Size: it.Size}}
 		applied := make(chan error, 1)
