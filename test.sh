@@ -65,4 +65,10 @@ echo "== tests"
 export LAZARET_PEERS=all # what is installed above is not left out: see internal/testlib
 # shellcheck disable=SC2086
 go test $race -timeout 12m ./...
+
+if [ -n "$race" ]; then
+	echo "== memory" # the race detector has its own idea of it
+	go test -run 'TestMemoryOfWaitingMessages' ./internal/spool
+	go test -run 'TestSEC_C2_Memory' ./internal/unpack
+fi
 echo "all tests passed"

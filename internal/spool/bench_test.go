@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"lazaret/internal/mail"
 	"lazaret/internal/queue"
 )
@@ -151,8 +153,8 @@ func BenchmarkPassThrough(b *testing.B) {
 // The goal is 300 bytes a message with a million; the engine's write buffer and
 // the whole messages kept are fixed and stand apart.
 func TestMemoryOfWaitingMessages(t *testing.T) {
-	if raceEnabled {
-		t.Skip("memory is not measured under the race detector")
+	if raceEnabled || !cgoEnabled {
+		t.Skip("memory is measured without the race detector, and where the engine's buffers are not on Go's heap")
 	}
 	const n = 100_000
 	s := onDisk(t)
@@ -165,23 +167,26 @@ func TestMemoryOfWaitingMessages(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- q.Run(ctx) }()
-	before := s.heap()
-	b := s.db.NewBatch()
-	for i := range n { // one batch: the test is about memory, not about the disk
+	for i := range n { // unsynced: the test is about memory, not about the disk
 		it := benchItem()
 		it.MID = mail.MID(i + 1)
 		key := midKey(keyRecord, it.MID)
-		b.Set(key, appendRecord(nil, key, it), nil)
+		if err := s.db.Set(key, appendRecord(nil, key, it), pebble.NoSync); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := s.commit(b, true); err != nil {
+	if err := s.db.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	b.Close()
+	before := s.heap()
 	for i := range n {
 		q.Enqueue(mail.MID(i + 1))
 	}
 	for q.WorkCount() > 0 {
 		runtime.Gosched()
+	}
+	if err := s.db.Flush(); err != nil {
+		t.Fatal(err)
 	}
 	each := float64(s.heap()-before) / n
 	if g := q.Gauges(); g.ActiveRecipients != n || g.OldestMID != 1 {
@@ -192,8 +197,8 @@ func TestMemoryOfWaitingMessages(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("%.0f bytes of heap for each of %d waiting messages", each, n)
-	if each > 300 {
-		t.Error("more than 300 bytes a message")
+	if each > 300 || each < 8 { // its number alone has eight: something else was measured
+		t.Error("more than 300 bytes a message, or none")
 	}
 	began := time.Now()
 	q, _ = queue.New(queue.Options{Store: s, Processor: pass{}, Log: &quiet{}, Suspended: []string{queue.AllHosts},
@@ -210,13 +215,14 @@ func TestMemoryOfWaitingMessages(t *testing.T) {
 	t.Logf("recovered in %v", time.Since(began))
 }
 
-// heap is the heap in use without the engine's write buffer and cache.
+// heap is the heap in use; with cgo the engine's write buffer and cache are not in it.
 func (s *Spool) heap() int64 {
-	runtime.GC()
+	for range 3 { // a pool lets go at the second
+		runtime.GC()
+	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	e := s.db.Metrics()
-	return int64(m.HeapAlloc) - int64(e.MemTable.Size) - int64(e.MemTable.ZombieSize) - e.BlockCache.Size
+	return int64(m.HeapAlloc)
 }
 
 // BenchmarkRecover takes up a queue of a million messages that wait, as at the
