@@ -22,7 +22,7 @@ func (e *VersionError) Error() string {
 	if e.reports {
 		return "reports: version " + e.Version + " is not understood, only " + VersionWord
 	}
-	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + ", " + ExtrasWord + " and " + MatchedWord
+	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + " to " + KeepWord
 }
 
 // Unwrap gives the kind.
@@ -42,7 +42,7 @@ func Decode(block []byte) (Metadata, error) {
 	switch {
 	case d.err != nil:
 	case d.has(`"deposit":{`):
-		m.Deposit = d.deposit(version == VersionMatched)
+		m.Deposit = d.deposit(version)
 	case d.has(`"release":{`):
 		m.Release = d.release(version == VersionExtras)
 	default:
@@ -96,14 +96,14 @@ func (d *decoder) version() int {
 	d.expect(`{"version":`)
 	start := d.i
 	n := d.digits(math.MaxUint32)
-	if d.err == nil && n != Version && n != VersionExtras && n != VersionMatched {
+	if d.err == nil && n != Version && n != VersionExtras && n != VersionMatched && n != VersionKeep {
 		d.err = &VersionError{Version: d.s[start:d.i]}
 	}
 	d.expect(",")
 	return int(n)
 }
 
-func (d *decoder) deposit(matched bool) *Deposit {
+func (d *decoder) deposit(version int) *Deposit {
 	p := &Deposit{
 		Key:           mail.Key(d.text("key", 100)),
 		GatewaySerial: d.text(",serial", 40),
@@ -130,8 +130,11 @@ func (d *decoder) deposit(matched bool) *Deposit {
 	for d.err == nil {
 		d.expect("{")
 		q := mail.Placement{Quarantine: d.text("quarantine", maxWord), Reason: d.text(",reason", maxReason)}
-		if matched {
+		if version >= VersionMatched {
 			q.Matched = d.matched()
+		}
+		if version >= VersionKeep {
+			q.Keep = time.Duration(d.number(",keep", uint64(maxKeep/time.Second))) * time.Second
 		}
 		d.expect("}")
 		p.Placements = append(p.Placements, q)

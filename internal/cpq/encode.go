@@ -25,7 +25,7 @@ func Encode(m Metadata) ([]byte, error) {
 	e.number("version", uint64(m.Version()))
 	e.raw(",")
 	if m.Deposit != nil {
-		e.deposit(m.Deposit, m.Version() == VersionMatched)
+		e.deposit(m.Deposit, m.Version())
 	} else {
 		e.release(m.Release)
 	}
@@ -41,7 +41,7 @@ type encoder []byte
 
 func (e *encoder) raw(s string) { *e = append(*e, s...) }
 
-func (e *encoder) deposit(d *Deposit, matched bool) {
+func (e *encoder) deposit(d *Deposit, version int) {
 	e.raw(`"deposit":{`)
 	e.text("key", string(d.Key))
 	e.text(",serial", d.GatewaySerial)
@@ -71,8 +71,11 @@ func (e *encoder) deposit(d *Deposit, matched bool) {
 		e.raw("{")
 		e.text("quarantine", p.Quarantine)
 		e.text(",reason", p.Reason)
-		if matched {
+		if version >= VersionMatched {
 			e.matched(p.Matched)
+		}
+		if version >= VersionKeep {
+			e.number(",keep", uint64(p.Keep/time.Second))
 		}
 		e.raw("}")
 	}
@@ -325,6 +328,9 @@ func checkPlacements(all []mail.Placement) error {
 		seen[p.Quarantine] = true
 		if err := (texts{{"quarantine", p.Quarantine, maxWord}, {"reason", p.Reason, maxReason}}).check(); err != nil {
 			return err
+		}
+		if p.Keep < 0 || p.Keep > maxKeep || p.Keep%time.Second != 0 {
+			return errs.New(errs.Invalid, "metadata: keep is not a number of seconds up to 30 days")
 		}
 		if len(p.Matched) > mail.MaxMatched {
 			return errs.New(errs.Invalid, "metadata: there are more than %d matches", mail.MaxMatched)

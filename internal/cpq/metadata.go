@@ -23,6 +23,10 @@ const (
 	// VersionMatched is that of a deposit with matched content, and only of such.
 	// A manager that does not know it gets the deposit without.
 	VersionMatched = 3
+
+	// VersionKeep is that of a deposit whose mail policy says how long it is held,
+	// and only of such. A manager that does not know it gets the deposit without.
+	VersionKeep = 4
 )
 
 // Words of the wire.
@@ -31,7 +35,8 @@ const (
 	VersionWord = "1"
 	ExtrasWord  = "2"
 	MatchedWord = "3"
-	Keyword     = Verb + " " + VersionWord + " " + ExtrasWord + " " + MatchedWord // in the EHLO reply after TLS
+	KeepWord    = "4"
+	Keyword     = Verb + " " + VersionWord + " " + ExtrasWord + " " + MatchedWord + " " + KeepWord // in the EHLO reply after TLS
 )
 
 // Limits, docs/cpq.md section 4.
@@ -43,6 +48,7 @@ const (
 	maxReason     = 1 << 10
 	maxPrepend    = 16 << 10
 	maxPlacements = 100
+	maxKeep       = 30 * 24 * time.Hour
 )
 
 // Metadata is one block: exactly one of the two is set.
@@ -106,21 +112,39 @@ func (m Metadata) Version() int {
 	if m.Release != nil && len(m.Release.Extras) > 0 {
 		return VersionExtras
 	}
-	if m.Deposit != nil && slices.ContainsFunc(m.Deposit.Placements, func(p mail.Placement) bool { return len(p.Matched) > 0 }) {
+	if m.placed(func(p mail.Placement) bool { return p.Keep > 0 }) {
+		return VersionKeep
+	}
+	if m.placed(func(p mail.Placement) bool { return len(p.Matched) > 0 }) {
 		return VersionMatched
 	}
 	return Version
 }
 
+// placed reports whether one of a deposit's placements is such.
+func (m Metadata) placed(is func(mail.Placement) bool) bool {
+	return m.Deposit != nil && slices.ContainsFunc(m.Deposit.Placements, is)
+}
+
 // Plain gives a deposit without its matched content.
 func (m Metadata) Plain() Metadata {
+	return m.changed(func(p *mail.Placement) { p.Matched = nil })
+}
+
+// Unkept gives a deposit that is held as the manager's quarantines say.
+func (m Metadata) Unkept() Metadata {
+	return m.changed(func(p *mail.Placement) { p.Keep = 0 })
+}
+
+// changed gives a deposit with other placements.
+func (m Metadata) changed(change func(*mail.Placement)) Metadata {
 	if m.Deposit == nil {
 		return m
 	}
 	d := *m.Deposit
 	d.Placements = slices.Clone(d.Placements)
 	for i := range d.Placements {
-		d.Placements[i].Matched = nil
+		change(&d.Placements[i])
 	}
 	return Metadata{Deposit: &d}
 }

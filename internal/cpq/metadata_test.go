@@ -69,12 +69,20 @@ var matchedBlock = strings.NewReplacer(`"version":1`, `"version":3`, `"message f
 	`{"rule":"holdme: subject == \"HOLD\"","part":"Subject","text":"HOLD"},{"rule":"","part":"a.doc","text":""}]},`+
 	`{"quarantine":"Virus","reason":"","matched":[]}]}}`).Replace(depositBlock)
 
+func keeping() Metadata {
+	m := deposit()
+	m.Deposit.Placements = []mail.Placement{{Quarantine: "Policy", Reason: "message filter:holdme", Matched: []mail.Matched{{Part: "a.doc"}}}, {Quarantine: "Outbreak", Reason: "VOF rule:R1", Keep: 4 * time.Hour}}
+	return m
+}
+
+var keepBlock = strings.NewReplacer(`"version":1`, `"version":4`, `holdme"}]`, `holdme","matched":[{"rule":"","part":"a.doc","text":""}],"keep":0},{"quarantine":"Outbreak","reason":"VOF rule:R1","matched":[],"keep":14400}]`).Replace(depositBlock)
+
 // The form on the wire is a promise between versions: these texts never change.
 func TestForm(t *testing.T) {
 	for _, c := range []struct {
 		m    Metadata
 		want string
-	}{{deposit(), depositBlock}, {release(), releaseBlock}, {early(), extrasBlock}, {found(), matchedBlock}} {
+	}{{deposit(), depositBlock}, {release(), releaseBlock}, {early(), extrasBlock}, {found(), matchedBlock}, {keeping(), keepBlock}} {
 		got, err := Encode(c.m)
 		if err != nil || string(got) != c.want {
 			t.Fatalf("%v\n%s\n%s", err, got, c.want)
@@ -94,7 +102,10 @@ func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 	ext := func(old, new string) string { return strings.Replace(extrasBlock, old, new, 1) }
 	for name, c := range map[string]struct{ block, want string }{
 		"empty":             {"", `octet 0: {"version": is expected`},
-		"other version":     {dep(`"version":1`, `"version":4`), "version 4 is not understood, only 1, 2 and 3"},
+		"other version":     {dep(`"version":1`, `"version":5`), "version 5 is not understood, only 1 to 4"},
+		"keep too long":     {strings.Replace(keepBlock, "14400", "2592001", 1), "a number up to 2592000"},
+		"nothing to keep":   {strings.Replace(keepBlock, "14400", "0", 1), "not one of version 4"},
+		"keep in version 3": {strings.Replace(keepBlock, `"version":4`, `"version":3`, 1), "} is expected"},
 		"3 without matches": {mat(`[{"rule":"holdme: subject == \"HOLD\"","part":"Subject","text":"HOLD"},{"rule":"","part":"a.doc","text":""}]`, `[]`), "this is not one of version 3"},
 		"1 with matches":    {mat(`"version":3`, `"version":1`), "} is expected"},
 		"release of 3":      {rel(`"version":1`, `"version":3`), "this is not one of version 3"},
@@ -171,7 +182,7 @@ func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 		}
 	}
 	var v *VersionError
-	if _, err := Decode([]byte(dep(`"version":1`, `"version":4`))); !errors.As(err, &v) {
+	if _, err := Decode([]byte(dep(`"version":1`, `"version":5`))); !errors.As(err, &v) {
 		t.Errorf("%v is no VersionError", err)
 	}
 }
@@ -238,6 +249,7 @@ func TestRoundTrip(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(depositBlock))
 	f.Add([]byte(releaseBlock))
+	f.Add([]byte(keepBlock))
 	f.Add([]byte(matchedBlock))
 	f.Fuzz(func(t *testing.T, block []byte) {
 		m, err := Decode(block)

@@ -158,11 +158,14 @@ func (w *cpqWay) blocks(l *link, item *queue.Item) ([]smtp.Block, error) {
 		return nil, errs.New(errs.Temporary, "MID %s is to be tagged or stripped, and the gateway is too old for that: "+
 			"it waits until the gateway announces %s", item.MID, cpq.Keyword)
 	}
+	if m.Version() == cpq.VersionKeep && !hasWord(l.ext.Keywords[cpq.Verb], cpq.KeepWord) {
+		m = m.Unkept() // held as long as the manager's quarantine says
+	}
 	if m.Version() == cpq.VersionMatched && !hasWord(l.ext.Keywords[cpq.Verb], cpq.MatchedWord) {
 		m = m.Plain() // it is only for people to look at
 	}
 	b, err := cpq.Block(m)
-	if err != nil && m.Version() == cpq.VersionMatched { // too long with it
+	if err != nil && m.Version() >= cpq.VersionMatched { // too long with what was matched
 		b, err = cpq.Block(m.Plain())
 	}
 	if err != nil {

@@ -290,8 +290,31 @@ func TestExtrasNeedAGatewayThatKnowsThem(t *testing.T) {
 		}
 		p.mu.Unlock()
 		if c.want == "deferred" {
-			w.logged("MID 1 is to be tagged or stripped, and the gateway is too old for that: it waits until the gateway announces XCPQ 1 2 3")
+			w.logged("MID 1 is to be tagged or stripped, and the gateway is too old for that: it waits until the gateway announces XCPQ 1 2 3 4")
 		}
+	}
+}
+
+// How long a mail policy holds a message is said to a manager that knows it; to
+// another the message goes without.
+func TestKeepIsSaidToWhoKnowsIt(t *testing.T) {
+	gw, sma := pair(t, "GATEWAY1"), pair(t, "MANAGER1")
+	outbreak := func(it *queue.Item) {
+		placed(it)
+		it.Placements = []mail.Placement{{Quarantine: "Outbreak", Reason: "VOF rule:R1", Keep: time.Hour, Matched: []mail.Matched{{Text: "x"}}}}
+	}
+	for keyword, want := range map[string]int{cpq.Keyword: cpq.VersionKeep, "XCPQ 1 2 3": cpq.VersionMatched, "XCPQ 1 2": cpq.Version} {
+		p := newCPQPeerWith(t, check(sma.TLS, gw.Pin()).Server(), keyword)
+		w, _ := cpqWorld(t, queue.CPQHost, check(gw.TLS, sma.Pin()).Client(), p.addr)
+		w.start()
+		if s := states(w.settled(w.add(body, outbreak, "b@example.com"))); s != "delivered" {
+			t.Errorf("%s: %s; the log:\n%s", keyword, s, w.log)
+		}
+		p.mu.Lock()
+		if len(p.metadata) != 1 || p.metadata[0].Version() != want {
+			t.Errorf("%s: the manager heard %+v", keyword, p.metadata)
+		}
+		p.mu.Unlock()
 	}
 }
 

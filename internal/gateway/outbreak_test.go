@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lazaret/internal/config"
 	"lazaret/internal/queue"
@@ -54,7 +55,7 @@ func TestOutbreakRules(t *testing.T) {
 	if err := w.spool.Scan(context.Background(), func(it *queue.Item) error { held = append(held, it); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if len(held) != 1 || len(held[0].Placements) != 1 || held[0].Placements[0].Reason != "VOF rule:OUTBREAK_0000231" {
+	if len(held) != 1 || len(held[0].Placements) != 1 || held[0].Placements[0].Reason != "VOF rule:OUTBREAK_0000231" || held[0].Placements[0].Keep != 24*time.Hour {
 		t.Fatalf("%+v", held)
 	}
 	mid := held[0].MID.String()

@@ -15,7 +15,8 @@ import (
 // in the checksum so that a record in the wrong place is damaged. Fields are
 // only ever added at the end, with a new version.
 const (
-	recordVersion = 5
+	recordVersion = 6
+	fifthVersion  = 5 // without Placement.Keep
 	fourthVersion = 4 // without Placement.Matched
 	thirdVersion  = 3 // without Item.Judged, Release.Held and Step, Sent.Placements, Account.Step
 	secondVersion = 2 // without Recipient.Code, Status, Remote, Last
@@ -235,6 +236,9 @@ func appendRecord(b, key []byte, it *queue.Item) []byte {
 	for i := range it.Placements {
 		e.matched(it.Placements[i].Matched)
 	}
+	for i := range it.Placements {
+		e.uint(uint64(it.Placements[i].Keep / time.Second))
+	}
 	return seal(key, e.b)
 }
 
@@ -406,6 +410,11 @@ func (d *decoder) record(key, value []byte, it *queue.Item) (*queue.Item, error)
 	if body[0] > fourthVersion {
 		for i := range it.Placements {
 			it.Placements[i].Matched = d.matched()
+		}
+	}
+	if body[0] > fifthVersion {
+		for i := range it.Placements {
+			it.Placements[i].Keep = time.Duration(d.uint()) * time.Second
 		}
 	}
 	if d.bad || len(d.b) > 0 || it.Size < 0 {

@@ -78,7 +78,7 @@ func full() *queue.Item {
 	it.MID, it.Key, it.State, it.EightBit, it.Size = 9, "K", queue.Routed, true, 1234
 	it.Hash = sha256.Sum256([]byte("x"))
 	it.Prepend = []byte("X-A: b\r\n")
-	it.Placements = []mail.Placement{{Quarantine: "Policy", Reason: "r", Matched: []mail.Matched{{Rule: "f: true", Part: "body", Text: "x"}, {Text: "y"}}}, {Quarantine: "Virus"}}
+	it.Placements = []mail.Placement{{Quarantine: "Policy", Reason: "r", Matched: []mail.Matched{{Rule: "f: true", Part: "body", Text: "x"}, {Text: "y"}}}, {Quarantine: "Virus", Keep: time.Hour}}
 	it.Release = &queue.Release{Action: "a", Gateway: "g", ManagerMID: 1, GatewayMID: 2, Cause: "manual", By: "admin",
 		Held: []mail.Placement{{Quarantine: "Outbreak", Reason: "VOF rule:X"}}, Step: "clean"}
 	it.Judged = mail.Judgement{Policy: "Sales", Seen: []mail.Seen{{Verdict: mail.Infected, Name: "V"}, {Verdict: mail.Clean}}, Spam: []mail.SpamVerdict{mail.SpamSuspect}}

@@ -46,8 +46,15 @@ func TestSecondVersion(t *testing.T) {
 
 // fourth is what full was before version 5.
 func fourth() *queue.Item {
-	it := full()
+	it := fifth()
 	it.Placements[0].Matched = nil
+	return it
+}
+
+// fifth is what full was before version 6.
+func fifth() *queue.Item {
+	it := full()
+	it.Placements[1].Keep = 0
 	return it
 }
 
@@ -79,6 +86,14 @@ func TestThirdVersion(t *testing.T) {
 func TestFourthVersion(t *testing.T) {
 	got, err := decodeRecord(midKey(keyRecord, 9), old(t, "v4.record"))
 	if want := fourth(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+	}
+}
+
+// And what version 5 wrote, in which no mail policy said how long.
+func TestFifthVersion(t *testing.T) {
+	got, err := decodeRecord(midKey(keyRecord, 9), old(t, "v5.record"))
+	if want := fifth(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 	}
 }
