@@ -82,16 +82,20 @@ type Content struct {
 }
 
 // Run judges a message by the active filters, in their order, until a final action.
-func (s *Set) Run(ctx context.Context, m Message) (mail.Disposition, error) {
+func (s *Set) Run(ctx context.Context, m Message) (mail.Disposition, error) { return s.Watch(ctx, m, nil) }
+
+// Watch is Run that tells each of its steps; a nil tell hears none.
+func (s *Set) Watch(ctx context.Context, m Message, tell func(Step)) (mail.Disposition, error) {
 	if s.Empty() {
 		return mail.Disposition{}, nil
 	}
-	r := &run{set: s, m: m, facts: m.Facts()}
+	r := &run{set: s, m: m, facts: m.Facts(), tell: tell}
 	for _, f := range s.filters {
 		if !f.active || f.invalid != "" {
 			continue
 		}
 		r.filter = f.name
+		r.step(Step{})
 		r.before = len(r.out.Quarantine)
 		r.notes = nil
 		ended, err := r.branch(ctx, f.root)
@@ -126,6 +130,7 @@ type run struct {
 	m       Message
 	facts   *Facts
 	out     mail.Disposition
+	tell    func(Step)
 	filter  string // under way
 	before  int    // placements when it began
 	read    bool
@@ -165,6 +170,7 @@ func (r *run) branch(ctx context.Context, st *ifStmt) (bool, error) {
 
 // act does one action. It reports whether it was final.
 func (r *run) act(ctx context.Context, a *action) (bool, error) {
+	r.acts(a)
 	switch a.word {
 	case "quarantine":
 		r.out.Quarantine, _ = r.place(r.out.Quarantine, a.args[0].text)
@@ -258,6 +264,7 @@ func (r *run) test(ctx context.Context, u *rule) (bool, error) {
 	if u.op == "!=" {
 		yes = !yes
 	}
+	r.asked(u, yes, err)
 	return yes, err
 }
 

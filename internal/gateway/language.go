@@ -12,6 +12,7 @@ func (g *Gateway) openLanguage(Options) (err error) {
 	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.ReportCommands()...)
 	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.ScanningCommands(g)...)
 	commands = append(commands, admin.Configuration{Store: g.Config, Clock: g.Now}.OutbreakCommands(g)...)
+	commands = append(commands, admin.TraceCommand(tracer{g}))
 	commands = append(commands, admin.UndeliveredCommands(keptCommands{g})...)
 	commands = append(commands, admin.ToldCommand(tracker{g}))
 	commands = append(commands, admin.WhereCommands(tracker{g}, g.Now)...)

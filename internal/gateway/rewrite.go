@@ -91,14 +91,18 @@ func (p processor) envelope(it *queue.Item) {
 	}
 }
 
+// unforge gives which fields of a part's header go; nil none.
+func (p processor) unforge(part pipeline.Part) func(name, value string) bool {
+	if !part.Unforge {
+		return nil
+	}
+	claims := authenticator(p).Claims
+	return func(name, value string) bool { return strings.EqualFold(name, pipeline.AuthField) && claims(value) }
+}
+
 // change stores the changed content under the number of c.
 func (p processor) change(ctx context.Context, c *queue.Item, part pipeline.Part, open queue.Opener) error {
-	x := extras(part.Extras)
-	var drop func(name, value string) bool
-	if part.Unforge {
-		claims := authenticator(p).Claims
-		drop = func(name, value string) bool { return strings.EqualFold(name, pipeline.AuthField) && claims(value) }
-	}
+	x, drop := extras(part.Extras), p.unforge(part)
 	content, err := open()
 	if err != nil {
 		return err

@@ -126,21 +126,27 @@ func limitReply(r access.Response) smtp.Reply {
 // policy wants that known. The reply is zero when MAIL may go on. Who cannot be
 // asked for now may try again (promise P3).
 func (s *session) verifySender(ctx context.Context, from mail.Address) smtp.Reply {
-	if !s.policy.Params.VerifySender.On() || from.IsNull() {
-		return smtp.Reply{}
+	why, no := s.listener.group.badSender(ctx, s.policy, from)
+	if why != "" {
+		s.log.SenderRejected(s.icid, from, why)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.listener.group.opts.LookupTimeout)
+	return no
+}
+
+// badSender says why a policy refuses a sender, for the log and to the client.
+func (g *Group) badSender(ctx context.Context, p *access.Policy, from mail.Address) (why string, no smtp.Reply) {
+	if !p.Params.VerifySender.On() || from.IsNull() {
+		return "", smtp.Reply{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.opts.LookupTimeout)
 	defer cancel()
-	switch reputation.CheckSender(ctx, s.listener.group.opts.Resolver, from.Domain) {
+	switch reputation.CheckSender(ctx, g.opts.Resolver, from.Domain) {
 	case reputation.SenderMissing:
-		s.log.SenderRejected(s.icid, from, "envelope sender domain does not exist")
-		return smtp.NewReply(553, "5.1.8", "domain of sender address "+from.Path()+" does not exist")
+		return "envelope sender domain does not exist", smtp.NewReply(553, "5.1.8", "domain of sender address "+from.Path()+" does not exist")
 	case reputation.SenderNullMX: // RFC 7505 section 4.2
-		s.log.SenderRejected(s.icid, from, "envelope sender domain takes no mail")
-		return smtp.NewReply(550, "5.7.27", "domain of sender address "+from.Path()+" takes no mail (null MX)")
+		return "envelope sender domain takes no mail", smtp.NewReply(550, "5.7.27", "domain of sender address "+from.Path()+" takes no mail (null MX)")
 	case reputation.SenderNotKnown:
-		s.log.SenderRejected(s.icid, from, "envelope sender domain could not be looked up")
-		return smtp.NewReply(451, "4.1.8", "domain of sender address "+from.Path()+" could not be looked up now")
+		return "envelope sender domain could not be looked up", smtp.NewReply(451, "4.1.8", "domain of sender address "+from.Path()+" could not be looked up now")
 	}
-	return smtp.Reply{}
+	return "", smtp.Reply{}
 }

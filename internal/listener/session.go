@@ -111,37 +111,53 @@ func (s *session) notReady(err error) smtp.Reply {
 // Rcpt asks the RAT, unless the client may send to anyone. What is checked is
 // the parsed address, and it is what is routed (register B6).
 func (s *session) Rcpt(_ context.Context, c smtp.RcptCommand) smtp.Reply {
-	to := c.To
-	// The names of the quarantines among the destinations are not in DNS: mail
-	// for them would stand in the line of held mail and never leave it.
-	if s.rules.Protocol != CPQ && (queue.Dest{Name: to.Domain}).Quarantine() {
-		return s.invalid(to, "reserved name", smtp.NewReply(550, "5.1.2", "domain of "+to.Path()+" is not one of the Internet"))
+	h := s.rules.recipient(s.relay, c.To)
+	if h.refusedBy != "" {
+		return s.invalid(c.To, h.refusedBy, h.reply)
 	}
-	if to.Domain == "" && s.rules.Protocol != CPQ {
-		return s.postmaster(c)
-	}
-	if !s.relay || s.rules.Protocol == CPQ {
-		if d := s.rules.RAT.Decide(to); !d.Accept {
-			return s.invalid(to, "RAT", refusal(to, d.Response))
-		} else if d.Response.Code != 0 {
-			return s.admit(c, ownReply(d.Response))
-		}
-	}
-	return s.admit(c, smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok"))
+	c.To = h.as
+	return s.admit(c, h.reply)
 }
 
-// postmaster takes <postmaster> without a domain (RFC 5321 section 4.1.1.3) for
-// that of the first domain in the RAT: this host has no mailboxes, and an
-// address at its own name would be lost after our 250. Where mail is taken for
-// no domain there is no postmaster to reach.
-func (s *session) postmaster(c smtp.RcptCommand) smtp.Reply {
-	to := c.To
-	as := mail.Address{Local: to.Local, Domain: s.rules.RAT.Home()}
-	if d := s.rules.RAT.Decide(to); !d.Accept || as.Domain == "" {
-		return s.invalid(to, "RAT", refusal(to, d.Response))
+// heard is what becomes of a recipient, before rates are asked.
+type heard struct {
+	as        mail.Address // what it is taken as
+	match     string       // the entry of the RAT
+	refusedBy string       // as the log says it; "" when it is taken
+	reply     smtp.Reply
+}
+
+// recipient decides about one recipient.
+func (r *rules) recipient(relay bool, to mail.Address) heard {
+	yes := heard{as: to, reply: smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok")}
+	// The names of the quarantines among the destinations are not in DNS: mail
+	// for them would stand in the line of held mail and never leave it.
+	if r.Protocol != CPQ && (queue.Dest{Name: to.Domain}).Quarantine() {
+		return heard{refusedBy: "reserved name", reply: smtp.NewReply(550, "5.1.2", "domain of "+to.Path()+" is not one of the Internet")}
 	}
-	c.To = as
-	return s.admit(c, smtp.NewReply(250, "2.1.5", "recipient "+to.Path()+" ok"))
+	if to.Domain == "" && r.Protocol != CPQ {
+		// <postmaster> without a domain (RFC 5321 section 4.1.1.3) is that of the
+		// first domain in the RAT: this host has no mailboxes, and an address at its
+		// own name would be lost after our 250. Where mail is taken for no domain
+		// there is no postmaster to reach.
+		yes.as = mail.Address{Local: to.Local, Domain: r.RAT.Home()}
+		d := r.RAT.Decide(to)
+		if yes.match = d.Match; !d.Accept || yes.as.Domain == "" {
+			return heard{match: d.Match, refusedBy: "RAT", reply: refusal(to, d.Response)}
+		}
+		return yes
+	}
+	if relay && r.Protocol != CPQ {
+		return yes
+	}
+	d := r.RAT.Decide(to)
+	if yes.match = d.Match; !d.Accept {
+		return heard{match: d.Match, refusedBy: "RAT", reply: refusal(to, d.Response)}
+	}
+	if d.Response.Code != 0 {
+		yes.reply = ownReply(d.Response)
+	}
+	return yes
 }
 
 // addRecipient notes a recipient. What was asked for all of them is kept only

@@ -21,6 +21,7 @@ type judgement struct {
 	m     *input
 	table *policy.Table
 
+	t         *Traced
 	ambiguous string // why the message is, in words; "" when it is not
 	scan      mail.Scan
 	interim   []mail.Scan // of the engine, when another verdict counts
@@ -46,6 +47,7 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 		j.p.o.Log.MatchedPolicy(j.in.MID, split[0].Row.Name, j.table.Name)
 		part := Part{MID: j.in.MID, Disposition: d, Judged: j.judged(split[0].Row)}
 		j.engines(&part, split[0].Row)
+		j.t.part(part, split[0].Row, j)
 		return []Part{part}, nil
 	}
 	var out []Part
@@ -57,6 +59,7 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 		}
 		j.p.o.Log.Split(j.in.MID, part.MID, s.Row.Name, j.table.Name)
 		j.engines(&part, s.Row)
+		j.t.part(part, s.Row, j)
 		out = append(out, part)
 	}
 	return out, nil

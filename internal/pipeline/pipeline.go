@@ -134,10 +134,12 @@ type Part struct {
 }
 
 // Judge takes a message through the stages. There is at least one part.
-func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
+func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) { return p.judge(ctx, in, nil) }
+
+func (p *Pipeline) judge(ctx context.Context, in Input, t *Traced) ([]Part, error) {
 	s := p.settings.Load()
 	m := &input{Input: in, auth: s.Auth, site: &p.o, scanned: s.Engine != nil}
-	d, err := s.Filters.Run(ctx, m)
+	d, err := s.Filters.Watch(ctx, m, t.filters())
 	if err != nil {
 		return nil, err
 	}
@@ -152,14 +154,16 @@ func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) {
 			return nil, err
 		}
 	}
+	t.looked(m, ambiguous)
 	for _, note := range d.Notes {
 		p.o.Log.CustomEntry(in.MID, note)
 	}
 	if d.Drop {
 		p.o.Log.Aborted(in.MID, d.DropReason)
+		t.part(Part{MID: in.MID, Disposition: d}, nil, nil)
 		return []Part{{MID: in.MID, Disposition: d}}, nil
 	}
-	j := &judgement{p: p, s: s, in: in, m: m, table: s.table(in.Origin), ambiguous: ambiguous}
+	j := &judgement{p: p, s: s, in: in, m: m, table: s.table(in.Origin), ambiguous: ambiguous, t: t}
 	return j.parts(ctx, d)
 }
 
