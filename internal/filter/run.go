@@ -82,7 +82,9 @@ type Content struct {
 }
 
 // Run judges a message by the active filters, in their order, until a final action.
-func (s *Set) Run(ctx context.Context, m Message) (mail.Disposition, error) { return s.Watch(ctx, m, nil) }
+func (s *Set) Run(ctx context.Context, m Message) (mail.Disposition, error) {
+	return s.Watch(ctx, m, nil)
+}
 
 // Watch is Run that tells each of its steps; a nil tell hears none.
 func (s *Set) Watch(ctx context.Context, m Message, tell func(Step)) (mail.Disposition, error) {
