@@ -129,7 +129,7 @@ func printFinal(c *Call, p *TracePart) {
 	}
 	c.Printf("\nFinal text for messages %s\nFinal Recipients: %s\nFinal Message Content:\n", of, Plain(strings.Join(p.Recipients, ", ")))
 	for line := range strings.Lines(p.Final) {
-		c.Printf("%s\n", Plain(strings.TrimRight(line, "\r\n")))
+		c.Printf("%s\n", Plain(strings.ReplaceAll(strings.TrimRight(line, "\r\n"), "\t", "    ")))
 		if c.Err() != nil {
 			return
 		}
