@@ -76,9 +76,15 @@ type TraceFilter struct {
 
 // TraceRule is one rule that was asked.
 type TraceRule struct {
-	Rule    string   `json:"rule"`
-	Result  bool     `json:"result"`
-	Matched []string `json:"matched,omitempty"`
+	Rule    string       `json:"rule"`
+	Result  bool         `json:"result"`
+	Matched []TraceMatch `json:"matched,omitempty"`
+}
+
+// TraceMatch is what a rule matched.
+type TraceMatch struct {
+	Part string `json:"part"` // as in mail.Matched
+	Text string `json:"text"`
 }
 
 // TraceInside is something found in an attachment.

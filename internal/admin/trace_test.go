@@ -40,7 +40,7 @@ func someTrace() Trace {
 		Sender: "250 2.1.0 sender ok",
 		Recipients: []TraceRecipient{{Address: "bob@example.com", Match: "example.com", Reply: "250 ok", Accepted: true},
 			{Address: "eve@example.org", Reply: "550 5.1.0 rejected"}},
-		Filters: []TraceFilter{{Name: "offer", Rules: []TraceRule{{Rule: `body-contains("offer")`, Result: true, Matched: []string{"offer\x1b[2J"}}}, Actions: []string{`quarantine("Policy")`}}},
+		Filters: []TraceFilter{{Name: "offer", Rules: []TraceRule{{Rule: `body-contains("offer")`, Result: true, Matched: []TraceMatch{{"body", "offer\x1b[2J"}}}}, Actions: []string{`quarantine("Policy")`}}},
 		Parts: []TracePart{
 			{Table: "inbound", Policy: "DEFAULT", Recipients: []string{"bob@example.com"}, Antispam: "Not scanned", Antivirus: []string{"Message Clean (ClamAV)"},
 				Quarantine: []mail.Placement{{Quarantine: "Policy", Reason: "message filter:offer"}}, Next: []TraceDestination{{Name: "the.cpq.host", Recipients: []string{"bob@example.com"}}}},
@@ -67,7 +67,7 @@ Processing eve@example.org
 Processing filter 'offer':
 Evaluating Rule: body-contains("offer")
  Result = True
- Matched: offer\u001b[2J
+ Matched: offer\u001b[2J (body)
  Action: quarantine("Policy")
 Inbound Recipient Policy Processing: (matched on DEFAULT policy)
 Message going to: bob@example.com

@@ -68,7 +68,7 @@ func printTracedFilter(c *Call, f *TraceFilter) {
 		}
 		c.Printf("Evaluating Rule: %s\n Result = %s\n", Plain(r.Rule), result)
 		for _, m := range r.Matched {
-			c.Printf(" Matched: %s\n", Clip(m, 160))
+			c.Printf(" Matched: %s (%s)\n", Clip(m.Text, 160), Clip(m.Part, 160))
 		}
 	}
 	for _, a := range f.Actions {

@@ -262,11 +262,12 @@ func (r *run) decide(ctx context.Context, n *node) (bool, error) {
 // test decides one rule. != is the opposite of == in every case, also where
 // there are several values or none.
 func (r *run) test(ctx context.Context, u *rule) (bool, error) {
+	before := len(r.notes)
 	yes, err := r.holds(ctx, u)
 	if u.op == "!=" {
 		yes = !yes
 	}
-	r.asked(u, yes, err)
+	r.asked(u, yes, r.notes[before:], err)
 	return yes, err
 }
 

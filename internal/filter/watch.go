@@ -3,16 +3,18 @@ package filter
 import (
 	"slices"
 	"strings"
+
+	"lazaret/internal/mail"
 )
 
 // Step is one thing that a run did: it came to a filter, asked a rule or did an
 // action.
 type Step struct {
 	Filter  string
-	Rule    string   // that was asked, as the script has it
-	Held    bool     // the rule did
-	Matched []string // what a rule about text matched; hostile
-	Action  string   // that was done, as the script has it
+	Rule    string         // that was asked, as the script has it
+	Held    bool           // the rule did
+	Matched []mail.Matched // by the rule
+	Action  string         // that was done, as the script has it
 }
 
 // step tells a step of the filter under way.
@@ -24,17 +26,13 @@ func (r *run) step(s Step) {
 }
 
 // asked tells of a rule.
-func (r *run) asked(u *rule, held bool, err error) {
+func (r *run) asked(u *rule, held bool, matched []mail.Matched, err error) {
 	if r.tell == nil || err != nil {
 		return
 	}
 	var b strings.Builder
 	u.print(&b)
-	s := Step{Rule: b.String(), Held: held}
-	if held && u.body != nil && r.window != nil {
-		s.Matched = slices.Clone(r.window.Found(u.body.Index))
-	}
-	r.step(s)
+	r.step(Step{Rule: b.String(), Held: held, Matched: slices.Clone(matched)})
 }
 
 // acts tells of an action.

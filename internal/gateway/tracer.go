@@ -126,7 +126,11 @@ func (t tracer) judged(traced *pipeline.Traced, out *admin.Trace) {
 		}
 		f := &out.Filters[len(out.Filters)-1]
 		if s.Rule != "" {
-			f.Rules = append(f.Rules, admin.TraceRule{Rule: s.Rule, Result: s.Held, Matched: s.Matched})
+			r := admin.TraceRule{Rule: s.Rule, Result: s.Held}
+			for _, m := range s.Matched {
+				r.Matched = append(r.Matched, admin.TraceMatch{Part: m.Part, Text: m.Text})
+			}
+			f.Rules = append(f.Rules, r)
 		} else {
 			f.Actions = append(f.Actions, s.Action)
 		}

@@ -72,7 +72,7 @@ func TestTrace(t *testing.T) {
 	if r := virus.Recipients; len(r) != 5 || r[3].Accepted || r[3].Match != "ALL" || !strings.HasPrefix(r[3].Reply, "550 ") || !r[0].Accepted || r[0].Match != "one.example" {
 		t.Errorf("%+v", r)
 	}
-	if len(virus.Filters) != 3 || len(virus.Filters[1].Rules) != 2 || !virus.Filters[1].Rules[1].Result || !slices.Contains(virus.Filters[1].Rules[1].Matched, "free offer") ||
+	if len(virus.Filters) != 3 || len(virus.Filters[1].Rules) != 2 || !virus.Filters[1].Rules[1].Result || !slices.Contains(virus.Filters[1].Rules[1].Matched, admin.TraceMatch{Part: "body", Text: "free offer"}) ||
 		!slices.Equal(virus.Filters[1].Actions, []string{`insert-header("X-Offer", "yes")`}) || len(virus.Filters[0].Actions) > 0 {
 		t.Errorf("%+v", virus.Filters)
 	}
