@@ -20,7 +20,7 @@ func (f Configuration) filterQuarantines(_ context.Context, c *Call) error {
 		name = c.Take()
 	}
 	found := false
-	for _, u := range set.Uses() {
+	for _, u := range append(set.Uses(), conf.ContentUses()...) {
 		if name != "" && u.Quarantine != name {
 			continue
 		}

@@ -23,9 +23,9 @@ type Scanner interface {
 // ScanningCommands gives the commands about mail policies and antivirus, of a
 // gateway. Changes are pending until commit.
 func (f Configuration) ScanningCommands(s Scanner) []Command {
-	return append(f.dictionaryCommands(), []Command{
+	return append(append(f.dictionaryCommands(), f.contentCommands()...), []Command{
 		{Name: "policyconfig", Summary: "Change the mail policies",
-			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantispam and antivirus (default, custom, off), spam_positive, spam_suspect, spam_unknown, and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned and spam_unknown also wait), and ambiguous (default, deliver, drop, quarantine: mail that two readers would understand differently),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value);\noutbreak (default, custom, off), outbreak_threshold (3), outbreak_viral_retention (1d), outbreak_other_retention (4h), outbreak_deliver_nonviral (on, off), outbreak_bypass (extensions with commas),\noutbreak_modify (level from which on delivered mail is changed; 0: never), outbreak_subject (with $threat_verdict, $threat_category, $threat_type, $threat_description, $threat_level), outbreak_headers (on, off).",
+			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\npolicyconfig filters ...   (see policyconfig filters)\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantispam and antivirus (default, custom, off), spam_positive, spam_suspect, spam_unknown, and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned and spam_unknown also wait), and ambiguous (default, deliver, drop, quarantine: mail that two readers would understand differently),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value);\noutbreak (default, custom, off), outbreak_threshold (3), outbreak_viral_retention (1d), outbreak_other_retention (4h), outbreak_deliver_nonviral (on, off), outbreak_bypass (extensions with commas),\noutbreak_modify (level from which on delivered mail is changed; 0: never), outbreak_subject (with $threat_verdict, $threat_category, $threat_type, $threat_description, $threat_level), outbreak_headers (on, off).",
 			Right: auth.ConfigChange, MaxArgs: 40, Run: f.policies},
 		{Name: "policyconfig list", Summary: "List the mail policies", Usage: "policyconfig list [inbound|outbound]", Right: auth.ConfigView, MaxArgs: 1, Run: f.listPolicies},
 		{Name: "policyconfig print", Summary: "Print all settings of a mail policy", Usage: "policyconfig print inbound|outbound NAME|DEFAULT", Right: auth.ConfigView, MaxArgs: 2, Run: f.printPolicy},
@@ -51,6 +51,7 @@ func (f Configuration) policies(ctx context.Context, c *Call) error {
 		action{"move", "Move a policy to another place.", f.movePolicy},
 		action{"list", "List the policies.", f.listPolicies},
 		action{"print", "Print all settings of a policy.", f.printPolicy},
+		action{"filters", "Edit content filters.", f.contentFilters},
 		action{"match", "Say which policy a sender and recipient have.", f.matchPolicy})
 }
 

@@ -68,6 +68,9 @@ type MailPolicy struct {
 
 	Threats []OutbreakPolicy `xml:"outbreak_settings"` // one, when Outbreak is custom
 
+	ContentMode string   `xml:"content_filters"` // default, custom or off
+	Content     []string `xml:"content_filter"`  // with custom: those that run
+
 	// What two readers would understand differently: default, quarantine,
 	// deliver, drop; and what is added to such mail.
 	Ambiguous       string `xml:"ambiguous"`

@@ -19,6 +19,7 @@ func (p MailPolicy) Parameters() []Parameter {
 	all := []Parameter{
 		{"sender", strings.Join(p.Senders, ",")}, {"recipient", strings.Join(p.Recipients, ",")},
 		{"antispam", cmpOr(p.Antispam, "default")}, {"antivirus", cmpOr(p.Antivirus, "default")}, {"outbreak", cmpOr(p.Outbreak, "default")},
+		{"content_filters", cmpOr(p.ContentMode, "default")}, {"content_filter", strings.Join(p.Content, ",")},
 	}
 	for _, v := range spamVerdicts {
 		r := p.spamResponse(v)
@@ -77,6 +78,14 @@ func (p *MailPolicy) Set(name, value string) error {
 		if p.Antispam = value; value != "custom" {
 			p.Spam = nil
 		}
+		return nil
+	case "content_filters":
+		if p.ContentMode = value; value != "custom" {
+			p.Content = nil
+		}
+		return nil
+	case "content_filter":
+		p.Content, p.ContentMode = list(value), "custom"
 		return nil
 	case "antivirus":
 		if p.Antivirus = value; value != "custom" {

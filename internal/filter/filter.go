@@ -34,6 +34,7 @@ type Set struct {
 	texts    *match.Set    // of bodies
 	want     Want          // what the active filters need of the content
 	unseen   bool          // an active filter has the rule unscannable
+	table    string        // of content filters: inbound or outbound; "" of message filters
 }
 
 // program is one filter.

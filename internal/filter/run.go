@@ -204,7 +204,7 @@ func (r *run) act(ctx context.Context, a *action) (bool, error) {
 		return true, nil
 	case "drop":
 		// The copies were made at once and stay (reference 2.1).
-		r.out.Drop, r.out.DropReason = true, "Dropped by filter '"+r.filter+"'"
+		r.out.Drop, r.out.DropReason = true, "Dropped by "+r.set.named(r.filter)
 		r.out.Quarantine, r.out.Headers = nil, nil
 		return true, nil
 	case "skip-filters":
@@ -213,12 +213,28 @@ func (r *run) act(ctx context.Context, a *action) (bool, error) {
 	return false, nil
 }
 
+// kind names what the filters are, as reasons do.
+func (s *Set) kind() string {
+	if s.table != "" {
+		return "content filter"
+	}
+	return "message filter"
+}
+
+// named names a filter, as log lines do.
+func (s *Set) named(filter string) string {
+	if s.table != "" {
+		return "content filter '" + filter + "' in the " + s.table + " table"
+	}
+	return "filter '" + filter + "'"
+}
+
 // place adds a placement, or what was matched to the one there is.
 func (r *run) place(to []mail.Placement, quarantine string) (all []mail.Placement, added bool) {
 	i := slices.IndexFunc(to, func(p mail.Placement) bool { return p.Quarantine == quarantine })
 	if added = i < 0; added {
 		i = len(to)
-		to = append(to, mail.Placement{Quarantine: quarantine, Reason: "message filter:" + r.filter})
+		to = append(to, mail.Placement{Quarantine: quarantine, Reason: r.set.kind() + ":" + r.filter})
 	}
 	for _, m := range r.notes {
 		if r.noted < mail.MaxMatched && !slices.Contains(to[i].Matched, m) {

@@ -18,6 +18,9 @@ func (g *Gateway) judging(c *config.Config) (s pipeline.Settings, err error) {
 		return s, err
 	}
 	s.Filters.For(c.Site())
+	if s.Content, err = c.ContentSets(); err != nil {
+		return s, err
+	}
 	if s.Inbound, err = c.MailTable(config.Inbound); err != nil {
 		return s, err
 	}

@@ -15,10 +15,8 @@ import (
 // received is not touched; a changed one is a content of its own.
 func (p processor) rewrite(ctx context.Context, it *queue.Item, parts []pipeline.Part, open queue.Opener) (queue.Routing, error) {
 	var out queue.Routing
-	for i, to := range parts[0].Copies { // of the whole message, as it came
-		out.Copies = append(out.Copies, p.copy(it, to, parts[0].CopiedBy[i]))
-	}
 	for _, part := range parts {
+		out.Copies = append(out.Copies, p.copies(it, part)...)
 		part.Copies, part.CopiedBy = nil, nil
 		if len(parts) == 1 {
 			part.MID = p.g.nextMID()
@@ -46,6 +44,28 @@ func (p processor) rewrite(ctx context.Context, it *queue.Item, parts []pipeline
 		p.g.Log.Finished(it.MID, true)
 	}
 	return out, nil
+}
+
+// copies makes those that filters asked for, of the message as it came: those of
+// message filters for all recipients, those of content filters for those of the
+// part.
+func (p processor) copies(it *queue.Item, part pipeline.Part) (all []queue.Copy) {
+	own := it
+	if part.Recipients != nil {
+		own = it.Clone()
+		own.Recipients = own.Recipients[:0]
+		for _, i := range part.Recipients {
+			own.Recipients = append(own.Recipients, it.Recipients[i])
+		}
+	}
+	for i, to := range part.Copies {
+		of := own
+		if i < part.Whole {
+			of = it
+		}
+		all = append(all, p.copy(of, to, part.CopiedBy[i]))
+	}
+	return all
 }
 
 // rewriter names who changed a message.

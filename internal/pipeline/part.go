@@ -43,22 +43,29 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 	if err := j.ask(ctx, split); err != nil {
 		return nil, err
 	}
+	content := make([]mail.Disposition, len(split))
+	for i, s := range split {
+		var err error
+		if content[i], err = j.contentOf(ctx, &Part{MID: j.in.MID, Recipients: s.Recipients}, s.Row); err != nil {
+			return nil, err
+		}
+	}
 	if len(split) == 1 {
 		j.p.o.Log.MatchedPolicy(j.in.MID, split[0].Row.Name, j.table.Name)
-		part := Part{MID: j.in.MID, Disposition: d, Judged: j.judged(split[0].Row)}
-		j.engines(&part, split[0].Row)
+		part := Part{MID: j.in.MID, Disposition: d, Judged: j.judged(split[0].Row), Whole: len(d.Copies)}
+		j.engines(&part, split[0].Row, content[0])
 		j.t.part(part, split[0].Row, j)
 		return []Part{part}, nil
 	}
 	var out []Part
-	for _, s := range split {
-		part := Part{MID: j.p.o.NextMID(), Recipients: s.Recipients, Disposition: d, Judged: j.judged(s.Row)}
+	for i, s := range split {
+		part := Part{MID: j.p.o.NextMID(), Recipients: s.Recipients, Disposition: d, Judged: j.judged(s.Row), Whole: len(d.Copies)}
 		part.Quarantine, part.Headers = slices.Clone(d.Quarantine), slices.Clone(d.Headers)
 		if len(out) > 0 {
-			part.Copies, part.CopiedBy = nil, nil // of the whole message, once
+			part.Copies, part.CopiedBy, part.Whole = nil, nil, 0 // of the whole message, once
 		}
 		j.p.o.Log.Split(j.in.MID, part.MID, s.Row.Name, j.table.Name)
-		j.engines(&part, s.Row)
+		j.engines(&part, s.Row, content[i])
 		j.t.part(part, s.Row, j)
 		out = append(out, part)
 	}
@@ -115,7 +122,7 @@ func (j *judgement) judged(row *policy.Row) mail.Judgement {
 
 // engines does what a policy wants about an ambiguous message, and about the
 // verdicts in the order of reference 7.3.
-func (j *judgement) engines(part *Part, row *policy.Row) {
+func (j *judgement) engines(part *Part, row *policy.Row, content mail.Disposition) {
 	if j.ambiguous != "" {
 		j.respond(part, row.ForAmbiguous(), "MIME inspection", mail.Placement{Quarantine: j.p.o.HoldAmbiguous, Reason: j.ambiguous})
 	}
@@ -127,6 +134,9 @@ func (j *judgement) engines(part *Part, row *policy.Row) {
 	}
 	if row.Antivirus.Scan && !part.Drop {
 		j.antivirus(part, row)
+	}
+	if !part.Drop {
+		j.content(part, content)
 	}
 	if row.Outbreak.Scan && !part.Drop {
 		j.outbreak(part, row)

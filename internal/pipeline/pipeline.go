@@ -61,11 +61,12 @@ const KindBytes = 33 << 10
 type Settings struct {
 	Filters           *filter.Set
 	Inbound, Outbound *policy.Table
-	Engine            Engine        // nil: none
-	Spam              SpamEngine    // nil: none
-	Auth              Authenticator // nil: senders are not authenticated
-	OutbreakMax       int64         // larger messages are not held against outbreak rules; 0: none is too large
-	HoldDMARC         string        // the quarantine for what fails a DMARC policy of quarantine or reject; "": none
+	Content           map[policy.Key]*filter.Set // content filters of policies; one that is missing has none
+	Engine            Engine                     // nil: none
+	Spam              SpamEngine                 // nil: none
+	Auth              Authenticator              // nil: senders are not authenticated
+	OutbreakMax       int64                      // larger messages are not held against outbreak rules; 0: none is too large
+	HoldDMARC         string                     // the quarantine for what fails a DMARC policy of quarantine or reject; "": none
 }
 
 // table gives the table for mail of an origin.
@@ -129,6 +130,7 @@ type Part struct {
 	MID        mail.MID
 	Recipients []int  // indexes of the envelope's; nil: all
 	ChangedBy  string // the stage that Extras are of, the last one
+	Whole      int    // so many of Copies are of the whole message, before it was split
 	mail.Disposition
 	Judged mail.Judgement
 }

@@ -53,7 +53,7 @@ func (p *Pipeline) Rescan(ctx context.Context, in Again) (part Part, step string
 	if known {
 		row.Antivirus.Verdicts = map[mail.Verdict]policy.Response{j.scan.Verdict: pass}
 	}
-	j.engines(&part, row)
+	j.engines(&part, row, mail.Disposition{}) // filters do not run a second time (reference 2.5)
 	return part, j.step(row, known && (knownSpam || !row.Antispam.Scan), &part), nil
 }
 

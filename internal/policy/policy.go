@@ -43,6 +43,9 @@ type Row struct {
 	Outbreak  Outbreak
 }
 
+// Key names a policy in its table.
+type Key struct{ Table, Name string }
+
 // Match gives the policy for one sender and recipient: the first row that is
 // for them.
 func (t *Table) Match(from, to mail.Address) *Row {
