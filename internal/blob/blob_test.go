@@ -18,6 +18,7 @@ import (
 
 	"lazaret/internal/errs"
 	"lazaret/internal/quarantine"
+	"lazaret/internal/testlib/proof"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -325,7 +326,7 @@ func TestFull(t *testing.T) {
 // returned is there whole, and a sweep with nothing known leaves nothing.
 func TestPowerCut(t *testing.T) {
 	rounds := 12
-	if testing.Short() {
+	if testing.Short() || proof.Race {
 		rounds = 3
 	}
 	for round := range rounds {

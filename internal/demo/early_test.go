@@ -10,6 +10,9 @@ import (
 	"testing"
 )
 
+// filler has ten mebibytes: seven of them do not fit into the smallest pool.
+var filler = "Subject: HOLDME filler\r\n\r\n" + strings.Repeat(strings.Repeat("x", 70)+"\r\n", 10<<20/72)
+
 // A full pool lets the oldest message go home early: tagged, marked and without
 // its attachment in the mailbox, the way from a setting at the manager to what
 // the gateway does.
@@ -27,7 +30,7 @@ func TestEarlyRelease(t *testing.T) {
 	send(t, a.Gateways[0].SMTP, "Subject: HOLDME first\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nEVIL\r\n--b--\r\n")
 	waitHeld(t, a.Manager.Dir, "HOLDME first")
 	for range 7 {
-		send(t, a.Gateways[0].SMTP, "Subject: HOLDME filler\r\n\r\n"+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 10<<20/72))
+		send(t, a.Gateways[0].SMTP, filler)
 	}
 	waitFor(t, func() bool {
 		for _, b := range files(t, a.Mailbox.Maildir) {
@@ -40,28 +43,19 @@ func TestEarlyRelease(t *testing.T) {
 		}
 		return false
 	})
+	fullPoolWaits(t, a)
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 }
 
-// When the pool is full of what may make no room, mail waits at the gateway,
-// and comes when there is room: nothing is lost, nobody gets a bounce (F17).
-func TestFullPoolWaits(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "demo")
-	ctx, cancel := context.WithCancel(context.Background())
-	out, in := io.Pipe()
-	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
-	var a announced
-	if err := json.NewDecoder(out).Decode(&a); err != nil {
-		t.Fatalf("%v, %v", err, <-done)
-	}
+// fullPoolWaits: when the pool is full of what may make no room, mail waits at
+// the gateway, and comes when there is room: nothing is lost, nobody gets a
+// bounce (F17). The pool is nearly full already.
+func fullPoolWaits(t *testing.T, a announced) {
 	local(t, a.Manager.Dir, "quarantineconfig edit Policy exempt yes; quarantineconfig rules pool_size 64M delete_rest 0; commit")
-	for range 7 {
-		send(t, a.Gateways[0].SMTP, "Subject: HOLDME filler\r\n\r\n"+strings.Repeat(strings.Repeat("x", 70)+"\r\n", 10<<20/72))
-	}
+	send(t, a.Gateways[0].SMTP, filler)
 	waitFor(t, func() bool {
 		return strings.Contains(local(t, a.Manager.Dir, `grep "mail waits at the gateways" mail_logs`), "nothing in them may make room")
 	})
@@ -79,9 +73,5 @@ func TestFullPoolWaits(t *testing.T) {
 	})
 	if got := local(t, a.Gateways[0].Dir, `grep "Bounced: " mail_logs`); strings.Contains(got, "Bounced: DCID") {
 		t.Error(got)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Fatal(err)
 	}
 }
