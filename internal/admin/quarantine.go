@@ -32,10 +32,11 @@ const maxMIDs = 1000
 const conditions = `[CONDITION...] [--limit N] [--after PLACE] [--total] [--json]
 CONDITION: quarantine NAME, sender TEXT, recipient TEXT, subject TEXT, reason TEXT, message-id ID, gateway NAME,
 mid N, esa_mid N, state WORD, since DATE, until DATE, attachment TEXT, attachment-type TEXT, attachment-min SIZE,
-attachment-max SIZE; each also as NAME=TEXT or --NAME TEXT.
+attachment-max SIZE, body TEXT; each also as NAME=TEXT or --NAME TEXT.
 sender, recipient, subject, reason, attachment (its name) and attachment-type look for text inside; with -is, -starts or -ends behind the name, for the
 whole, the start or the end; with -not, -not-is, -not-starts or -not-ends, for what is not so. Case never counts.
 All attachment conditions are about one attachment; SIZE is of the decoded content: bytes, or 30K, 5M.
+body and body-not look into the text of messages, where the quarantine rules have search_text.
 gateway-not NAME and state-not WORD: all others, with state-not deleted ones too.
 Newest come first; order oldest turns that round. order COLUMN sorts by received, sender, recipient, subject, size,
 quarantine, exit or gateway, and COLUMN-desc the other way round. --after goes on behind the last message of the
@@ -287,6 +288,9 @@ func (q Quarantines) condition(query *quarantine.Query, name, value string) (err
 		return nil
 	case "reason":
 		query.Reason = text
+		return nil
+	case "body":
+		query.Body = text
 		return nil
 	case "attachment":
 		query.Attachment.Name = text

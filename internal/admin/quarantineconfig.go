@@ -18,7 +18,7 @@ quarantineconfig edit NAME [retention 10d] [action Delete|Release] [exempt yes|n
     [early_subject TEXT|none] [early_subject_place start|end] [early_header "X-NAME: VALUE"|none] [early_strip yes|no]
 quarantineconfig rename NAME NEWNAME   what it holds goes along; filters that use the old name still reach it
 quarantineconfig delete NAME Y
-quarantineconfig rules [undo_release 30s] [delete_rest 7d] [pool_size 20G] [keep_released 5d]
+quarantineconfig rules [undo_release 30s] [delete_rest 7d] [pool_size 20G] [keep_released 5d] [search_text 0]
 quarantineconfig retain NAME      apply the retention in force to what is held there already; at once
 quarantineconfig confirmclock Y   say that the clock is right, after it jumped; at once
 The early_ settings, with action Release, are done to what is released to make room, before its time: text in
@@ -95,6 +95,9 @@ func (q Quarantines) showSettings(c *Call) {
 	c.Printf("A release can be taken back for %s, deleted mail rests for %s, all together may hold %s.\n"+
 		"What was released is kept for %s at most, until its delivery is proven.\n",
 		textOr(r.UndoRelease, "30s"), textOr(r.DeleteRest, "7d"), textOr(r.Pool, "20G"), textOr(r.KeepReleased, "5d"))
+	if text := textOr(r.SearchText, "0"); text != "0" {
+		c.Printf("Of the text of each message %s can be searched.\n", Plain(text))
+	}
 	if clock := q.Service.Clock(); clock.Doubt {
 		c.Printf("The clock jumped: nothing expires until %s.\n", stamp(clock.Until))
 	} else if clock.Blocked {
@@ -184,6 +187,7 @@ func (q Quarantines) editRules(c *Call) error {
 		{"delete_rest", "How long does deleted mail rest in the bin? (7d, 0: not at all)", "7d", &r.DeleteRest},
 		{"pool_size", "How much may all quarantines hold? (20G, 0: as much as the disk)", "20G", &r.Pool},
 		{"keep_released", "How long is released mail kept at most, until its delivery is proven? (5d, 0: not at all)", "5d", &r.KeepReleased},
+		{"search_text", "How much of the text of each message can be searched? (16K, 0: none)", "0", &r.SearchText},
 	}
 	if c.Batch {
 		if len(c.Args) == 0 || len(c.Args)%2 != 0 {
@@ -210,7 +214,7 @@ func (q Quarantines) editRules(c *Call) error {
 			}
 		}
 	}
-	return q.Config.Change(c.Principal, "quarantine rules "+quoted([]string{r.UndoRelease, r.DeleteRest, r.Pool, r.KeepReleased}), func(next *config.Config) error {
+	return q.Config.Change(c.Principal, "quarantine rules "+quoted([]string{r.UndoRelease, r.DeleteRest, r.Pool, r.KeepReleased, r.SearchText}), func(next *config.Config) error {
 		next.QuarantineRules = r
 		return nil
 	})

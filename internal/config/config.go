@@ -61,7 +61,7 @@ type Config struct {
 
 	CPQ             CPQ             `xml:"centralized_quarantine" doc:"on a gateway: enabled means that quarantined mail goes to the manager, else to the quarantines of its own"`
 	Quarantines     []Quarantine    `xml:"quarantines>quarantine" doc:"on a manager, and for mail that is not centralised on a gateway: what names one by a former_name means it, until that is taken away; retention_period such as 10d or 12h, default_action Delete or Release; overflow_exempt 1 keeps its messages when the pool is full; with default_action Release, early_subject, early_subject_place (start or end), early_header (X-Name: value) and early_strip (1: attachments go) are done to what is released to make room"`
-	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"for all quarantines of this appliance: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all; pool_size is how much content they may hold together, such as 20G, 0 is as much as the disk; keep_released is how long what a gateway took is kept at most until it is proven that it was delivered, such as 5d; empty is the default"`
+	QuarantineRules QuarantineRules `xml:"quarantine_rules" doc:"for all quarantines of this appliance: undo_release is how long a release can be taken back before it leaves, delete_rest how long deleted mail rests in the bin; such as 30s or 7d, 0 is not at all; pool_size is how much content they may hold together, such as 20G, 0 is as much as the disk; keep_released is how long what a gateway took is kept at most until it is proven that it was delivered, such as 5d; search_text is how much of the text of each message can be searched, such as 16K, 0 is none; empty is the default"`
 	ContentStore    ContentStore    `xml:"content_store" doc:"on a manager: an S3-compatible bucket for the content of quarantined messages (docs/storage.md), read at the start; empty is this machine; path_style 1 puts the bucket into the path, credentials_file is like ~/.aws/credentials, empty is the environment"`
 	Appliances      []Appliance     `xml:"appliances>appliance" doc:"on a manager: the gateways it works for, as pairing wrote them"`
 
@@ -201,6 +201,7 @@ type QuarantineRules struct {
 	DeleteRest   string `xml:"delete_rest"`
 	Pool         string `xml:"pool_size"`
 	KeepReleased string `xml:"keep_released"`
+	SearchText   string `xml:"search_text"`
 }
 
 // Appliance is a gateway that a manager works for.

@@ -45,7 +45,7 @@ func Defaults(p Params) *Config {
 		c.Destinations = []Destination{{Domain: "DEFAULT", TLS: "preferred"}}
 	}
 	r := quarantine.DefaultRules()
-	c.QuarantineRules = QuarantineRules{UndoRelease: FormatSpan(r.UndoRelease), DeleteRest: FormatSpan(r.DeleteRest), Pool: FormatSize(r.Pool), KeepReleased: FormatSpan(r.KeepTaken)}
+	c.QuarantineRules = QuarantineRules{UndoRelease: FormatSpan(r.UndoRelease), DeleteRest: FormatSpan(r.DeleteRest), Pool: FormatSize(r.Pool), KeepReleased: FormatSpan(r.KeepTaken), SearchText: FormatSize(r.Text)}
 	c.addQuarantines()
 	c.Listeners = append(c.Listeners, Listener{
 		Name: "cpq_listener", Protocol: "CPQ", Interface: "Management", Port: p.CPQPort, Backlog: DefaultBacklog, Type: string(access.Private),

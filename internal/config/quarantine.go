@@ -134,6 +134,11 @@ func (c *Config) Rules() (r quarantine.Rules, err error) {
 			return r, errs.Context(err, "pool_size")
 		}
 	}
+	if text := c.QuarantineRules.SearchText; text != "" {
+		if r.Text, err = ParseSize(text); err != nil {
+			return r, errs.Context(err, "search_text")
+		}
+	}
 	return r, r.Check()
 }
 

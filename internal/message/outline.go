@@ -23,18 +23,21 @@ const (
 	maxNameRunes   = 255
 )
 
-// Outline is the list of a message's attachments.
+// Outline is what lists and searches know of the content of a message.
 type Outline struct {
 	List  []Attachment // at most MaxAttachments
 	Total int          // all of them
+	Text  string       // the beginning of what is read as text, when it is asked for
 }
 
 // NewOutline reads a message to its end and gives its attachments, in the order
 // of the stream: what has a name, is no text, or says that it is one; of an
 // attached message that message too, with the size of what is in it. Where
-// readers differ, all readings count. An error is the reader's.
-func NewOutline(r io.Reader) (Outline, error) {
-	o := outliner{at: -1}
+// readers differ, all readings count. Of the texts at most so many bytes are
+// kept, in UTF-8, of HTML what a reader sees, with one blank for all that is
+// blank: 0 is none. An error is the reader's.
+func NewOutline(r io.Reader, text int) (Outline, error) {
+	o := outliner{at: -1, room: text}
 	_, err := Walk(r, Limits{}, o.part)
 	if err == nil {
 		_, err = io.Copy(io.Discard, r) // behind a limit
@@ -48,6 +51,7 @@ type outliner struct {
 	at       int    // of the list: the last part that got in; -1 none
 	last     string // path of the last part, whether or not it got in
 	embedded bool   // it was a file inside a text
+	room     int    // bytes of text that may still be kept
 }
 
 func (o *outliner) part(p *Part) error {
@@ -55,6 +59,11 @@ func (o *outliner) part(p *Part) error {
 	case p.Role == Container && !p.IsAttachment(), p.Role != Container && !listed(p):
 		if p.Role != Leaf {
 			return nil
+		}
+		if o.room > 0 && p.Reading == 0 {
+			if err := o.text(p); err != nil {
+				return err
+			}
 		}
 		return o.count(p, nil)
 	case p.Role != Embedded && o.at >= 0 && p.Path == o.last && !o.embedded:
@@ -72,6 +81,33 @@ func (o *outliner) part(p *Part) error {
 	}
 	return o.count(p, nil)
 }
+
+// text keeps what a part says. The sizes of attached messages are those of the
+// rest then, by at most as much as is kept.
+func (o *outliner) text(p *Part) error {
+	raw, err := io.ReadAll(io.LimitReader(p.Text(), int64(min(4*o.room, MaxText)))) // HTML is mostly not text
+	if err != nil {
+		return err
+	}
+	if p.IsHTML() {
+		raw = HTMLText(raw)
+	}
+	words := strings.Join(strings.Fields(strings.ToValidUTF8(string(raw), "\ufffd")), " ")
+	if len(words) > o.room {
+		words = strings.ToValidUTF8(words[:o.room], "")
+	}
+	if words != "" {
+		if o.out.Text != "" {
+			o.out.Text += "\n"
+		}
+		o.out.Text += words
+		o.room -= min(o.room, len(words)+1)
+	}
+	return nil
+}
+
+// MaxText is the most text of one message, in bytes, that an outline keeps.
+const MaxText = 1 << 20
 
 // listed: text without a name inside an attached message is that message's.
 func listed(p *Part) bool {

@@ -10,7 +10,7 @@ import (
 
 func outlined(t *testing.T, raw string) string {
 	t.Helper()
-	o, err := NewOutline(strings.NewReader(raw))
+	o, err := NewOutline(strings.NewReader(raw), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,17 +65,17 @@ func TestOutline(t *testing.T) {
 // Nobody makes a list without end; what is beyond is counted.
 func TestOutlineBounds(t *testing.T) {
 	raw := "MIME-Version: 1.0\r\n" + mixed + "\r\n\r\n" + strings.Repeat("--bb\r\nContent-Type: image/png; name=a.png\r\n\r\nx\r\n", 150) + "--bb--\r\n"
-	o, err := NewOutline(strings.NewReader(raw))
+	o, err := NewOutline(strings.NewReader(raw), 0)
 	if err != nil || len(o.List) != MaxAttachments || o.Total != 150 {
 		t.Errorf("%d of %d, %v", len(o.List), o.Total, err)
 	}
 	over := "MIME-Version: 1.0\r\n" + mixed + "\r\n\r\n" + strings.Repeat("--bb\r\n\r\nx\r\n", 2000) + "--bb--\r\n"
 	r := strings.NewReader(over)
-	if _, err := NewOutline(r); err != nil || r.Len() != 0 {
+	if _, err := NewOutline(r, 0); err != nil || r.Len() != 0 {
 		t.Errorf("%d bytes are left, %v: who feeds it would wait", r.Len(), err)
 	}
 	broken := errors.New("broken")
-	if _, err := NewOutline(iotest.ErrReader(broken)); !errors.Is(err, broken) {
+	if _, err := NewOutline(iotest.ErrReader(broken), 0); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 }
@@ -89,10 +89,37 @@ func BenchmarkOutline(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := NewOutline(strings.NewReader(raw)); err != nil {
+				if _, err := NewOutline(strings.NewReader(raw), 0); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
+	}
+}
+
+// The text of a message as somebody reads it, in any charset, as much of it as
+// is asked for.
+func TestOutlineText(t *testing.T) {
+	head := "MIME-Version: 1.0\r\n" + mixed + "\r\n\r\n"
+	for _, c := range []struct {
+		name, raw, want string
+		room            int
+	}{
+		{"plain", "Subject: x\r\n\r\nDear  all,\r\n\r\n\tmoney\r\n", "Dear all, money", 100},
+		{"cut", "Subject: x\r\n\r\nGr\xc3\xbc\xc3\x9fe\r\n", "Gr", 3},
+		{"none", "Subject: x\r\n\r\nDear\r\n", "", 0},
+		{"windows-1251, quoted", "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=windows-1251\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=D1=F7=E5=F2 =\r\n12\r\n", "Счет 12", 100},
+		{"HTML and text, a file between", head + "--bb\r\nContent-Type: text/html\r\n\r\n<style>x{}</style><p>w<b>or</b>d &amp; <br>more</p>\r\n--bb\r\nContent-Type: text/plain; name=a.txt\r\n\r\nnot this\r\n--bb\r\n\r\nlast\r\n--bb--\r\n", "word & more\nlast", 100},
+		{"two parts, one room", head + "--bb\r\n\r\nfirst\r\n--bb\r\n\r\nsecond\r\n--bb--\r\n", "first\nsec", 9},
+		{"base64", "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n6KuL5rGC5pu4\r\n", "請求書", 100},
+	} {
+		o, err := NewOutline(strings.NewReader(c.raw), c.room)
+		if err != nil || o.Text != c.want {
+			t.Errorf("%s: %q, %v, want %q", c.name, o.Text, err, c.want)
+		}
+	}
+	huge := "Subject: x\r\n\r\n" + strings.Repeat("word ", 1<<20)
+	if o, err := NewOutline(strings.NewReader(huge), 1<<30); err != nil || len(o.Text) > MaxText {
+		t.Errorf("%d bytes, %v", len(o.Text), err)
 	}
 }

@@ -20,7 +20,7 @@ func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid
 	if err := checkDeposit(&d); err != nil {
 		return 0, false, err
 	}
-	header, inside := message.NewHeaderScanner(), newLook()
+	header, inside := message.NewHeaderScanner(), newLook(int(s.rules().Text))
 	id, size, hash, err := s.opt.Contents.Put(ctx, io.TeeReader(content, io.MultiWriter(header, inside)))
 	outline := inside.close(err)
 	if err != nil {
@@ -34,7 +34,7 @@ func (s *Service) Ingest(ctx context.Context, d Deposit, content io.Reader) (mid
 		d.MessageID = header.MessageID()
 	}
 	r := s.newRecord(d, id)
-	r.Attachments, r.Attached = outline.List, outline.Total
+	r.Attachments, r.Attached, r.Text = outline.List, outline.Total, outline.Text
 	mid, existing, err = s.opt.Store.Add(ctx, r)
 	if err != nil {
 		// Whether the record was kept is not always known. Content that nobody

@@ -33,12 +33,12 @@ type look struct {
 	err  error
 }
 
-func newLook() *look {
+func newLook(text int) *look {
 	r, w := io.Pipe()
 	l := &look{to: w, done: make(chan struct{})}
 	go func() {
 		defer close(l.done)
-		l.out, l.err = message.NewOutline(r)
+		l.out, l.err = message.NewOutline(r, text)
 		r.CloseWithError(l.err) // the writer must not wait for a reader that is gone
 	}()
 	return l
@@ -120,7 +120,7 @@ func (s *Service) inside(ctx context.Context, r *Record) (Inside, error) {
 	c, err := s.opt.Contents.Open(ctx, r.Content)
 	if err == nil {
 		var o message.Outline
-		o, err = message.NewOutline(c)
+		o, err = message.NewOutline(c, 0)
 		c.Close()
 		if err == nil {
 			in.Attachments, in.Attached = o.List, o.Total

@@ -125,3 +125,33 @@ func TestShownAddresses(t *testing.T) {
 		t.Errorf("plain addresses have another form: %+v, %v", m, err)
 	}
 }
+
+// The text of messages is searched where somebody asked for it, from then on.
+func TestSearchText(t *testing.T) {
+	w := newWorld(t)
+	q := quarantine.Query{Body: quarantine.Text{Text: "Geheime  SACHE"}}
+	w.put("before", "Policy")
+	if _, err := w.s.Count(ctx, admin, q); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "search_text") {
+		t.Errorf("a search in what nobody keeps: %v", err)
+	}
+	if err := w.s.Configure(quarantine.Defaults(), quarantine.Rules{Text: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	mid := w.putWhole("Subject: x\r\nContent-Type: text/plain; charset=utf-8\r\nMIME-Version: 1.0\r\n\r\neine geheime\r\nSache\r\n")
+	far := w.putWhole("Subject: x\r\n\r\n" + strings.Repeat("word ", 300) + "geheime sache\r\n")
+	if got := w.search(admin, q); !slices.Equal(got, []mail.MID{mid}) {
+		t.Errorf("found %v", got)
+	}
+	q.Body.Not = true
+	if got := w.search(admin, q); len(got) != 2 || got[0] != far {
+		t.Errorf("without it %v", got)
+	}
+	w.act(quarantine.Delete, admin, "", mid)
+	q.Body.Not, q.States = false, []quarantine.State{quarantine.Removed}
+	if got := w.search(admin, q); got != nil {
+		t.Errorf("the text outlives the message: %v", got)
+	}
+	if err := w.s.Configure(quarantine.Defaults(), quarantine.Rules{Text: 1 << 30}); err == nil {
+		t.Error("a text without end was accepted")
+	}
+}

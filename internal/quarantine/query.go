@@ -40,6 +40,7 @@ type Query struct {
 	Recipient  Text // at least one recipient
 	Subject    Text // as decoded for display
 	Attachment Attachment
+	Body       Text   // in the text of the message; Contains alone
 	Reason     Text   // of at least one quarantine that is looked at
 	MessageID  string // whole, with or without its brackets
 	Gateway    string // serial, name, or the first label of the name
@@ -77,13 +78,16 @@ const MaxText = 1024
 
 // Check finds what is wrong with a query.
 func (q Query) Check() error {
-	for _, t := range []Text{q.Sender, q.Recipient, q.Subject, q.Reason, q.Attachment.Name, q.Attachment.Type, {Text: q.MessageID}, {Text: q.Gateway}, {Text: q.NotGateway}} {
+	for _, t := range []Text{q.Sender, q.Recipient, q.Subject, q.Reason, q.Body, q.Attachment.Name, q.Attachment.Type, {Text: q.MessageID}, {Text: q.Gateway}, {Text: q.NotGateway}} {
 		if len(t.Text) > MaxText {
 			return errs.New(errs.Invalid, "a text to search for is longer than %d bytes", MaxText)
 		}
 		if t.Op > EndsWith {
 			return errs.New(errs.Invalid, "unknown comparison")
 		}
+	}
+	if q.Body.Op != Contains {
+		return errs.New(errs.Invalid, "the text of a message can only be searched for a piece of it")
 	}
 	if a := q.Attachment; a.Min < 0 || a.Max < 0 || a.Max > 0 && a.Max < a.Min {
 		return errs.New(errs.Invalid, "the largest size of an attachment is below the smallest")

@@ -50,6 +50,7 @@ type Record struct {
 	Memberships []Membership
 	Attachments []message.Attachment // at most message.MaxAttachments
 	Attached    int                  // all of them; below 0: not known, see NotLooked
+	Text        string               // of a new one: what is searched for pieces of text; not read back
 	Rank        string               // of a sorted list: the value that it was sorted by
 	Release     []Delivery           // of the last release decision, one a recipient
 }

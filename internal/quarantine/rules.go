@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/message"
 )
 
 // Rules hold for all quarantines of an appliance together. The zero value lets
@@ -12,6 +13,7 @@ type Rules struct {
 	UndoRelease time.Duration // a release leaves after this; until then it can be taken back
 	DeleteRest  time.Duration // what is deleted rests in the bin for this
 	Pool        int64         // bytes of content that all quarantines may hold; 0: as much as the disk
+	Text        int64         // bytes of decoded text of each message that can be searched; 0: none
 	KeepTaken   time.Duration // what a gateway took is kept for this at most, until delivery is proven, so that it can be released again
 }
 
@@ -38,6 +40,9 @@ func (r Rules) Check() error {
 	}
 	if r.KeepTaken < 0 || r.KeepTaken > MaxKeepTaken || r.KeepTaken%time.Second != 0 {
 		return errs.New(errs.Invalid, "the time that what was released is kept for proof is whole seconds, up to 30 days")
+	}
+	if r.Text < 0 || r.Text > message.MaxText {
+		return errs.New(errs.Invalid, "the text of a message that can be searched is at most %d KiB", message.MaxText>>10)
 	}
 	if r.Pool != 0 && r.Pool < MinPool {
 		return errs.New(errs.Invalid, "the pool of all quarantines is smaller than %d MiB", MinPool>>20)

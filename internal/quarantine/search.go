@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"lazaret/internal/auth"
+	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 )
 
@@ -64,6 +65,9 @@ func (s *Service) open(p mail.Principal, q *Query) error {
 			return err
 		}
 		q.Quarantine = s.named(q.Quarantine)
+	}
+	if !q.Body.Any() && s.rules().Text == 0 {
+		return errs.New(errs.Invalid, "the text of messages is not searched here: search_text of the quarantine rules is 0")
 	}
 	q.visible, q.all = nil, auth.Can(p.Role, auth.QuarantineAll)
 	if !q.all {

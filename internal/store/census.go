@@ -104,7 +104,7 @@ func (s *Store) sample(ctx context.Context) error {
 					return err
 				})
 			if err == nil {
-				err = attachTo(docs, func(q string, args []any, fn func(*sql.Rows) error) error { return r.each(ctx, q, args, fn) }, s.d)
+				err = insides(docs, func(q string, args []any, fn func(*sql.Rows) error) error { return r.each(ctx, q, args, fn) }, s.d)
 			}
 			if err != nil {
 				return err

@@ -63,7 +63,7 @@ func (f *search) kept(ctx context.Context, total *quarantine.Total) (bool, error
 
 // sameConditions compares what two queries ask for; bare has what counters know.
 func sameConditions(q, bare *quarantine.Query) bool {
-	return q.Sender.Any() && q.Recipient.Any() && q.Subject.Any() && q.Reason.Any() && q.Attachment.Any() && q.MessageID == "" &&
+	return q.Sender.Any() && q.Recipient.Any() && q.Subject.Any() && q.Reason.Any() && q.Attachment.Any() && q.Body.Any() && q.MessageID == "" &&
 		q.Gateway == "" && q.NotGateway == "" && q.MID == 0 && q.GatewayMID == 0 && q.Since.IsZero() && q.Until.IsZero() &&
 		len(q.NotStates) == 0 && q.Quarantine == bare.Quarantine
 }

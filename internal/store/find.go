@@ -152,6 +152,7 @@ func conditions(w *where, q *quarantine.Query) bool {
 	w.recipients(q.Recipient)
 	w.reason(q)
 	w.attachment(q.Attachment)
+	w.body(q.Body)
 	if v := foldMessageID(q.MessageID); v != "" {
 		w.add("lower(m.message_id) IN (?, ?)", v, "<"+v+">")
 	}

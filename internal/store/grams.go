@@ -15,6 +15,7 @@ const (
 	recipientField  field = 'r'
 	subjectField    field = 't'
 	attachmentField field = 'a' // names of attachments
+	bodyField       field = 'b' // the text of the message
 	typeField       field = 'y' // and their types
 	sizeField       field = 'z' // powers of four up to the size of the largest
 	messageIDField  field = 'm' // as a whole

@@ -21,6 +21,8 @@ import (
 // earlier version brought is in pending in both.
 const (
 	indexBatch = 500                    // messages indexed in one transaction: others wait for it
+	indexFirst = 125                    // and in the first one: nobody knows how long the texts are
+	indexWhile = 100 * time.Millisecond // what a transaction should take at most
 	indexDelay = 200 * time.Millisecond // what gathers behind the first
 	indexRetry = 10 * time.Second       // after an error
 )
@@ -61,9 +63,16 @@ func (s *Store) indexAll(ctx context.Context) error {
 		if err != nil || len(waiting) == 0 {
 			return err
 		}
+		n := indexFirst
 		for more := true; more; {
-			if more, err = s.indexSome(ctx, indexBatch); err != nil {
+			began := time.Now()
+			if more, err = s.indexSome(ctx, n); err != nil {
 				return err
+			}
+			if took := time.Since(began); took > indexWhile {
+				n = max(n/2, 1)
+			} else if took < indexWhile/2 {
+				n = min(2*n, indexBatch)
 			}
 		}
 	}
@@ -94,7 +103,7 @@ func (s *Store) indexSome(ctx context.Context, n int) (more bool, err error) {
 			return err
 		})
 		if err == nil {
-			err = attachTo(docs, t.each, t.s.d)
+			err = insides(docs, t.each, t.s.d)
 		}
 		slices.SortFunc(docs, func(a, b *document) int { return cmp.Compare(a.mid, b.mid) }) // the index takes them best so
 		for i := 0; err == nil && i < len(docs); i++ {
@@ -132,6 +141,7 @@ type document struct {
 	senderU, recipientsU, folded, stored string // folded as of now, and as it is stored
 	messageID, gateway, gatewayName      string
 	files                                []attachmentRow
+	body                                 string // folded
 }
 
 // documentColumns are read by scanDocument.
@@ -189,6 +199,7 @@ func (d *document) terms() []term {
 		out = append(out, wholeTerm(messageIDField, id))
 	}
 	out = attachmentTerms(out, d.files)
+	out = grams(out, bodyField, d.body)
 	name := asciiLower(d.gatewayName)
 	label, _, _ := strings.Cut(name, ".")
 	for _, g := range []string{asciiLower(d.gateway), name, label} {

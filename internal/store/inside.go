@@ -69,17 +69,30 @@ func completeInsides(ctx context.Context, d dialect, read reading, by map[int64]
 	})
 }
 
-// attachTo reads the attachments of what is to be indexed.
-func attachTo(docs []*document, each func(string, []any, func(*sql.Rows) error) error, d dialect) error {
+// insides reads what is inside of what is to be indexed.
+func insides(docs []*document, each func(string, []any, func(*sql.Rows) error) error, d dialect) error {
 	by := make(map[int64]*document, len(docs))
 	mids := make([]mail.MID, len(docs))
 	for i, doc := range docs {
 		by[int64(doc.mid)], mids[i] = doc, doc.mid
 	}
-	return each("SELECT "+attachmentColumns+" FROM "+d.array("$1")+" j CROSS JOIN attachment a WHERE a.mid = j.value", []any{jsonNumbers(mids)}, func(rows *sql.Rows) error {
+	list := jsonNumbers(mids)
+	err := each("SELECT "+attachmentColumns+" FROM "+d.array("$1")+" j CROSS JOIN attachment a WHERE a.mid = j.value", []any{list}, func(rows *sql.Rows) error {
 		mid, a, err := scanAttachment(rows)
 		if err == nil {
 			by[mid].files = append(by[mid].files, a)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return each("SELECT b.mid, b.folded FROM "+d.array("$1")+" j CROSS JOIN body b WHERE b.mid = j.value", []any{list}, func(rows *sql.Rows) error {
+		var mid int64
+		var folded string
+		err := rows.Scan(&mid, &folded)
+		if err == nil {
+			by[mid].body = unescape(folded)
 		}
 		return err
 	})
@@ -156,6 +169,23 @@ func (w *where) attachment(q quarantine.Attachment) {
 	}
 }
 
+// body adds the condition on the text of a message.
+func (w *where) body(t quarantine.Text) {
+	if t.Any() {
+		return
+	}
+	cond := "EXISTS (SELECT 1 FROM body x WHERE x.mid = m.mid AND " + w.d.has("x.folded") + ")"
+	if t.Not {
+		cond = "NOT " + cond
+	}
+	w.add(cond, bodyPiece(t))
+}
+
+// bodyPiece is what is looked for: blanks as the text has them.
+func bodyPiece(t quarantine.Text) string {
+	return quarantine.Fold(strings.Join(strings.Fields(t.Text), " "))
+}
+
 // NotLooked implements quarantine.Insides.
 func (s *Store) NotLooked(ctx context.Context, limit int) ([]mail.MID, error) {
 	return s.mids(ctx, "looking for messages that nobody looked into",
@@ -187,6 +217,19 @@ func (s *Store) SetInside(ctx context.Context, found []quarantine.Inside) error 
 	})
 	if err == nil && slices.ContainsFunc(found, func(in quarantine.Inside) bool { return len(in.Attachments) > 0 }) {
 		s.toIndex()
+	}
+	return err
+}
+
+// lookForTexts sees whether there are texts of messages: another manager may
+// have brought the first one. Where there are none, nothing is spent on them.
+func (s *Store) lookForTexts(ctx context.Context) error {
+	if s.texts.Load() {
+		return nil
+	}
+	list, err := s.mids(ctx, "looking for texts of messages", "SELECT mid FROM body LIMIT 1")
+	if len(list) > 0 {
+		s.texts.Store(true)
 	}
 	return err
 }

@@ -88,6 +88,9 @@ func (s *Store) heartbeat() {
 		if err := s.sign(); err != nil && !isAway(err) && !errs.Is(err, errs.Closed) {
 			s.fault(errs.Context(err, "telling other managers of this one"))
 		}
+		if err := s.lookForTexts(context.Background()); err != nil && !isAway(err) {
+			s.fault(err)
+		}
 		select {
 		case <-t.C:
 		case <-s.done:

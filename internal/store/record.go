@@ -70,12 +70,15 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 	}
 	sender, recipients, folded := r.Envelope.From.String(), joinAddresses(r.Envelope.To), quarantine.Fold(r.Display)
 	senderU, recipientsU := unicodeAddresses(sender), unicodeAddresses(recipients)
-	files := attachmentRows(r.Attachments)
+	files, text := attachmentRows(r.Attachments), quarantine.Fold(r.Text)
 	var terms []term
 	if !s.d.behind() {
-		doc := document{r.MID, sender, recipients, senderU, recipientsU, folded, folded, r.MessageID, r.Gateway, r.GatewayName, files}
+		doc := document{r.MID, sender, recipients, senderU, recipientsU, folded, folded, r.MessageID, r.Gateway, r.GatewayName, files, text}
 		terms = doc.terms()
 		s.census.take(terms)
+	}
+	if text != "" {
+		s.texts.Store(true)
 	}
 	err = s.do(ctx, true, func(t *tx) error {
 		mid, existing = r.MID, false
@@ -106,6 +109,11 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 		}
 		if err := t.attach(r.MID, files); err != nil {
 			return err
+		}
+		if text != "" {
+			if err := t.exec("INSERT INTO body (mid, folded) VALUES ($1, $2)", int64(r.MID), text); err != nil {
+				return err
+			}
 		}
 		if err := t.find(r.MID, terms); err != nil {
 			return err
@@ -261,6 +269,11 @@ func (t *tx) change(c *quarantine.Change) (bool, error) {
 		}
 	}
 	if r.State.Final() && !c.Before.State.Final() {
+		if t.s.texts.Load() { // it goes with the content
+			if err := t.exec("DELETE FROM body WHERE mid = $1", int64(r.MID)); err != nil {
+				return false, err
+			}
+		}
 		return true, t.unlink(r.Hash[:])
 	}
 	return true, nil
@@ -336,7 +349,7 @@ func (t *tx) forget(records, keys int64, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, table := range []string{"membership", "release_recipient", "attachment"} {
+	for _, table := range []string{"membership", "release_recipient", "attachment", "body"} {
 		if err := t.exec("DELETE FROM "+table+" WHERE mid IN "+old, records, limit); err != nil {
 			return 0, err
 		}

@@ -247,6 +247,11 @@ func terms(q *quarantine.Query) (out [][]term) {
 		}
 	}
 	out = append(out, attachmentQuestion(q.Attachment)...)
+	if t := q.Body; !t.Any() && !t.Not {
+		if terms := asked(nil, bodyField, bodyPiece(t)); len(terms) > 0 {
+			out = append(out, terms)
+		}
+	}
 	if v := foldMessageID(q.MessageID); v != "" {
 		out = append(out, []term{wholeTerm(messageIDField, v)})
 	}

@@ -120,6 +120,9 @@ func randomRecord(t *testing.T, s backend, c *memContents, rng *rand.Rand, n int
 		r.Attachments = append(r.Attachments, a)
 	}
 	r.Attached = len(r.Attachments)
+	if r.Text = strings.Join(strings.Fields(randomText(rng, 9)), " "); rng.IntN(3) == 0 {
+		r.Text = ""
+	}
 	r.Size = int64(rng.IntN(4))
 	r.MessageID = fmt.Sprintf("<%s@Host%d>", locals[rng.IntN(5)], rng.IntN(3))
 	for i := range r.Memberships {
@@ -152,7 +155,7 @@ func randomQuery(t *rapid.T, all []*quarantine.Record) (q quarantine.Query) {
 		}
 		return x
 	}
-	for _, k := range rapid.SliceOfN(rapid.IntRange(0, 14), 1, 3).Draw(t, "conditions") {
+	for _, k := range rapid.SliceOfN(rapid.IntRange(0, 15), 1, 3).Draw(t, "conditions") {
 		switch k {
 		case 0, 1:
 			a := any("sender").Envelope.From
@@ -180,6 +183,8 @@ func randomQuery(t *rapid.T, all []*quarantine.Record) (q quarantine.Query) {
 					q.Attachment.Type = text(a[0].Types[0])
 				}
 			}
+		case 15:
+			q.Body = quarantine.Text{Text: part(any("text").Text), Not: rapid.Bool().Draw(t, "not")}
 		case 14:
 			q.Attachment.Min = rapid.SampledFrom(sizes).Draw(t, "least")
 			if rapid.Bool().Draw(t, "most") {
@@ -296,6 +301,13 @@ func wanted(q quarantine.Query, r *quarantine.Record) bool {
 	to := false
 	for _, a := range r.Envelope.To {
 		to = to || holds(q.Recipient, a.String(), a.Unicode())
+	}
+	if !q.Body.Any() {
+		b := q.Body
+		b.Text = strings.Join(strings.Fields(b.Text), " ")
+		if (r.Text != "" && r.State == quarantine.Held && holds(b, r.Text)) == b.Not {
+			return false
+		}
 	}
 	return attachedSo(q.Attachment, r.Attachments) && in && slices.Contains(states, r.State) && (q.Recipient.Any() || to != q.Recipient.Not) &&
 		(q.Sender.Any() || holds(q.Sender, r.Envelope.From.String(), r.Envelope.From.Unicode()) != q.Sender.Not) &&

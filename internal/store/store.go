@@ -18,6 +18,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lazaret/internal/disk"
@@ -63,6 +64,7 @@ type Store struct {
 	turns   turns
 	readers chan *reader
 	census  census
+	texts   atomic.Bool   // there are, or were, texts of messages
 	pending chan struct{} // capacity 1: something is to be indexed
 	done    chan struct{}
 	wg      sync.WaitGroup
@@ -127,6 +129,9 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 		s.wg.Go(s.heartbeat)
 	}
 	s.wg.Go(s.indexLoop)
+	if err := s.lookForTexts(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 

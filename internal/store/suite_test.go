@@ -492,7 +492,7 @@ type opener struct{ backend }
 
 func opened(s backend) (*quarantine.Service, error) {
 	return quarantine.New(quarantine.Options{Store: opener{s}, Contents: &memContents{}, Sender: nobody{}, Log: nobody{}, Audit: nobody{},
-		Settings: quarantine.Defaults()})
+		Settings: quarantine.Defaults(), Rules: quarantine.Rules{Text: 1000}})
 }
 
 func find(s backend, q quarantine.Query) (out []mail.MID, err error) {

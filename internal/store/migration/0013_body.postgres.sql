@@ -1,0 +1,6 @@
+-- The text of messages, as far as it can be searched: off unless somebody asks
+-- for it. A row goes with the content.
+CREATE TABLE body (
+	mid    BIGINT           NOT NULL PRIMARY KEY,
+	folded TEXT COLLATE "C" NOT NULL -- for comparison
+);
