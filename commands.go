@@ -161,6 +161,26 @@ func runCheck(_ context.Context, e env, args []string) (int, error) {
 	return 0, err
 }
 
+// runMoveDatabase carries a manager's records to the server that its
+// configuration names.
+func runMoveDatabase(ctx context.Context, e env, args []string) (int, error) {
+	dir, err := parseDir("movedatabase", args)
+	if err != nil {
+		return 0, err
+	}
+	n, err := manager.MoveDatabase(ctx, manager.Options{Dir: dir, Trouble: e.stderr}, func(table string, done, total int64) {
+		if total > 0 {
+			_, _ = fmt.Fprintf(e.stderr, "lazaret movedatabase: %s: %d of %d\n", table, done, total)
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	_, err = fmt.Fprintf(e.stdout, "%d messages and all that belongs to them are in PostgreSQL, compared row by row.\n"+
+		"The file is now %s/quarantine.db.moved; remove it when the manager runs. Start: lazaret manager --dir %s\n", n, dir, dir)
+	return 0, err
+}
+
 func runCLI(ctx context.Context, e env, args []string) (int, error) {
 	f := flag.NewFlagSet("cli", flag.ContinueOnError)
 	dir := f.String("dir", "", "")

@@ -50,6 +50,7 @@ func subcommands() []subcommand {
 		{"gateway", "--dir DIR", "run a gateway", runGateway},
 		{"manager", "--dir DIR", "run a manager", runManager},
 		{"checkconfig", "--dir DIR", "build the whole appliance from its configuration and throw it away", runCheck},
+		{"movedatabase", "--dir DIR", "carry the records of a manager that does not run from its file to PostgreSQL", runMoveDatabase},
 		{"cli", "--dir DIR COMMAND...", "run a command of the command language over the local socket", runCLI},
 		{"feed", feedArgs, "write and sign feeds of outbreak rules", runFeed},
 		{"version", "", "print the version", runVersion},
