@@ -3,7 +3,6 @@ package admin
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"io"
 	"slices"
@@ -54,7 +53,8 @@ func (q Quarantines) Commands() []Command {
 	all := []Command{
 		cmd("list", "Show the quarantines", "[--json]", 1, q.list),
 		cmd("search", "Find quarantined messages", conditions, 100, q.search),
-		cmd("show", "Show one message, or its content", "MID [--content | --base64] [--json]", 3, q.show),
+		cmd("show", "Show one message, or its content", "MID [--content | --base64] [--json]\nquarantine show MID --part PART [--base64]\nWith --base64 the exact bytes of the message, or of the part when it is saved: ... | base64 -d >file", 5, q.show),
+		cmd("parts", "List the parts of one message", "MID [--json]", 2, q.parts),
 		cmd("release", "Release messages from one or all quarantines", selection+decided, maxMIDs+2, q.release),
 		cmd("delete", "Delete messages from one or all quarantines", selection+decided, maxMIDs+2, q.delete),
 		cmd("undo", "Take back what was decided, while it can be", "MID...\nquarantine undo --decision N", maxMIDs, q.undo),
@@ -367,13 +367,16 @@ func (q Quarantines) date(s string) (time.Time, error) {
 }
 
 func (q Quarantines) show(ctx context.Context, c *Call) error {
-	opt, err := c.options("--content", "--base64", "--json")
+	opt, err := c.options("--content", "--base64", "--json", "--part=")
 	if err != nil {
 		return err
 	}
 	mids, err := parseMIDs(c.Args)
 	if err != nil || len(mids) != 1 {
 		return Usage("show needs one message ID")
+	}
+	if part := opt.last("--part"); part != "" {
+		return q.part(ctx, c, mids[0], part, opt.has("--base64"))
 	}
 	if opt.has("--content") || opt.has("--base64") {
 		return q.content(ctx, c, mids[0], opt.has("--base64"))
@@ -401,44 +404,7 @@ func (q Quarantines) content(ctx context.Context, c *Call, mid mail.MID, exact b
 		_, err = io.Copy(c, r)
 		return err
 	}
-	line := make([]byte, 57) // 76 characters, RFC 2045 section 6.8
-	for {
-		n, err := io.ReadFull(r, line)
-		if n > 0 {
-			c.Printf("%s\n", base64.StdEncoding.EncodeToString(line[:n]))
-		}
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return c.Err()
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// previewBytes is how much of a message show prints (reference 3.4).
-const previewBytes = 30 << 10
-
-// preview shows the start of the content as the gateway received it. What is
-// gone already is no error: the details are what was asked for.
-func (q Quarantines) preview(ctx context.Context, c *Call, m *quarantine.Message) error {
-	r, err := q.Service.Content(ctx, c.Principal, m.MID)
-	if errs.Is(err, errs.NotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	c.Printf("\n")
-	b, err := io.ReadAll(io.LimitReader(r, previewBytes))
-	if _, e := c.Write(markMatches(b, m)); err == nil {
-		err = e
-	}
-	if err == nil && len(b) == previewBytes {
-		c.Printf("\n(the rest: quarantine show %s --content)\n", m.MID)
-	}
-	return err
+	return inBase64(c, r)
 }
 
 func details(c *Call, m *quarantine.Message) {

@@ -159,6 +159,18 @@ func (quiet) Copy(_ context.Context, _ *quarantine.Record, content io.Reader, _ 
 
 func wardIn(t *testing.T, conf *config.Store, rules quarantine.Rules) *house {
 	t.Helper()
+	l, _ := wardOf(t, conf, rules)
+	return l
+}
+
+// wardService also gives the service, to bring more messages.
+func wardService(t *testing.T, rules quarantine.Rules) (*house, *quarantine.Service) {
+	t.Helper()
+	return wardOf(t, nil, rules)
+}
+
+func wardOf(t *testing.T, conf *config.Store, rules quarantine.Rules) (*house, *quarantine.Service) {
+	t.Helper()
 	dir := t.TempDir()
 	fatal := func(err error) { t.Error(err) }
 	key, err := blob.LoadKey(filepath.Join(dir, "key"))
@@ -187,10 +199,20 @@ func wardIn(t *testing.T, conf *config.Store, rules quarantine.Rules) *house {
 	for i, subject := range []string{"HOLDME one", "two \x1b[2J=?utf-8?q?=E2=80=AE?=evil"} {
 		deposit(t, s, mail.MID(41+i), subject)
 	}
-	return language(t, Quarantines{Service: s, Config: conf, Clock: clock}.Commands()...)
+	return language(t, Quarantines{Service: s, Config: conf, Clock: clock}.Commands()...), s
 }
 
 func deposit(t *testing.T, s *quarantine.Service, mid mail.MID, subject string) {
+	t.Helper()
+	content := "Subject: x\r\n\r\nBody \x1b[31m of " + mid.String() + "\r\n"
+	if strings.HasPrefix(subject, "HOLDME") {
+		content = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nText\r\n--b\r\nContent-Type: application/pdf; name=\"=?utf-8?q?Gr=C3=BC=C3=9Fe?=.pdf\"\r\n" +
+			"Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=evil.exe\r\n\r\n" + strings.Repeat("QUJD", 600) + "\r\n--b--\r\n"
+	}
+	depositContent(t, s, mid, subject, content)
+}
+
+func depositContent(t *testing.T, s *quarantine.Service, mid mail.MID, subject, content string) {
 	t.Helper()
 	var to []mail.Address
 	for _, a := range []string{"a@example.org", "b@example.org"} {
@@ -199,11 +221,6 @@ func deposit(t *testing.T, s *quarantine.Service, mid mail.MID, subject string) 
 			t.Fatal(err)
 		}
 		to = append(to, x)
-	}
-	content := "Subject: x\r\n\r\nBody \x1b[31m of " + mid.String() + "\r\n"
-	if strings.HasPrefix(subject, "HOLDME") {
-		content = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nText\r\n--b\r\nContent-Type: application/pdf; name=\"=?utf-8?q?Gr=C3=BC=C3=9Fe?=.pdf\"\r\n" +
-			"Content-Transfer-Encoding: base64\r\nContent-Disposition: attachment; filename=evil.exe\r\n\r\n" + strings.Repeat("QUJD", 600) + "\r\n--b--\r\n"
 	}
 	hash := mail.Hash(sha256.Sum256([]byte(content)))
 	_, _, err := s.Ingest(t.Context(), quarantine.Deposit{MID: mid, Key: mail.NewKey("GATEWAY0001", mid+500, hash), Hash: hash, Gateway: "GATEWAY0001", GatewayName: "gw1.demo.example",
@@ -269,6 +286,17 @@ func TestQuarantineCommands(t *testing.T) {
 	wants(t, "json", out, `"attachments":[{"part":"2","name":"evil.exe","other_names":["Grüße.pdf","=?utf-8?q?Gr=C3=BC=C3=9Fe?=.pdf"],"type":"application/pdf","size":1800}],"attachments_total":1,`)
 	wants(t, "content", first(run(t, l, admin, "quarantine show 42 --content")), "Subject: x\n\nBody \\u001b[31m of 42\n")
 	wants(t, "unknown", first(run(t, l, admin, "quarantine show 4711")), "4711")
+	wants(t, "parts", first(run(t, l, admin, "quarantine parts 41")), "1                       4  text/plain", "2                   1,800  application/pdf, evil.exe or Grüße.pdf or ")
+	wants(t, "parts", first(run(t, l, admin, "quarantine parts 42 --json")), `{"part":"1","type":"text/plain","name":"","size":`, `"attachment":false}`)
+	wants(t, "part", first(run(t, l, admin, "quarantine show 41 --part 1")), "Text")
+	if out, status := run(t, l, admin, "quarantine show 41 --part 2 --base64"); status != 0 || strings.ReplaceAll(out, "\n", "") != strings.Repeat("QUJD", 600) {
+		t.Errorf("an attachment in base64: %d %q", status, out)
+	}
+	for line, text := range map[string]string{"show 41 --part 2": "--base64 gives it", "show 41 --part 9": "has no part 9", "parts": "one message ID", "show 4711 --part 1": "4711"} {
+		if out, status := run(t, l, admin, "quarantine "+line); status == 0 || !strings.Contains(out, text) {
+			t.Errorf("%s: %d %q", line, status, out)
+		}
+	}
 	wants(t, "release", first(run(t, l, admin, "quarantine release 41 --quarantine Virus")), "1 message released.\n")
 	wants(t, "release", first(run(t, l, admin, "quarantine release 41")), "1 message released.\n")
 	wants(t, "delete", first(run(t, l, admin, "quarantine delete 42")), "1 message deleted.\n")

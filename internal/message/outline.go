@@ -9,7 +9,7 @@ import (
 
 // Attachment is what lists and searches know of one attachment.
 type Attachment struct {
-	Part  string   // its place: "2.1"
+	Part  string   // its place, as Pieces has it: "2.1"
 	Names []string // file names in UTF-8, each reading, the best for display first; may be empty
 	Types []string // media types in lower case, each reading
 	Size  int64    // decoded, in bytes; of several readings the largest
@@ -48,13 +48,15 @@ func NewOutline(r io.Reader, text int) (Outline, error) {
 // outliner gathers the parts of one walk.
 type outliner struct {
 	out      Outline
-	at       int    // of the list: the last part that got in; -1 none
+	at       int // of the list: the last part that got in; -1 none
+	numbers  numbering
 	last     string // path of the last part, whether or not it got in
 	embedded bool   // it was a file inside a text
 	room     int    // bytes of text that may still be kept
 }
 
 func (o *outliner) part(p *Part) error {
+	id := o.numbers.id(p)
 	switch {
 	case p.Role == Container && !p.IsAttachment(), p.Role != Container && !listed(p):
 		if p.Role != Leaf {
@@ -74,7 +76,7 @@ func (o *outliner) part(p *Part) error {
 	o.out.Total++
 	o.last, o.embedded = p.Path, p.Role == Embedded
 	if o.at = -1; len(o.out.List) < MaxAttachments {
-		o.out.List = append(o.out.List, Attachment{Part: p.Path})
+		o.out.List = append(o.out.List, Attachment{Part: id})
 		o.at = len(o.out.List) - 1
 		o.out.List[o.at].add(p)
 		return o.count(p, &o.out.List[o.at])
