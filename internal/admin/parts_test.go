@@ -12,7 +12,7 @@ import (
 // text with nothing that acts, and no more of it than a screen is for.
 func TestShowReadable(t *testing.T) {
 	l, s := wardService(t, quarantine.Rules{})
-	html := `<html><script>alert("x")</script><style>p{}</style><p>Gr&uuml;&szlig;e <b>w</b>orld<img src="http://tracker.example/x.gif" onerror="y()"></p><p>‮of 43]0;t</p></html>`
+	html := `<html><script>alert("x")</script><style>p{}</style><p>Gr&uuml;&szlig;e <b>w</b>orld<img src="http://tracker.example/x.gif" onerror="y()"></p><p>` + "\u202e" + `of 43` + "\x1b" + `]0;t` + "\x07" + `</p></html>`
 	depositContent(t, s, 43, "html", "Subject: html\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\r\nGr\xfc\xdfe\r\n--b\r\n"+
 		"Content-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"+base64.StdEncoding.EncodeToString([]byte(html))+"\r\n--b--\r\n")
 	out := first(run(t, l, admin, "quarantine show 43"))
