@@ -40,7 +40,7 @@ func (l *Language) line(ctx context.Context, p mail.Principal, line string, c co
 	}
 	status := exitOK
 	for _, words := range commands {
-		s, err := l.run(ctx, p, words, c, shell)
+		s, err := l.run(ctx, p, asHelp(words), c, shell)
 		if status == exitOK {
 			status = s
 		}
@@ -49,6 +49,16 @@ func (l *Language) line(ctx context.Context, p mail.Principal, line string, c co
 		}
 	}
 	return status, nil
+}
+
+// asHelp reads COMMAND --help, the habit of other shells, as help COMMAND. Further
+// on in a line it may be somebody's value.
+func asHelp(words []string) []string {
+	last := len(words) - 1
+	if last > 2 || words[last] != "--help" {
+		return words
+	}
+	return append([]string{"help"}, words[:last]...)
 }
 
 // run runs one command. The error is not about the command: the shell ends
