@@ -138,3 +138,30 @@ func showRule(c *Call, r *outbreak.Rule) {
 		list("SHA-256:    ", w.SHA256)
 	}
 }
+
+// rules shows what each outbreak rule holds (reference 2.6).
+func (q Quarantines) rules(ctx context.Context, c *Call) error {
+	opt, err := c.options("--json")
+	if err != nil {
+		return err
+	}
+	all, err := q.Service.ByRule(ctx, c.Principal)
+	if err != nil {
+		return err
+	}
+	if !opt.has("--json") {
+		c.Printf("%-40s %10s %14s  %-20s %s\n", "Rule", "Messages", "Size (KB)", "Oldest", "First Exit")
+	}
+	for _, r := range all {
+		if opt.has("--json") {
+			err = jsonLine(c, r)
+		} else {
+			c.Printf("%-40s %10s %14s  %-20s %s\n", Plain(r.Rule), comma(r.Messages), comma((r.Bytes+1023)/1024), moment(r.First), moment(r.Exit))
+			err = c.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

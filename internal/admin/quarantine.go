@@ -14,6 +14,7 @@ import (
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
+	"lazaret/internal/outbreak"
 	"lazaret/internal/quarantine"
 )
 
@@ -29,7 +30,7 @@ type Quarantines struct {
 const maxMIDs = 1000
 
 const conditions = `[CONDITION...] [--limit N] [--after PLACE] [--total] [--json]
-CONDITION: quarantine NAME, sender TEXT, recipient TEXT, subject TEXT, reason TEXT, message-id ID, gateway NAME,
+CONDITION: quarantine NAME, sender TEXT, recipient TEXT, subject TEXT, reason TEXT, rule ID (of outbreak filters), message-id ID, gateway NAME,
 mid N, esa_mid N, state WORD, since DATE, until DATE, attachment TEXT, attachment-type TEXT, attachment-min SIZE,
 attachment-max SIZE, body TEXT; each also as NAME=TEXT or --NAME TEXT.
 sender, recipient, subject, reason, attachment (its name) and attachment-type look for text inside; with -is, -starts or -ends behind the name, for the
@@ -62,6 +63,7 @@ func (q Quarantines) Commands() []Command {
 		cmd("move", "Move messages into another policy quarantine", "--from NAME --to NAME MID...\nquarantine move --from NAME --to NAME --all [CONDITION...]", maxMIDs+4, q.move),
 		cmd("copy", "Send copies of messages to an address; nothing else changes", "--to ADDRESS MID...\nquarantine copy --to ADDRESS --all [CONDITION...]\n--to may be given up to ten times. A copy leaves at once, from here.", maxMIDs+4, q.copies),
 		cmd("hold", "Keep messages from leaving, whoever wants it", "MID... --why TEXT\nquarantine hold MID... --lift", maxMIDs+2, q.hold),
+		cmd("rules", "Show what each outbreak rule holds", "[--json]\n\nAll that one rule holds: quarantine search --rule ID, quarantine release --all --quarantine Outbreak --rule ID, quarantine delete --all ...", 1, q.rules),
 		cmd("forecast", "Say when the pool is full, and what the clock will do", "[--at DATE] [--json]", 3, q.forecast),
 	}
 	if q.Config != nil {
@@ -302,6 +304,10 @@ func (q Quarantines) condition(query *quarantine.Query, name, value string) (err
 	switch name {
 	case "quarantine":
 		query.Quarantine = value
+	case "rule":
+		if err = outbreak.CheckID(value); err == nil {
+			query.Reason = quarantine.Text{Op: quarantine.Is, Text: mail.OutbreakReason(value)}
+		}
 	case "gateway":
 		query.Gateway = value
 	case "message-id", "message_id":

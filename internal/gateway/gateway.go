@@ -64,6 +64,7 @@ type Gateway struct {
 	scanner   scanner
 	unpack    *unpack.Pool // opens attachments; nil: nobody does
 	threats   *outbreak.Keeper
+	rejudge   chan struct{} // capacity 1: there are other outbreak rules
 
 	quarantines *pvo.Quarantines // of the gateway's own
 	returns     *queue.Queue     // of what was released from them
@@ -81,7 +82,7 @@ func New(opt Options) (g *Gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g = &Gateway{Appliance: base, cancel: func() {}, releases: access.NewRates[string](maxManagers), alarms: access.NewRates[string](maxManagers)}
+	g = &Gateway{Appliance: base, cancel: func() {}, rejudge: make(chan struct{}, 1), releases: access.NewRates[string](maxManagers), alarms: access.NewRates[string](maxManagers)}
 	defer func() {
 		if err != nil {
 			g.TellEnd(context.Background(), err)
@@ -166,6 +167,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.wg.Go(func() { g.decideLater(run) })
 	g.wg.Go(func() { g.reports.run(run) })
 	g.wg.Go(func() { g.threats.Run(run) })
+	g.wg.Go(func() { g.rejudgeHeld(run) })
 	g.wg.Go(func() { g.KeepAlerts(run, g.postAlert) })
 	if err := g.OpenPorts(); err != nil {
 		return err

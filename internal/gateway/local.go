@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 
 	"lazaret/internal/appliance/pvo"
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
+	"lazaret/internal/policy"
 	"lazaret/internal/quarantine"
 	"lazaret/internal/queue"
 	"lazaret/internal/spool"
@@ -98,7 +100,7 @@ func (k keeper) keep(ctx context.Context, t *queue.Task) (queue.Outcome, error) 
 	}
 	_, _, err = k.g.quarantines.Ingest(ctx, quarantine.Deposit{
 		MID: it.MID, Key: it.Key, Gateway: c.Serial, GatewayName: c.Hostname, GatewayMID: it.MID, Accepted: it.Accepted,
-		Envelope: env, Origin: it.Origin, Policy: "DEFAULT", Direction: direction, Size: it.Size, Hash: it.Hash,
+		Envelope: env, Origin: it.Origin, Policy: cmp.Or(it.Judged.Policy, policy.Default), Direction: direction, Size: it.Size, Hash: it.Hash,
 		Subject: it.Subject, MessageID: it.MessageID, Prepend: it.Prepend, Placements: it.Placements,
 	}, content)
 	// What it was held for stays in our own ledger, as when a manager takes it:

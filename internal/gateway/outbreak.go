@@ -3,13 +3,16 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"io"
 	"regexp"
 
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/filter/match"
+	"lazaret/internal/mail"
 	"lazaret/internal/outbreak"
 	"lazaret/internal/pipeline"
+	"lazaret/internal/quarantine"
 )
 
 // feedName is where the last good feed of outbreak rules is kept, below the directory.
@@ -37,6 +40,58 @@ func (g *Gateway) newThreats() {
 		return
 	}
 	g.pipeline.SetThreats(t)
+	select {
+	case g.rejudge <- struct{}{}:
+	default:
+	}
+}
+
+// rejudgeHeld judges what outbreak rules hold in the gateway's own quarantines
+// each time that there are new ones (reference 2.6), until ctx ends.
+func (g *Gateway) rejudgeHeld(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.rejudge:
+		}
+		if g.threats.Set() == nil {
+			continue // without rules nothing is known: what is held stays
+		}
+		out, err := g.quarantines.Rejudge(ctx, g.judgeHeld)
+		if out.Judged+out.Unknown > 0 {
+			g.Log.Info(out.String())
+		}
+		if err != nil && ctx.Err() == nil {
+			g.Log.Fault("outbreak", err.Error())
+		}
+	}
+}
+
+// judgeHeld says which outbreak rule holds a message now. It implements
+// quarantine.Judge.
+func (g *Gateway) judgeHeld(ctx context.Context, m *quarantine.Message, open func() (io.ReadCloser, error)) (string, error) {
+	in := pipeline.Input{MID: m.MID, Origin: m.Origin, Size: m.Size, Subject: m.Subject, Open: open}
+	var err error
+	if in.Env.From, err = envelopeAddress(m.Sender); err != nil {
+		return "", err
+	}
+	for _, to := range m.Recipients {
+		a, err := envelopeAddress(to)
+		if err != nil {
+			return "", err
+		}
+		in.Env.To = append(in.Env.To, a)
+	}
+	return g.pipeline.Rejudge(ctx, in, m.Policy)
+}
+
+// envelopeAddress reads what mail.Address.String wrote; nobody is nobody.
+func envelopeAddress(s string) (mail.Address, error) {
+	if s == "" {
+		return mail.Address{}, nil
+	}
+	return mail.ParseAddress(s)
 }
 
 // configureOutbreak takes what a commit says about outbreak rules.

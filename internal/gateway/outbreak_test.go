@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"lazaret/internal/config"
+	"lazaret/internal/mail"
+	"lazaret/internal/outbreak"
+	"lazaret/internal/quarantine"
 	"lazaret/internal/queue"
 	"lazaret/internal/testlib"
 )
@@ -96,5 +99,116 @@ func TestOutbreakNeedsThePinnedRoot(t *testing.T) {
 	g = newGateway(t, nil)
 	if _, err := g.OutbreakUpdate(t.Context()); err == nil || !strings.Contains(err.Error(), "outbreakconfig says") {
 		t.Error(err)
+	}
+}
+
+// Held outbreak messages are judged again on each rule update (reference 2.6):
+// what no rule holds any more goes on its way, what another one holds has a new
+// reason, what nothing can be said of stays. The exit is that of the policy, and
+// all that one rule holds is dealt with together.
+func TestOutbreakJudgedAgain(t *testing.T) {
+	f := testlib.NewFeed(t)
+	w := newWorld(t, nil, func(c *config.Config) {
+		holding(c)
+		c.Outbreak = rulesOf(f)
+		c.Filters += "mine: if (subject == 'mine') { quarantine('Outbreak'); }\n"
+		c.MailPolicies = []config.MailPolicy{{Table: config.Inbound, Name: "Sales", Recipients: []string{"sales@"}, Outbreak: "custom", Threats: []config.OutbreakPolicy{{Threshold: 2, Viral: "2d", Other: "1h"}}}}
+	})
+	stop := w.live()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.rejudgeHeld(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	update := func(rules ...string) {
+		t.Helper()
+		f.Publish(rules...)
+		if _, err := w.OutbreakUpdate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reasons := func() string {
+		var all []string
+		for _, m := range w.held(quarantine.Held) {
+			all = append(all, m.Subject+"="+m.Quarantines[0].Reason)
+		}
+		slices.Sort(all)
+		return strings.Join(all, " ")
+	}
+	inject := func(subject, body, to string) mail.MID {
+		return w.inject("a@partner.example", "Subject: "+subject+"\r\n\r\n"+body+"\r\n", func(it *queue.Item) { it.Subject = subject }, to)
+	}
+	update(`R1 3 virus "body":["click"]`, `R2 2 phish "body":["parcel"]`)
+	inject("one", "click here", "sales@other.example")
+	two := inject("two", "click for your parcel", "bob@other.example")
+	inject("low", "your parcel", "sales@other.example")
+	inject("mine", "hello", "bob@other.example")
+	w.until("four are held", func() bool { return len(w.held(quarantine.Held)) == 4 })
+	if got := reasons(); got != "low=VOF rule:R2 mine=message filter:mine one=VOF rule:R1 two=VOF rule:R1" {
+		t.Errorf("%s", got)
+	}
+	for _, m := range w.held(quarantine.Held) {
+		want := map[string]time.Duration{"one": 48 * time.Hour, "two": 24 * time.Hour, "low": time.Hour, "mine": 24 * time.Hour}[m.Subject]
+		if got := m.Quarantines[0].Exit.Sub(m.Received); got != want {
+			t.Errorf("%s: %v, want %v", m.Subject, got, want)
+		}
+	}
+	cli := func(line, want string) {
+		t.Helper()
+		var out nobody
+		if status := w.language.Exec(t.Context(), root, line, &out); status != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %d %q, want %q", line, status, out.String(), want)
+		}
+	}
+	cli("quarantine rules", "R1                                                2 ")
+	cli("quarantine rules --json", `{"rule":"R1","messages":2,`)
+	cli("quarantine search --rule R2", "low")
+	update(`R3 4 virus "body":["parcel"]`)
+	w.until("one is released", func() bool { return len(w.mailbox.Messages()) == 1 && len(w.held(quarantine.Held)) == 3 })
+	w.until("the others have a new reason", func() bool {
+		return reasons() == "low=VOF rule:R3 mine=message filter:mine two=VOF rule:R3"
+	})
+	log := strings.Join(w.lines("new reason", "released from quarantine", "held messages judged"), "\n")
+	for _, want := range []string{"MID " + two.String() + ` quarantine "Outbreak" new reason (VOF rule:R3)`, `released from quarantine "Outbreak" (rule update) t=`,
+		"3 held messages judged by new outbreak rules: 1 released, 2 held by another rule"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no line %q in\n%s", want, log)
+		}
+	}
+	if _, err := w.quarantines.SetHold(t.Context(), root, []mail.MID{two}, "a case"); err != nil {
+		t.Fatal(err)
+	}
+	update()
+	w.until("what may go is gone", func() bool {
+		return reasons() == "mine=message filter:mine two=VOF rule:R3" && len(w.mailbox.Messages()) == 2
+	})
+	cli("quarantine hold "+two.String()+" --lift", "1 ")
+	cli("quarantine delete --all --quarantine Outbreak --rule R3", "1 ")
+	w.until("all of the rule is gone", func() bool { return w.state(two) == "deleted" })
+	stop()
+}
+
+// Without rules nothing is known: what is held stays when their source is taken
+// away, and what is too big to be judged stays too.
+func TestOutbreakUnknownStays(t *testing.T) {
+	f := testlib.NewFeed(t)
+	w := newWorld(t, nil, func(c *config.Config) { holding(c); c.Outbreak = rulesOf(f) })
+	w.live()
+	f.Publish(`R1 3 virus "body":["click"]`)
+	if _, err := w.OutbreakUpdate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.inject("a@partner.example", "Subject: one\r\n\r\nclick\r\n", nil, "bob@other.example")
+	w.until("it is held", func() bool { return len(w.held(quarantine.Held)) == 1 })
+	judge := func(want quarantine.Rejudged) {
+		t.Helper()
+		if out, err := w.quarantines.Rejudge(t.Context(), w.judgeHeld); err != nil || out != want {
+			t.Errorf("%+v %v, want %+v", out, err, want)
+		}
+	}
+	judge(quarantine.Rejudged{Judged: 1})
+	w.threats.Configure(outbreak.Settings{})
+	judge(quarantine.Rejudged{Unknown: 1})
+	if n := len(w.held(quarantine.Held)); n != 1 {
+		t.Errorf("%d are held", n)
 	}
 }

@@ -21,21 +21,6 @@ import (
 // OutbreakQuarantine is where outbreak rules lead (reference 1.1).
 const OutbreakQuarantine = "Outbreak"
 
-// outbreakRule is what stands in front of the rule in a reason (reference 5.6).
-const outbreakRule = "VOF rule:"
-
-// OutbreakReason says in the quarantine which rule holds a message.
-func OutbreakReason(rule string) string { return outbreakRule + rule }
-
-// RuleOf gives the rule in a reason, empty when it is none of outbreak rules.
-func RuleOf(reason string) string {
-	id, ok := strings.CutPrefix(reason, outbreakRule)
-	if !ok || outbreak.CheckID(id) != nil {
-		return ""
-	}
-	return id
-}
-
 // Threats are outbreak rules, ready to hold messages against. It never changes
 // and is safe for concurrent use.
 type Threats struct {
@@ -197,11 +182,16 @@ func (j *judgement) outbreak(part *Part, row *policy.Row) {
 	}
 	log.ThreatLevel(part.MID, v.Level, v.Kind.Word(), v.TypeWord())
 	switch {
-	case v.Level >= o.Threshold && (v.Kind.Viral() || !o.Through) && !j.released:
+	case holds(o, v) && !j.released:
 		j.hold(part, v, o)
 	case o.Modify > 0 && v.Level >= o.Modify:
 		j.modify(part, v, o)
 	}
+}
+
+// holds reports whether a policy holds what meets a rule.
+func holds(o *policy.Outbreak, v outbreak.Verdict) bool {
+	return v.Level >= o.Threshold && (v.Kind.Viral() || !o.Through)
 }
 
 // hold flags the message for Outbreak. What is held stays as it came: it may
@@ -214,7 +204,7 @@ func (j *judgement) hold(part *Part, v outbreak.Verdict, o *policy.Outbreak) {
 	if v.Kind.Viral() {
 		keep = o.Viral
 	}
-	part.Quarantine = append(part.Quarantine, mail.Placement{Quarantine: OutbreakQuarantine, Reason: OutbreakReason(v.ID), Keep: keep})
+	part.Quarantine = append(part.Quarantine, mail.Placement{Quarantine: OutbreakQuarantine, Reason: mail.OutbreakReason(v.ID), Keep: keep})
 }
 
 // modify warns who gets the message.
@@ -258,3 +248,34 @@ func fitTag(s string) string {
 	}
 	return strings.TrimSpace(s)
 }
+
+// Rejudge says which of the rules in force would hold a message that is held,
+// empty for none; by is the mail policy that it was judged by. An error says that it
+// is not known: there are no rules, or it could not be read or opened.
+func (p *Pipeline) Rejudge(ctx context.Context, in Input, by string) (rule string, err error) {
+	j, split := p.anew(Again{Input: in, Judged: mail.Judgement{Policy: by}, Outbreak: true})
+	if err := j.gather(ctx); err != nil {
+		return "", err
+	}
+	switch {
+	case j.threats == nil && p.threats.Load().none():
+		return "", errs.New(errs.Temporary, "there are no outbreak rules to judge by")
+	case j.tooBig:
+		return "", errs.New(errs.Invalid, "the message is too big to be held against outbreak rules")
+	case j.threats == nil:
+		return "", nil // a feed without rules: nothing is held any more
+	}
+	for _, s := range split {
+		o := &s.Row.Outbreak
+		if !o.Scan {
+			continue
+		}
+		if v := j.threats.set.Judge(j.facts, o.Bypass, p.o.Now()); v.Positive() && holds(o, v) {
+			return v.ID, nil
+		}
+	}
+	return "", nil
+}
+
+// none reports whether there is not even a feed.
+func (t *Threats) none() bool { return t == nil || t.set == nil }

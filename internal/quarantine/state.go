@@ -154,6 +154,8 @@ const (
 	Manual    Cause = "manual"
 	Expired   Cause = "expired"
 	QueueFull Cause = "queue full"
+
+	RuleUpdate Cause = "rule update" // ours: no outbreak rule holds it any more
 )
 
 func name(names []string, i int) string {

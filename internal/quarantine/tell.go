@@ -48,6 +48,8 @@ func (s *Service) tellMember(c *Change, i int, p mail.Principal) {
 		} else {
 			log.ReleasedFrom(mid, m.Quarantine, string(m.Cause), sec, m.Extras.Strip)
 		}
+	case c.NewReason(i):
+		log.NewReason(mid, m.Quarantine, m.Reason)
 	case c.From(i) != "":
 		log.Decided(p, mid, "moved", c.From(i))
 		log.Moved(mid, c.From(i), m.Quarantine)
@@ -57,6 +59,13 @@ func (s *Service) tellMember(c *Change, i int, p mail.Principal) {
 	default:
 		log.Decided(p, mid, "delayed the exit of", m.Quarantine)
 	}
+}
+
+// NewReason reports whether a message stays where it is, for another reason.
+func (c *Change) NewReason(i int) bool {
+	was, old := c.was(i)
+	m := &c.After.Memberships[i]
+	return old && was.State == In && m.State == In && was.Reason != m.Reason
 }
 
 // From gives the quarantine that membership i was moved from, or nothing.

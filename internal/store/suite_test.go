@@ -540,6 +540,7 @@ func (nobody) ReleasedFromAll(mail.MID, bool)                                   
 func (nobody) DeletedFrom(mail.MID, string, string, int64)                                      {}
 func (nobody) DeletedFromAll(mail.MID)                                                          {}
 func (nobody) Restored(mail.MID, string)                                                        {}
+func (nobody) NewReason(mail.MID, string, string)                                               {}
 func (nobody) Moved(mail.MID, string, string)                                                   {}
 func (nobody) Decided(mail.Principal, mail.MID, string, string)                                 {}
 func (nobody) ReleaseFate(mail.MID, mail.RID, string, mail.MID, string, string, string, string) {}
