@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"lazaret/internal/filter/match"
 	"lazaret/internal/mail"
 )
 
@@ -19,6 +20,14 @@ var actions = [...]struct {
 	{"insert-header", 2, `insert-header("X-Name", "value")`},
 	{"log-entry", 1, `log-entry("text")`},
 	{"skip-filters", 0, `skip-filters()`},
+	{"strip-header", 1, `strip-header("X-Name")`},
+	{"edit-header-text", 3, `edit-header-text("Subject", "regular expression", "text")`},
+	{"drop-attachments", 0, `drop-attachments()`},
+	{"bcc", 1, `bcc("archive@example.com")`},
+	{"skip-spamcheck", 0, `skip-spamcheck()`},
+	{"skip-viruscheck", 0, `skip-viruscheck()`},
+	{"skip-vofcheck", 0, `skip-vofcheck()`},
+	{"bounce", 0, `bounce()`},
 	{"deliver", 0, `deliver()`},
 	{"drop", 0, `drop()`},
 }
@@ -87,6 +96,14 @@ func checkArgument(word string, i int, text string) (argument, error) {
 		return arg, checkQuarantine(text)
 	case word == "insert-header" && i == 0:
 		_, err = mail.NewHeader(text, "")
+	case word == "strip-header", word == "edit-header-text" && i == 0:
+		err = checkField(text)
+	case word == "edit-header-text" && i == 1:
+		arg.re, err = match.Compile(text, false)
+	case word == "edit-header-text":
+		// without variables: the groups of the expression are what it can name
+	case word == "bcc":
+		arg.to, err = mail.ParseAddress(text)
 	default:
 		arg.tmpl, err = parseTemplate(text)
 	}

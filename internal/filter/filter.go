@@ -12,10 +12,12 @@ package filter
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/filter/match"
+	"lazaret/internal/mail"
 )
 
 // Limits of a script.
@@ -168,6 +170,8 @@ type action struct {
 type argument struct {
 	text string
 	tmpl template
+	re   *regexp.Regexp
+	to   mail.Address
 }
 
 func (*ifStmt) isStatement() {}

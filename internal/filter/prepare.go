@@ -115,9 +115,9 @@ func (w *warner) action(a *action, p path) path {
 			w.warn(a, "deliver() after quarantine() in the same filter defeats the quarantine: the message is delivered")
 		}
 		p.ended = true
-	case "drop":
+	case "drop", "bounce":
 		if p.quarantined {
-			w.warn(a, "drop() after quarantine() defeats the quarantine: the message is gone")
+			w.warn(a, a.word+"() after quarantine() defeats the quarantine: the message is gone")
 		}
 		p.ended = true
 	case "skip-filters":

@@ -207,8 +207,14 @@ func (r *run) act(ctx context.Context, a *action) (bool, error) {
 		r.out.Drop, r.out.DropReason = true, "Dropped by "+r.set.named(r.filter)
 		r.out.Quarantine, r.out.Headers = nil, nil
 		return true, nil
+	case "bounce":
+		r.out.Drop, r.out.Bounce, r.out.DropReason = true, true, "Bounced by "+r.set.named(r.filter)
+		r.out.Quarantine, r.out.Headers = nil, nil
+		return true, nil
 	case "skip-filters":
 		return true, nil
+	default:
+		r.change(a)
 	}
 	return false, nil
 }

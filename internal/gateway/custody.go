@@ -15,6 +15,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
 	"lazaret/internal/mail"
+	"lazaret/internal/message"
 	"lazaret/internal/queue"
 	"lazaret/internal/spool"
 )
@@ -173,7 +174,7 @@ func (g *Gateway) comeBack(ctx context.Context, mid mail.MID, x extras, content 
 		return 0, err
 	}
 	defer d.Abort() // does nothing after Commit
-	removed, err := x.copy(d, content, nil)
+	removed, err := x.copy(d, content, message.Edit{})
 	if err != nil {
 		return 0, err
 	}

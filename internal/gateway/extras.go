@@ -29,13 +29,13 @@ func (x extras) subject(raw string) string {
 // copy writes the content, changed as far as it was asked for, and gives how
 // many attachments were taken out. It always reads to the end: only there is
 // the content known to be what the metadata says.
-// drop names fields that go, nil none.
-func (x extras) copy(to io.Writer, content io.Reader, drop func(name, value string) bool) (removed int, err error) {
-	edit := message.Edit{Strip: x.strip(), Boundary: "part-" + rand.Text(), Drop: drop}
+// edit may have more changes, of fields.
+func (x extras) copy(to io.Writer, content io.Reader, edit message.Edit) (removed int, err error) {
+	edit.Strip, edit.Boundary = x.strip(), "part-"+rand.Text()
 	if slices.ContainsFunc(x, func(e mail.Extras) bool { return e.Tag != "" }) {
 		edit.Subject = x.subject
 	}
-	if edit.Strip || edit.Subject != nil || drop != nil {
+	if edit.Strip || edit.Subject != nil || edit.Drop != nil || edit.Field != nil {
 		removed, err = edit.Copy(to, content)
 		to = io.Discard
 	}

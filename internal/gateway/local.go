@@ -54,8 +54,11 @@ func (g *Gateway) quarantineDest() queue.Dest {
 // courier gives the courier of a destination: another host's, or the one into
 // our own quarantines.
 func (g *Gateway) courier(d queue.Dest) queue.Courier {
-	if d.Name == queue.PVOQueue {
+	switch d.Name {
+	case queue.PVOQueue:
 		return keeper{g}
+	case queue.BounceQueue:
+		return refuser{}
 	}
 	return g.couriers.Courier(d)
 }

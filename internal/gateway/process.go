@@ -87,11 +87,16 @@ func envelope(it *queue.Item) mail.Envelope {
 
 func (p processor) route(it *queue.Item, part pipeline.Part) queue.Routing {
 	d := part.Disposition
-	r := queue.Routing{Drop: d.Drop, Prepend: p.lines(it, d.Headers), Judged: &part.Judged}
+	r := queue.Routing{Drop: d.Drop && !d.Bounce, Prepend: p.lines(it, d.Headers), Judged: &part.Judged}
 	for i, c := range d.Copies {
 		r.Copies = append(r.Copies, p.copy(it, c, d.CopiedBy[i]))
 	}
+	for _, b := range d.Bcc {
+		r.Copies = append(r.Copies, p.bcc(it, b))
+	}
 	switch {
+	case d.Bounce:
+		r.Prepend, r.Dest = nil, func(queue.Recipient) queue.Dest { return queue.Dest{Name: queue.BounceQueue} }
 	case d.Drop:
 		// the pipeline has said why
 	case len(d.Quarantine) > 0:

@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
 
 	"lazaret/internal/mail"
+	"lazaret/internal/message"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/queue"
 )
@@ -17,7 +19,7 @@ func (p processor) rewrite(ctx context.Context, it *queue.Item, parts []pipeline
 	var out queue.Routing
 	for _, part := range parts {
 		out.Copies = append(out.Copies, p.copies(it, part)...)
-		part.Copies, part.CopiedBy = nil, nil
+		part.Copies, part.CopiedBy, part.Bcc = nil, nil, nil
 		if len(parts) == 1 {
 			part.MID = p.g.nextMID()
 		}
@@ -65,15 +67,31 @@ func (p processor) copies(it *queue.Item, part pipeline.Part) (all []queue.Copy)
 		}
 		all = append(all, p.copy(of, to, part.CopiedBy[i]))
 	}
+	for _, b := range part.Bcc {
+		all = append(all, p.bcc(it, b))
+	}
 	return all
+}
+
+// bcc makes a copy of a message as it came, for somebody else. No stage looks at
+// it (reference 7.4), and its sender hears nothing of it.
+func (p processor) bcc(it *queue.Item, to mail.Bcc) queue.Copy {
+	c := it.Clone()
+	c.MID = p.g.nextMID()
+	c.Key = mail.NewKey(p.g.serial(), c.MID, it.Hash)
+	c.State, c.Tries, c.Placements = queue.Routed, 0, nil
+	r := queue.Recipient{Address: to.To, RcptParams: mail.RcptParams{Notify: mail.NotifyNever}}
+	r.Dest = p.toDomain(c)(r)
+	c.Recipients = []queue.Recipient{r}
+	p.g.Log.Generated(c.MID, it.MID, "bcc filter '"+to.By+"'")
+	p.envelope(c)
+	p.g.Log.QueuedForDelivery(c.MID)
+	return queue.Copy{Of: it.MID, Item: c}
 }
 
 // rewriter names who changed a message.
 func rewriter(part pipeline.Part) string {
-	if part.ChangedBy != "" {
-		return part.ChangedBy
-	}
-	return "sender authentication"
+	return cmp.Or(part.ChangedBy, part.EditedBy, "sender authentication")
 }
 
 // part makes the message that a part goes on as.
@@ -99,7 +117,7 @@ func (p processor) part(ctx context.Context, it *queue.Item, part pipeline.Part,
 }
 
 // changes reports whether the content of a part is another than that received.
-func changes(part pipeline.Part) bool { return len(part.Extras) > 0 || part.Unforge }
+func changes(part pipeline.Part) bool { return len(part.Extras)+len(part.Fields) > 0 || part.Unforge }
 
 // envelope writes who a message that was made inside is from and for, so that
 // the log alone says which recipients a part has. It has no connection: ICID 0.
@@ -120,9 +138,15 @@ func (p processor) unforge(part pipeline.Part) func(name, value string) bool {
 	return func(name, value string) bool { return strings.EqualFold(name, pipeline.AuthField) && claims(value) }
 }
 
+// edit gives the changes of a part's fields.
+func (p processor) edit(part pipeline.Part) message.Edit {
+	edits := fieldEdits(part.Fields)
+	return message.Edit{Drop: edits.drop(p.unforge(part)), Field: edits.change(), Why: "by a filter"}
+}
+
 // change stores the changed content under the number of c.
 func (p processor) change(ctx context.Context, c *queue.Item, part pipeline.Part, open queue.Opener) error {
-	x, drop := extras(part.Extras), p.unforge(part)
+	x := extras(part.Extras)
 	content, err := open()
 	if err != nil {
 		return err
@@ -132,7 +156,7 @@ func (p processor) change(ctx context.Context, c *queue.Item, part pipeline.Part
 	if err != nil {
 		return err
 	}
-	if _, err := x.copy(d, content, drop); err != nil {
+	if _, err := x.copy(d, content, p.edit(part)); err != nil {
 		d.Abort()
 		return err
 	}
@@ -140,6 +164,7 @@ func (p processor) change(ctx context.Context, c *queue.Item, part pipeline.Part
 	if err := d.Keep(); err != nil {
 		return errors.Join(err, ctx.Err())
 	}
+	c.Subject = fieldEdits(part.Fields).subject(c.Subject)
 	x.mark(c)
 	return nil
 }

@@ -215,7 +215,7 @@ func (t tracer) final(q *admin.TraceQuery, c *listener.Considered, to []mail.Add
 	}
 	var b bytes.Buffer
 	x := extras(p.Extras)
-	if _, err := x.copy(&b, bytes.NewReader(q.Content), processor(t).unforge(p.Part)); err != nil {
+	if _, err := x.copy(&b, bytes.NewReader(q.Content), processor(t).edit(p.Part)); err != nil {
 		return "", err
 	}
 	x.mark(it)

@@ -110,7 +110,27 @@ type Disposition struct {
 	Notes      []string    // log-entry texts, in order
 	Extras     []Extras    // changes of the message itself
 	Unforge    bool        // fields of the header that claim to be ours go
+	Bounce     bool        // with Drop: the sender is told that nobody gets it
+	Bcc        []Bcc       // copies of the message as it came, to others
+	Fields     []FieldEdit // changes of fields of the header, in order
+	EditedBy   string      // the action and filter that Fields and Extras are of, the last one
+	Skip       Skip        // stages that the message does not go through
 }
+
+// Bcc is a copy for somebody that the sender did not name.
+type Bcc struct {
+	To Address
+	By string // name of the filter
+}
+
+// FieldEdit is a change of all header fields of a name, in any case.
+type FieldEdit struct {
+	Name   string
+	Change func(value string) (string, bool) // gives the new value of an unfolded one, and whether it is another; nil: the field goes
+}
+
+// Skip names stages that are left out.
+type Skip struct{ Spam, Virus, Outbreak bool }
 
 // Role is what an administrator may do, reference 1.7.
 type Role string

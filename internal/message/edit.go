@@ -12,10 +12,12 @@ import (
 // one place where content changes, and only a gateway does it, to a message of
 // its own (P4).
 type Edit struct {
-	Subject  func(raw string) string       // gives the new Subject for the old one, both unfolded; nil: it stays
-	Drop     func(name, value string) bool // fields that go: the name in lower case, the value unfolded; nil: none
-	Strip    bool                          // attachments go, see strip
-	Boundary string                        // of the multiparts that Strip writes: unknown to the sender, fit for a boundary
+	Subject  func(raw string) string                 // gives the new Subject for the old one, both unfolded; nil: it stays
+	Drop     func(name, value string) bool           // fields that go: the name in lower case, the value unfolded; nil: none
+	Field    func(name, value string) (string, bool) // gives another value of a field, if it has one: as for Drop; nil: all stay
+	Why      string                                  // what the notices of Strip say behind "was removed"; empty: when this message was released from quarantine
+	Strip    bool                                    // attachments go, see strip
+	Boundary string                                  // of the multiparts that Strip writes: unknown to the sender, fit for a boundary
 }
 
 // Copy writes the message that it reads, edited, and gives how many attachments
@@ -34,7 +36,11 @@ func (e Edit) Copy(w io.Writer, r io.Reader) (removed int, err error) {
 	}
 	rest := io.MultiReader(bytes.NewReader(head.end), src.br)
 	if e.Strip {
-		return strip(w, io.MultiReader(bytes.NewReader(bytes.Join(head.fields, nil)), rest), e.Boundary)
+		why := e.Why
+		if why == "" {
+			why = "when this message was released from quarantine"
+		}
+		return strip(w, io.MultiReader(bytes.NewReader(bytes.Join(head.fields, nil)), rest), e.Boundary, why)
 	}
 	_, err = io.Copy(w, rest)
 	return 0, err
@@ -95,6 +101,9 @@ func (e Edit) head(fields [][]byte) []byte {
 	tagged := e.Subject == nil
 	for _, f := range fields {
 		name := fieldName(f)
+		if e.Field != nil && name != "" && (e.Drop == nil || !e.drops(name, f)) {
+			f = e.changed(name, f)
+		}
 		switch {
 		case e.Drop != nil && name != "" && e.drops(name, f):
 		case name == "subject" && e.Subject != nil:
@@ -116,6 +125,17 @@ func (e Edit) head(fields [][]byte) []byte {
 		b.WriteString("Subject: " + fold(e.Subject(""), len("Subject: ")) + "\r\n")
 	}
 	return b.Bytes()
+}
+
+// changed gives a field with another value, or as it is.
+func (e Edit) changed(name string, f []byte) []byte {
+	written, value, _ := bytes.Cut(f, []byte{':'})
+	next, ok := e.Field(name, unfold(value))
+	if !ok {
+		return f
+	}
+	start := strings.TrimSpace(string(written)) + ": "
+	return []byte(start + fold(next, len(start)) + "\r\n")
 }
 
 // drops reports whether a field goes.

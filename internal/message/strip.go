@@ -19,8 +19,8 @@ import (
 // What stays is text/plain and text/html that is shown as the message's text.
 // A signature over what is changed would not hold, and what is encrypted
 // cannot be looked into: both are attachments.
-func strip(w io.Writer, r io.Reader, boundary string) (removed int, err error) {
-	s := &stripper{w: w, boundary: boundary, seen: map[string]bool{}}
+func strip(w io.Writer, r io.Reader, boundary, why string) (removed int, err error) {
+	s := &stripper{w: w, boundary: boundary, why: why, seen: map[string]bool{}}
 	findings, err := Walk(r, Limits{}, s.part)
 	if err != nil {
 		return 0, err
@@ -34,6 +34,7 @@ func strip(w io.Writer, r io.Reader, boundary string) (removed int, err error) {
 type stripper struct {
 	w        io.Writer
 	boundary string
+	why      string // of a notice
 	open     []level
 	seen     map[string]bool // paths that are written: further readings of a part are not
 	opened   int             // multiparts so far
@@ -91,7 +92,7 @@ func (s *stripper) close(path string) {
 func (s *stripper) end() {
 	l := s.open[len(s.open)-1]
 	if !l.swallowed && l.parts == 0 {
-		s.notice("Nothing of this part is left: all of it was removed when this message was released from quarantine.")
+		s.notice("Nothing of this part is left: all of it was removed " + s.why + ".")
 	}
 	s.open = s.open[:len(s.open)-1]
 	if !l.swallowed {
@@ -105,7 +106,7 @@ func (s *stripper) finish() error {
 	}
 	switch {
 	case s.rest && len(s.open) == 1 && !s.open[0].swallowed:
-		s.notice("There was more, which could not be read. It was removed when this message was released from quarantine.")
+		s.notice("There was more, which could not be read. It was removed " + s.why + ".")
 		fallthrough
 	case len(s.open) == 1:
 		s.end()
@@ -180,7 +181,7 @@ func (s *stripper) take(p *Part, n int) {
 	}
 	s.begin(n)
 	s.version(p.Path)
-	s.text("text/plain", strings.NewReader(fmt.Sprintf("[ The %s%s (%s) was removed when this message was released from quarantine. ]\r\n", what, name, harmless(p.Types[0]))))
+	s.text("text/plain", strings.NewReader(fmt.Sprintf("[ The %s%s (%s) was removed %s. ]\r\n", what, name, harmless(p.Types[0]), s.why)))
 }
 
 // notice is a part of its own in the innermost container.
@@ -232,7 +233,7 @@ func (s *stripper) withoutFiles(w io.Writer, r io.Reader) error {
 				if name := uuencoded(piece); name != "" {
 					inside = true
 					s.removed++
-					piece = []byte(`[ The attachment "` + harmless(name) + `" was removed when this message was released from quarantine. ]` + "\r\n")
+					piece = []byte(`[ The attachment "` + harmless(name) + `" was removed ` + s.why + ". ]\r\n")
 					if _, err := w.Write(piece); err != nil {
 						return err
 					}

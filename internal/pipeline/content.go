@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -49,13 +50,17 @@ func (j *judgement) content(part *Part, d mail.Disposition) {
 	}
 	part.Copies = append(slices.Clip(part.Copies), d.Copies...)
 	part.CopiedBy = append(slices.Clip(part.CopiedBy), d.CopiedBy...)
+	part.Bcc = append(slices.Clip(part.Bcc), d.Bcc...)
 	if d.Drop {
-		part.Drop, part.DropReason = true, d.DropReason
+		part.Drop, part.Bounce, part.DropReason = true, d.Bounce, d.DropReason
 		part.Quarantine, part.Headers = nil, nil
 		j.p.o.Log.Aborted(part.MID, part.DropReason)
 		return
 	}
 	part.Headers = append(slices.Clip(part.Headers), d.Headers...)
+	part.Fields = append(slices.Clip(part.Fields), d.Fields...)
+	part.Extras = append(slices.Clip(part.Extras), d.Extras...)
+	part.EditedBy = cmp.Or(d.EditedBy, part.EditedBy)
 	for _, p := range d.Quarantine {
 		i := slices.IndexFunc(part.Quarantine, func(o mail.Placement) bool { return o.Quarantine == p.Quarantine })
 		if i < 0 {

@@ -40,6 +40,7 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 	if len(split) == 0 {
 		split = []policy.Part{{Row: &j.table.Default}}
 	}
+	skip(split, d.Skip)
 	if err := j.ask(ctx, split); err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 		part := Part{MID: j.p.o.NextMID(), Recipients: s.Recipients, Disposition: d, Judged: j.judged(s.Row), Whole: len(d.Copies)}
 		part.Quarantine, part.Headers = slices.Clone(d.Quarantine), slices.Clone(d.Headers)
 		if len(out) > 0 {
-			part.Copies, part.CopiedBy, part.Whole = nil, nil, 0 // of the whole message, once
+			part.Copies, part.CopiedBy, part.Whole, part.Bcc = nil, nil, 0, nil // of the whole message, once
 		}
 		j.p.o.Log.Split(j.in.MID, part.MID, s.Row.Name, j.table.Name)
 		j.engines(&part, s.Row, content[i])
@@ -70,6 +71,20 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 		out = append(out, part)
 	}
 	return out, nil
+}
+
+// skip takes out stages that message filters had the message skip.
+func skip(split []policy.Part, s mail.Skip) {
+	if s == (mail.Skip{}) {
+		return
+	}
+	for i := range split {
+		row := *split[i].Row
+		row.Antispam.Scan = row.Antispam.Scan && !s.Spam
+		row.Antivirus.Scan = row.Antivirus.Scan && !s.Virus
+		row.Outbreak.Scan = row.Outbreak.Scan && !s.Outbreak
+		split[i].Row = &row
+	}
 }
 
 // ask has the message scanned when a policy wants it; once, for its parts have
@@ -138,7 +153,7 @@ func (j *judgement) engines(part *Part, row *policy.Row, content mail.Dispositio
 	if !part.Drop {
 		j.content(part, content)
 	}
-	if row.Outbreak.Scan && !part.Drop {
+	if row.Outbreak.Scan && !part.Drop && !content.Skip.Outbreak {
 		j.outbreak(part, row)
 	}
 }

@@ -12,6 +12,7 @@ import (
 const (
 	CPQHost        = "the.cpq.host"         // gateway to manager
 	CPQReleaseHost = "the.cpq.release.host" // manager to gateway
+	BounceQueue    = "the.bounce.queue"     // to nobody: the sender is told
 	PVOQueue       = "the.pvo.queue"        // into the quarantines of the gateway's own
 )
 
