@@ -30,6 +30,7 @@ type input struct {
 	worth   bool    // there is
 	opened  bool    // and it was
 	inside  []Found // with this
+	odd     bool    // there is text or a file that an engine may not know how to read
 }
 
 // Facts implements filter.Message.

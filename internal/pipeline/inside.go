@@ -89,10 +89,10 @@ func (i *Inner) names() []string {
 // of both could read.
 func (j *judgement) inside(ctx context.Context) error {
 	m := j.m
-	if m.site.Opener == nil || j.scan.Verdict != mail.Clean || m.sniffed && !m.worth {
+	if m.site.Opener == nil || j.scan.Verdict != mail.Clean {
 		return nil
 	}
-	if !m.opened {
+	if !m.sniffed || m.worth && !m.opened {
 		if _, err := m.Content(ctx, filter.Want{Inside: true}); err != nil {
 			return err
 		}
@@ -106,13 +106,25 @@ func (j *judgement) inside(ctx context.Context) error {
 			verdict = mail.Unscannable
 		}
 		if verdict > j.scan.Verdict {
-			if len(j.interim) == 0 {
-				j.interim = []mail.Scan{j.scan}
-			}
-			j.scan = mail.Scan{Verdict: verdict, Engine: "Lazaret", Name: f.Kind}
+			j.counts(mail.Scan{Verdict: verdict, Engine: "Lazaret", Name: f.Kind})
 		}
 	}
-	return nil
+	if j.scan.Verdict != mail.Clean || !m.strange() {
+		return nil
+	}
+	s, err := j.union(ctx)
+	if err == nil && s.Verdict != mail.Clean {
+		j.counts(s)
+	}
+	return err
+}
+
+// counts makes another verdict than the engine's first the one that counts.
+func (j *judgement) counts(s mail.Scan) {
+	if len(j.interim) == 0 {
+		j.interim = []mail.Scan{j.scan}
+	}
+	j.scan = s
 }
 
 // take adds what was found in attachments to the content that filters see.

@@ -53,7 +53,7 @@ func newPool(t testing.TB, o unpack.Options) *unpack.Pool {
 // opening makes a pipeline that opens attachments.
 func opening(p *unpack.Pool, s pipeline.Settings, log logs.Lines) *pipeline.Pipeline {
 	now := func() time.Time { return time.Date(2026, 4, 7, 9, 15, 0, 0, time.UTC) }
-	out := pipeline.New(pipeline.Options{Log: logs.NewMail(log, now), Kind: kind, Opener: gateway.NewOpener(p)})
+	out := pipeline.New(pipeline.Options{Log: logs.NewMail(log, now), Kind: kind, Opener: opener(p)})
 	out.Set(s)
 	return out
 }
@@ -234,3 +234,5 @@ func TestLethal(t *testing.T) {
 		t.Errorf("%+v, %q, %v", part, step, err)
 	}
 }
+
+func opener(p *unpack.Pool) pipeline.Opener { return gateway.NewOpener(p) }

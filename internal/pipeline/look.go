@@ -46,6 +46,7 @@ func (k *look) sniffs() bool { return k.in.site.Opener != nil && (k.want.Inside 
 // part looks at one reading of a part.
 func (k *look) part(p *message.Part) error {
 	file := fileOf(p, k.c)
+	k.in.odd = k.in.odd || oddCharset(p.Charset)
 	content := p.Role == message.Leaf || p.Role == message.Embedded
 	if !content || !k.sniffs() && (file < 0 || !k.want.Files) {
 		return k.t.part(p, file >= 0, p.IsText())
@@ -167,6 +168,7 @@ func (k *look) opened(p *message.Part, m *measure, file int) error {
 func (k *look) inner(of string, file int, i *Inner) error {
 	id := strings.TrimSuffix(i.Path, ":")
 	kinds := []string{i.Type, i.Group}
+	k.in.odd = k.in.odd || i.Type == "zst" // no engine that we ask opens it
 	switch {
 	case i.Extracted:
 	case i.Depth == 0:

@@ -99,7 +99,7 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 		}
 	}
 	if j.s.Engine != nil && slices.ContainsFunc(split, func(p policy.Part) bool { return p.Row.Antivirus.Scan }) {
-		if j.scan, err = j.s.Engine.Scan(ctx, j.in.Hash, j.in.Size, j.in.Open); err != nil {
+		if j.scan, err = j.s.Engine.Scan(ctx, j.in.Hash, j.in.Size, asMail(j.in.Open)); err != nil {
 			return errs.Context(err, "scanning MID %s", j.in.MID)
 		}
 		if err := j.inside(ctx); err != nil {
