@@ -32,6 +32,7 @@ func (f ContentFilter) filter() filter.ContentFilter {
 // the gateway.
 func (c *Config) ContentSets() (map[policy.Key]*filter.Set, error) {
 	sets := make(map[policy.Key]*filter.Set)
+	made := make(map[string]*filter.Set) // by the names of the filters: most policies have those of DEFAULT
 	site := c.Site()
 	for _, table := range []string{Inbound, Outbound} {
 		names := []string{policy.Default}
@@ -45,11 +46,18 @@ func (c *Config) ContentSets() (map[policy.Key]*filter.Set, error) {
 			if len(list) == 0 {
 				continue
 			}
-			set, err := filter.NewContent(table, list)
-			if err != nil {
-				return nil, err
+			key := table
+			for _, f := range list {
+				key += " " + f.Name // names have no blanks
 			}
-			sets[policy.Key{Table: table, Name: name}] = set.For(site)
+			if made[key] == nil {
+				set, err := filter.NewContent(table, list)
+				if err != nil {
+					return nil, err
+				}
+				made[key] = set.For(site)
+			}
+			sets[policy.Key{Table: table, Name: name}] = made[key]
 		}
 	}
 	return sets, nil

@@ -29,6 +29,20 @@ func (c *Config) Dictionary(name string) *match.Dictionary {
 	return d
 }
 
+// dictionaryOnce is Dictionary that makes each only once: many filters of many
+// policies name the same. It is for one user.
+func (c *Config) dictionaryOnce() func(string) *match.Dictionary {
+	made := make(map[string]*match.Dictionary)
+	return func(name string) *match.Dictionary {
+		d, ok := made[name]
+		if !ok {
+			d = c.Dictionary(name)
+			made[name] = d
+		}
+		return d
+	}
+}
+
 // FindDictionary gives where the dictionary of that name stands, or -1.
 func (c *Config) FindDictionary(name string) int {
 	return slices.IndexFunc(c.Dictionaries, func(d Dictionary) bool { return d.Name == name })

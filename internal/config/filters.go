@@ -13,6 +13,6 @@ func (c *Config) Site() (s filter.Site) {
 			s.Listeners = append(s.Listeners, l.Name)
 		}
 	}
-	s.Dictionary = c.Dictionary
+	s.Dictionary = c.dictionaryOnce()
 	return s
 }

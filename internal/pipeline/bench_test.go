@@ -7,9 +7,11 @@ import (
 
 	"lazaret/internal/demo"
 	"lazaret/internal/filter"
+	"lazaret/internal/filter/match"
 	"lazaret/internal/gateway"
 	"lazaret/internal/logs"
 	"lazaret/internal/pipeline"
+	"lazaret/internal/policy"
 	"lazaret/internal/unpack"
 )
 
@@ -78,5 +80,41 @@ func BenchmarkTwentyFilters(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// What a policy of 20 content filters costs for a message of 4 KiB, a quarter of
+// them with a dictionary of 1000 words (goal: 5,000 messages a second a core).
+func BenchmarkTwentyContentFilters(b *testing.B) {
+	words := make([]string, 1000)
+	for i := range words {
+		words[i] = "term" + strconv.Itoa(i*7919) + ", 3"
+	}
+	d, err := match.NewDictionary("words", words, match.DictionaryOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var list []filter.ContentFilter
+	for i := range 20 {
+		n := strconv.Itoa(i)
+		conditions := [...]string{
+			`body-contains("(?i)offer number ` + n + ` of [0-9]+")`, `dictionary-match("words", ` + strconv.Itoa(i+2) + `)`,
+			`subject == "(?i)lottery ` + n + `"`, `body-contains("*iban", ` + n + `)`,
+		}
+		list = append(list, filter.ContentFilter{Name: "f" + n, Conditions: []string{conditions[i%4]}, Actions: []string{`quarantine("Policy")`}})
+	}
+	set, err := filter.NewContent("inbound", list)
+	if err != nil {
+		b.Fatal(err)
+	}
+	set.For(filter.Site{Dictionary: func(string) *match.Dictionary { return d }})
+	p := pipeline.New(pipeline.Options{Log: logs.Discard(), Kind: kind})
+	p.Set(pipeline.Settings{Content: map[policy.Key]*filter.Set{{Table: "inbound", Name: policy.Default}: set}})
+	in := (&bench{}).input("Subject: hello\r\nFrom: a@b.example\r\n\r\n" + strings.Repeat("Some words of a letter, as they come along.\r\n", 90))
+	b.SetBytes(in.Size)
+	for b.Loop() {
+		if _, err := p.Judge(b.Context(), in); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
