@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
+	"unicode"
 
+	"lazaret/internal/appliance"
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/filter/match"
@@ -23,13 +26,24 @@ const feedName = "outbreak.feed"
 func (g *Gateway) openOutbreak(opt Options) error {
 	o := outbreak.Options{
 		Compile: func(p string) (*regexp.Regexp, error) { return match.Compile(p, false) },
-		Client:  g.web, Now: g.Now, Info: g.Log.Info, Warn: g.Log.Warning, OnUpdate: g.newThreats,
+		Client:  g.web, Now: g.Now, Info: g.Log.Info, Warn: g.outbreakTrouble, OnUpdate: g.newThreats,
 	}
 	if !opt.Check {
 		o.Store = policyFile(g.Path(feedName))
 	}
 	g.threats = outbreak.NewKeeper(o)
 	return nil
+}
+
+// outbreakTrouble tells the administrators that there are no new rules: nobody
+// else would see that somebody holds them back.
+func (g *Gateway) outbreakTrouble(text string) {
+	g.Alert(appliance.AlertSystem, strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text))
 }
 
 // newThreats has messages held against the rules that are in force now.
