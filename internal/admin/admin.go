@@ -32,6 +32,10 @@ type Command struct {
 	Changes bool // each run leaves an audit line
 	Input   bool // may read the input of an executed command
 	Run     func(ctx context.Context, c *Call) error
+
+	// Offers gives words that may follow those behind the name, for the tab
+	// key; nil: none.
+	Offers func(ctx context.Context, p mail.Principal, words []string) []string
 }
 
 // Auditor takes what somebody did.

@@ -66,9 +66,25 @@ func (q Quarantines) Commands() []Command {
 		cmd("rules", "Show what each outbreak rule holds", "[--json]\n\nAll that one rule holds: quarantine search --rule ID, quarantine release --all --quarantine Outbreak --rule ID, quarantine delete --all ...", 1, q.rules),
 		cmd("forecast", "Say when the pool is full, and what the clock will do", "[--at DATE] [--json]", 3, q.forecast),
 	}
+	offers := map[string][]string{"search": nil, "list": {"--json"}, "show": {"--content", "--base64", "--json", "--part"}, "parts": {"--json"},
+		"release": {"--quarantine", "--all"}, "delete": {"--quarantine", "--all"}, "undo": {"--decision"}, "delay": {"--by", "--quarantine", "--all"},
+		"move": {"--from", "--to", "--all"}, "copy": {"--to", "--all"}, "hold": {"--why", "--lift"}, "forecast": {"--at", "--json"}}
+	for i := range all {
+		name := strings.TrimPrefix(all[i].Name, "quarantine ")
+		if words := offers[name]; name == "copy" { // its --to is an address
+			all[i].Offers = func(_ context.Context, _ mail.Principal, given []string) []string {
+				if slices.Contains(given, "--all") {
+					return conditionWords
+				}
+				return words
+			}
+		} else {
+			all[i].Offers = q.searchOffers(words...)
+		}
+	}
 	if q.Config != nil {
 		all = append(all, Command{Name: "quarantineconfig", Summary: "Create, change and delete quarantines", Usage: quarantineConfigUsage,
-			Right: auth.ConfigChange, MaxArgs: 20, Run: q.quarantineConfig})
+			Right: auth.ConfigChange, MaxArgs: 20, Run: q.quarantineConfig, Offers: q.configOffers})
 	}
 	return all
 }

@@ -24,9 +24,15 @@ func (l *Language) Shell(ctx context.Context, p mail.Principal, c console.Consol
 		return
 	}
 	fmt.Fprintf(c, "%s\n%s\n\n%s\n", l.lastLogin(p), l.o.Product, l.o.Welcome)
+	complete := func(func(string) []string) {}
+	if t, ok := c.(console.Completer); ok {
+		complete = t.Complete
+	}
 	for ctx.Err() == nil {
+		complete(func(line string) []string { return l.complete(ctx, p, line) })
 		// clients 2.2: the prompt's blank is the last byte sent.
 		line, err := c.ReadLine(l.o.Host() + "> ")
+		complete(nil) // questions of a command are not its words
 		if errors.Is(err, console.ErrInterrupt) {
 			continue
 		}

@@ -94,6 +94,16 @@ func (r *fakeRunner) Exec(ctx context.Context, p mail.Principal, line string, c 
 func (r *fakeRunner) Shell(ctx context.Context, p mail.Principal, c console.Console) {
 	fmt.Fprintf(c, "Welcome\n")
 	for {
+		if t, ok := c.(console.Completer); ok {
+			t.Complete(func(line string) (out []string) {
+				for _, w := range []string{"echo", "echoes", `"two words"`, "wörter"} {
+					if strings.HasPrefix(w, line[strings.LastIndexByte(line, ' ')+1:]) || strings.HasSuffix(line, `"two w`) && w[0] == '"' {
+						out = append(out, w)
+					}
+				}
+				return out
+			})
+		}
 		l, err := c.ReadLine("gw1.demo.example> ")
 		if errors.Is(err, console.ErrInterrupt) {
 			fmt.Fprintf(c, "[interrupted]\n")

@@ -23,6 +23,7 @@ type terminal struct {
 
 	mu            sync.Mutex
 	columns, rows int
+	words         func(line string) []string // nil: nothing is completed
 }
 
 func newTerminal(ch io.ReadWriter, idle time.Duration) *terminal {

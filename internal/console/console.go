@@ -38,3 +38,10 @@ var ErrInterrupt error = interrupt{}
 type KeyReader interface {
 	ReadKey() (byte, error)
 }
+
+// Completer is a Console on a terminal that can complete what is being typed.
+type Completer interface {
+	// Complete says how the word that a line ends in may go on, for the next
+	// ReadLine; nil ends that. The words come in order, each whole.
+	Complete(words func(line string) []string)
+}
