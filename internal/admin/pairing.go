@@ -20,6 +20,8 @@ type Paired interface {
 	// has shown an administrator's password of ours, and waits for the answer.
 	Pair(ctx context.Context, p mail.Principal, r peer.PairRequest) (peer.PairReply, error)
 	Location() (peer.Location, error)
+	// Signatures says by which signatures the engine scans now; "": there is none.
+	Signatures(ctx context.Context) (string, error)
 	// Exchange hears what a manager says of itself, signed, and answers.
 	Exchange(ctx context.Context, p mail.Principal, s peer.Signed) (peer.Signed, error)
 }
@@ -33,6 +35,13 @@ func MachineCommands(g Paired) []Command {
 			return err
 		}
 		return printJSON(c, l)
+	}
+	signatures := func(ctx context.Context, c *Call) error {
+		text, err := g.Signatures(ctx)
+		if err != nil {
+			return err
+		}
+		return printJSON(c, peer.Signatures{Version: peer.Version, Signatures: text})
 	}
 	pair := func(ctx context.Context, c *Call) error {
 		r, err := peer.DecodePairRequest(c.Take())
@@ -59,6 +68,7 @@ func MachineCommands(g Paired) []Command {
 	return []Command{
 		{Name: peer.ExchangeCommand, Summary: "Exchange CPQ certificates", Usage: "cpqexchange STATEMENT", Right: auth.CommandClient, Hidden: true, MaxArgs: 1, Run: exchange},
 		{Name: peer.LocateCommand, Summary: "Say where released mail is taken", Usage: "cpqlocate", Right: auth.CommandClient, Hidden: true, Run: locate},
+		{Name: peer.SignaturesCommand, Summary: "Say which signatures scan", Usage: "cpqsignatures", Right: auth.CommandClient, Hidden: true, Run: signatures},
 		{Name: peer.PairCommand, Summary: "Accept a manager", Usage: "cpqpair REQUEST", Right: auth.UserConfig, Hidden: true, MaxArgs: 1, Run: pair},
 	}
 }

@@ -61,6 +61,7 @@ func (q Quarantines) Commands() []Command {
 		cmd("undo", "Take back what was decided, while it can be", "MID...\nquarantine undo --decision N", maxMIDs, q.undo),
 		cmd("delay", "Let messages leave later than scheduled", "--by TIME "+selection+"\nTIME is 8h, 24h, 48h, 1w or any such time.", maxMIDs+4, q.delay),
 		cmd("move", "Move messages into another policy quarantine", "--from NAME --to NAME MID...\nquarantine move --from NAME --to NAME --all [CONDITION...]", maxMIDs+4, q.move),
+		cmd("rescan", "Have messages scanned again by their gateways", selection+rescanned, maxMIDs+2, q.rescan),
 		cmd("copy", "Send copies of messages to an address; nothing else changes", "--to ADDRESS MID...\nquarantine copy --to ADDRESS --all [CONDITION...]\n--to may be given up to ten times. A copy leaves at once, from here.", maxMIDs+4, q.copies),
 		cmd("hold", "Keep messages from leaving, whoever wants it", "MID... --why TEXT\nquarantine hold MID... --lift", maxMIDs+2, q.hold),
 		cmd("rules", "Show what each outbreak rule holds", "[--json]\n\nAll that one rule holds: quarantine search --rule ID, quarantine release --all --quarantine Outbreak --rule ID, quarantine delete --all ...", 1, q.rules),

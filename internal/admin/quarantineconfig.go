@@ -14,7 +14,7 @@ import (
 
 const quarantineConfigUsage = `quarantineconfig
 quarantineconfig new NAME RETENTION ACTION
-quarantineconfig edit NAME [retention 10d] [action Delete|Release] [exempt yes|no] [users A,B|none] [roles A,B|none] [former_names A,B|none]
+quarantineconfig edit NAME [retention 10d] [action Delete|Release] [exempt yes|no] [release_clean yes|no] [users A,B|none] [roles A,B|none] [former_names A,B|none]
     [early_subject TEXT|none] [early_subject_place start|end] [early_header "X-NAME: VALUE"|none] [early_strip yes|no]
 quarantineconfig rename NAME NEWNAME   what it holds goes along; filters that use the old name still reach it
 quarantineconfig delete NAME Y
@@ -23,6 +23,7 @@ quarantineconfig retain NAME      apply the retention in force to what is held t
 quarantineconfig confirmclock Y   say that the clock is right, after it jumped; at once
 The early_ settings, with action Release, are done to what is released to make room, before its time: text in
 the subject, a header, attachments stripped. The gateway does it; what is released by hand or by time goes as it came.
+release_clean: what quarantine rescan, by hand or after an update of the signatures, finds clean is released.
 RETENTION is hours or days: 12h, 10d. What a new retention says holds for what comes in from then on.`
 
 // quarantineConfig is menu and batch form of the settings of quarantines.
@@ -79,6 +80,9 @@ func (q Quarantines) showSettings(c *Call) {
 		c.Printf("%d. %-20s retention %s, then %s", i+1, Plain(s.Name), Plain(s.Retention), Plain(s.Action))
 		if s.Exempt {
 			c.Printf(", makes no room")
+		}
+		if s.Clean {
+			c.Printf(", released when found clean")
 		}
 		if len(s.Former) > 0 {
 			c.Printf(", formerly %s", Plain(strings.Join(s.Former, ", ")))

@@ -46,6 +46,7 @@ func askQuarantine(c *Call, old config.Quarantine) (words []string, err error) {
 		{"retention", "How long are messages kept? (10d, 12h)", old.Retention},
 		{"action", "What becomes of them then? (Delete, Release)", old.Action},
 		{"exempt", "Do they stay when the pool is full? (yes, no)", yesNo(old.Exempt)},
+		{"release_clean", "Are they released when they are scanned again and found clean? (yes, no)", yesNo(old.Clean)},
 		{"users", "Users who may work in it, between commas, or none:", textOr(strings.Join(old.Users, ","), "none")},
 		{"roles", "Roles that may, between commas, or none:", textOr(strings.Join(old.Roles, ","), "none")},
 		{"early_subject", "What is put into the subject when they are released to make room? (or none)", textOr(old.Tag, "none")},
@@ -70,6 +71,8 @@ func setQuarantine(s *config.Quarantine, name, value string) error {
 		s.Action = actionWord(value)
 	case "exempt":
 		return setFlag(&s.Exempt, name, value)
+	case "release_clean":
+		return setFlag(&s.Clean, name, value)
 	case "early_strip":
 		return setFlag(&s.Strip, name, value)
 	case "early_subject":

@@ -61,6 +61,9 @@ func behindGateway(r *quarantine.DeliveryView) string {
 	case quarantine.Aside.String(), quarantine.DeletedThere.String():
 		return said
 	case quarantine.Discarded.String():
+		if r.Answer != "" {
+			return "thrown away there: " + said
+		}
 		return "thrown away there, as the gateway is configured to"
 	case quarantine.LostSight.String():
 		return "it left the gateway, and what became of it is not known"

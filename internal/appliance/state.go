@@ -25,6 +25,8 @@ type saved struct {
 	Delivery  []string        `json:"suspended_delivery,omitempty"` // "*" is all
 	Counters  json.RawMessage `json:"counters,omitempty"`
 
+	Signatures map[string]string `json:"signatures,omitempty"` // by serial
+
 	Alarms map[string]alarm `json:"certificate_alarms,omitempty"`
 }
 

@@ -185,6 +185,7 @@ type Quarantine struct {
 	Retention string   `xml:"retention_period"`
 	Action    string   `xml:"default_action"`
 	Exempt    bool     `xml:"overflow_exempt"`
+	Clean     bool     `xml:"release_clean"` // what is found harmless when it is scanned again is released
 	Users     []string `xml:"quarantine_user"`
 	Roles     []string `xml:"quarantine_role"`
 

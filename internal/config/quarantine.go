@@ -51,7 +51,7 @@ func (c *Config) quarantineSettings() (all []quarantine.Settings, at int, err er
 		if err != nil {
 			return nil, i, err
 		}
-		s := quarantine.Settings{Name: q.Name, Former: q.Former, Kind: quarantine.Kind(q.Kind), Retention: d, DefaultAction: quarantine.Action(q.Action), Exempt: q.Exempt, Users: q.Users}
+		s := quarantine.Settings{Name: q.Name, Former: q.Former, Kind: quarantine.Kind(q.Kind), Retention: d, DefaultAction: quarantine.Action(q.Action), Exempt: q.Exempt, ReleaseClean: q.Clean, Users: q.Users}
 		for _, r := range q.Roles {
 			s.Roles = append(s.Roles, mail.Role(r))
 		}

@@ -22,7 +22,7 @@ func (e *VersionError) Error() string {
 	if e.reports {
 		return "reports: version " + e.Version + " is not understood, only " + VersionWord
 	}
-	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + " to " + KeepWord
+	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + " to " + RescanWord
 }
 
 // Unwrap gives the kind.
@@ -45,8 +45,10 @@ func Decode(block []byte) (Metadata, error) {
 		m.Deposit = d.deposit(version)
 	case d.has(`"release":{`):
 		m.Release = d.release(version == VersionExtras)
+	case d.has(`"rescan":{`):
+		m.Rescan = d.rescan()
 	default:
-		d.fail(`"deposit" or "release" is expected`)
+		d.fail(`"deposit", "release" or "rescan" is expected`)
 	}
 	d.expect("}")
 	if d.err == nil && d.i < len(d.s) {
@@ -96,7 +98,7 @@ func (d *decoder) version() int {
 	d.expect(`{"version":`)
 	start := d.i
 	n := d.digits(math.MaxUint32)
-	if d.err == nil && n != Version && n != VersionExtras && n != VersionMatched && n != VersionKeep {
+	if d.err == nil && n != Version && n != VersionExtras && n != VersionMatched && n != VersionKeep && n != VersionRescan {
 		d.err = &VersionError{Version: d.s[start:d.i]}
 	}
 	d.expect(",")

@@ -24,10 +24,13 @@ func Encode(m Metadata) ([]byte, error) {
 	e.raw("{")
 	e.number("version", uint64(m.Version()))
 	e.raw(",")
-	if m.Deposit != nil {
+	switch {
+	case m.Deposit != nil:
 		e.deposit(m.Deposit, m.Version())
-	} else {
+	case m.Release != nil:
 		e.release(m.Release)
+	default:
+		e.rescan(m.Rescan)
 	}
 	e.raw("}")
 	if len(e) > MaxBlock {
@@ -210,12 +213,14 @@ func repair(s string, limit int) string {
 // check finds what Encode must not write and Decode must not take.
 func (m Metadata) check() error {
 	switch {
-	case (m.Deposit == nil) == (m.Release == nil):
-		return errs.New(errs.Invalid, "metadata: it is a deposit or a release")
-	case m.Deposit != nil:
+	case m.Deposit != nil && m.Release == nil && m.Rescan == nil:
 		return m.Deposit.check()
+	case m.Release != nil && m.Deposit == nil && m.Rescan == nil:
+		return m.Release.check()
+	case m.Rescan != nil && m.Deposit == nil && m.Release == nil:
+		return m.Rescan.check()
 	}
-	return m.Release.check()
+	return errs.New(errs.Invalid, "metadata: it is a deposit, a release or a re-scan")
 }
 
 func (d *Deposit) check() error {

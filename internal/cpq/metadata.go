@@ -36,7 +36,8 @@ const (
 	ExtrasWord  = "2"
 	MatchedWord = "3"
 	KeepWord    = "4"
-	Keyword     = Verb + " " + VersionWord + " " + ExtrasWord + " " + MatchedWord + " " + KeepWord // in the EHLO reply after TLS
+	RescanWord  = "5"
+	Keyword     = Verb + " " + VersionWord + " " + ExtrasWord + " " + MatchedWord + " " + KeepWord + " " + RescanWord // in the EHLO reply after TLS
 )
 
 // Limits, docs/cpq.md section 4.
@@ -51,10 +52,11 @@ const (
 	maxKeep       = 30 * 24 * time.Hour
 )
 
-// Metadata is one block: exactly one of the two is set.
+// Metadata is one block: exactly one of the three is set.
 type Metadata struct {
 	Deposit *Deposit
 	Release *Release
+	Rescan  *Rescan
 }
 
 // Deposit travels from a gateway to a manager: a message to be held.
@@ -109,6 +111,9 @@ type Release struct {
 
 // Version gives the version of the block that stands for m.
 func (m Metadata) Version() int {
+	if m.Rescan != nil {
+		return VersionRescan
+	}
 	if m.Release != nil && len(m.Release.Extras) > 0 {
 		return VersionExtras
 	}

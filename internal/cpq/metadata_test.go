@@ -102,7 +102,7 @@ func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 	ext := func(old, new string) string { return strings.Replace(extrasBlock, old, new, 1) }
 	for name, c := range map[string]struct{ block, want string }{
 		"empty":             {"", `octet 0: {"version": is expected`},
-		"other version":     {dep(`"version":1`, `"version":5`), "version 5 is not understood, only 1 to 4"},
+		"other version":     {dep(`"version":1`, `"version":6`), "version 6 is not understood, only 1 to 5"},
 		"keep too long":     {strings.Replace(keepBlock, "14400", "2592001", 1), "a number up to 2592000"},
 		"nothing to keep":   {strings.Replace(keepBlock, "14400", "0", 1), "not one of version 4"},
 		"keep in version 3": {strings.Replace(keepBlock, `"version":4`, `"version":3`, 1), "} is expected"},
@@ -126,7 +126,7 @@ func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 		"long tag":          {ext(`[early]`, strings.Repeat("x", 101)), "longer than 100"},
 		"more extras":       {ext(`]}}`, strings.Repeat(`,{"tag":"a","place":"start","header":"","value":"","strip":false}`, 100)+`]}}`), "too many extras"},
 		"no version":        {dep(`"version":1,`, ``), "octet 0"},
-		"neither":           {`{"version":1,"delete":{}}`, `octet 13: "deposit" or "release" is expected`},
+		"neither":           {`{"version":1,"delete":{}}`, `octet 13: "deposit", "release" or "rescan" is expected`},
 		"blank":             {dep(`"mid":`, `"mid": `), "a number"},
 		"unknown field":     {dep(`"policy"`, `"x":1,"policy"`), `,"policy": is expected`},
 		"repeated field":    {dep(`"serial"`, `"key":"a","serial"`), `,"serial": is expected`},
@@ -182,7 +182,7 @@ func TestSEC_D3_DecodeIsStrict(t *testing.T) {
 		}
 	}
 	var v *VersionError
-	if _, err := Decode([]byte(dep(`"version":1`, `"version":5`))); !errors.As(err, &v) {
+	if _, err := Decode([]byte(dep(`"version":1`, `"version":6`))); !errors.As(err, &v) {
 		t.Errorf("%v is no VersionError", err)
 	}
 }
@@ -251,6 +251,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(releaseBlock))
 	f.Add([]byte(keepBlock))
 	f.Add([]byte(matchedBlock))
+	f.Add([]byte(`{"version":5,"rescan":{"key":"4223BF43B7C9D2E1-501-0102030000000000","manager_mid":44,"size":7,"sha256":"0102030000000000000000000000000000000000000000000000000000000000"}}`))
 	f.Fuzz(func(t *testing.T, block []byte) {
 		m, err := Decode(block)
 		if err != nil {

@@ -66,6 +66,11 @@ func ReplyNoDeposits() smtp.Reply {
 	return smtp.NewReply(550, "5.7.1", "a gateway takes releases, not deposits")
 }
 
+// ReplyNoRescans is a manager's answer to a re-scan: it has no engines.
+func ReplyNoRescans() smtp.Reply {
+	return smtp.NewReply(550, "5.7.1", "nothing is scanned here")
+}
+
 // ReplyForeign answers metadata that is not this peer's to send.
 func ReplyForeign(key mail.Key, peer string) smtp.Reply {
 	return smtp.NewReply(550, "5.7.1", "message key "+string(key)+" does not belong to "+peer)
@@ -101,6 +106,8 @@ func (m Metadata) CheckContent(size int64, hash mail.Hash) error {
 		wantSize, want = m.Deposit.Size, m.Deposit.Hash
 	case m.Release != nil:
 		wantSize, want = m.Release.Size, m.Release.Hash
+	case m.Rescan != nil:
+		wantSize, want = m.Rescan.Size, m.Rescan.Hash
 	}
 	switch {
 	case size != wantSize:
@@ -118,6 +125,8 @@ func (m Metadata) Key() mail.Key {
 		return m.Deposit.Key
 	case m.Release != nil:
 		return m.Release.Key
+	case m.Rescan != nil:
+		return m.Rescan.Key
 	}
 	return ""
 }

@@ -135,7 +135,7 @@ func secure(t testing.TB, conn net.Conn) *smtp.Client {
 	if _, err := c.StartTLS(ctx, &tls.Config{InsecureSkipVerify: true}); err != nil {
 		t.Fatal(err)
 	}
-	if x, _, err := c.Hello(ctx, "gw1.example.net"); err != nil || x.Keywords[Verb] != VersionWord+" "+ExtrasWord+" "+MatchedWord+" "+KeepWord {
+	if x, _, err := c.Hello(ctx, "gw1.example.net"); err != nil || x.Keywords[Verb] != VersionWord+" "+ExtrasWord+" "+MatchedWord+" "+KeepWord+" "+RescanWord {
 		t.Fatal(x, err)
 	}
 	return c
@@ -172,7 +172,7 @@ func TestDepositsOverOneConnection(t *testing.T) {
 		}
 		return b
 	}
-	bad := smtp.Block{Verb: Verb, Data: []byte(strings.Replace(depositBlock, `"version":1`, `"version":5`, 1))}
+	bad := smtp.Block{Verb: Verb, Data: []byte(strings.Replace(depositBlock, `"version":1`, `"version":6`, 1))}
 	for _, step := range []struct {
 		content string
 		blocks  []smtp.Block
@@ -180,7 +180,7 @@ func TestDepositsOverOneConnection(t *testing.T) {
 	}{
 		{one, []smtp.Block{block(depositOf(one))}, "250 2.0.0 ok:  Message 1 accepted"},
 		{one, nil, "503 5.5.1 XCPQ comes before MAIL"},
-		{one, []smtp.Block{bad}, "554 5.5.4 metadata: version 5 is not understood, only 1 to 4"},
+		{one, []smtp.Block{bad}, "554 5.5.4 metadata: version 6 is not understood, only 1 to 5"},
 		{one, []smtp.Block{{Verb: Verb, Data: []byte("QUIT\r\n")}}, "554 5.6.0 metadata: octet 0: "},
 		{one, []smtp.Block{{Verb: Verb, Data: make([]byte, MaxBlock+1)}}, "552 5.3.4"},
 		{one, []smtp.Block{block(release())}, "550 5.7.1 a manager takes deposits, not releases"},

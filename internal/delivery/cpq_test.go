@@ -290,7 +290,7 @@ func TestExtrasNeedAGatewayThatKnowsThem(t *testing.T) {
 		}
 		p.mu.Unlock()
 		if c.want == "deferred" {
-			w.logged("MID 1 is to be tagged or stripped, and the gateway is too old for that: it waits until the gateway announces XCPQ 1 2 3 4")
+			w.logged("MID 1 is to be tagged or stripped, and the gateway is too old for that: it waits until the gateway announces XCPQ 1 2 3 4 5")
 		}
 	}
 }

@@ -3,12 +3,15 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"lazaret/internal/adminssh"
+	"lazaret/internal/appliance"
 	"lazaret/internal/testlib"
 )
 
@@ -84,6 +87,75 @@ func TestRescanOnRelease(t *testing.T) {
 	release(second)
 	waitFor(t, arrived(worm))
 	waitFor(t, func() bool { return count("antivirus positive 'Worm.Part.UNOFFICIAL'") == 2 })
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the manager holds is scanned again by the gateway that it came from, by
+// hand and when the signatures of that are new to the manager: what is clean now
+// is released where that is set, and arrives; the rest is held as it was.
+func TestRescanHeld(t *testing.T) {
+	scanner := testlib.NewClamd(t)
+	scanner.Know(t, "Worm", "lazaret-worm-of-the-test")
+	scanner.Restart(t)
+	dir := filepath.Join(t.TempDir(), "demo")
+	ctx, cancel := context.WithCancel(context.Background())
+	out, in := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
+	var a announced
+	if err := json.NewDecoder(out).Decode(&a); err != nil {
+		t.Fatalf("%v, %v", err, <-done)
+	}
+	gw, sma := a.Gateways[0], a.Manager.Dir
+	local(t, gw.Dir, `antivirusconfig clamd=`+scanner.Socket+`; commit`)
+	virus, worm := "Subject: virus\r\n\r\n"+testlib.EICAR()+"\r\n", "Subject: worm\r\n\r\n"+strings.Repeat("line\r\n", 100_000)+"lazaret-worm-of-the-test\r\n"
+	send(t, gw.SMTP, virus)
+	send(t, gw.SMTP, worm)
+	first, second := waitHeld(t, sma, "virus"), waitHeld(t, sma, "worm")
+	rescan := func(what string) string {
+		var b strings.Builder
+		if _, err := adminssh.Local(ctx, appliance.SocketPath(sma), "quarantine rescan "+what, strings.NewReader(""), &b); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	show := func(mid uint64) string { return local(t, sma, fmt.Sprint("quarantine show ", mid)) }
+	said := func(text string, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if !strings.Contains(text, w) {
+				t.Errorf("no %q in\n%s", w, text)
+			}
+		}
+	}
+	said(rescan("--all quarantine Virus gateway "+gw.Name), fmt.Sprintf("MID %d: infected Lazaret.Eicar.Part.UNOFFICIAL, as before", first),
+		fmt.Sprintf("MID %d: infected Worm.Part.UNOFFICIAL, as before", second), "2 of 2 messages scanned again, 0 released.")
+	scanner.Stop()
+	said(rescan(fmt.Sprint(first)), "the gateway cannot scan it again now", "0 of 1 messages scanned again")
+	scanner.Unknow(t, "Worm")
+	scanner.Restart(t)
+	said(rescan(fmt.Sprint(second)), fmt.Sprintf("MID %d: clean", second), "1 of 1 messages scanned again, 0 released.")
+	arrived := func() (n int) {
+		for _, b := range files(t, a.Mailbox.Maildir) {
+			if strings.HasSuffix(string(b), worm) || strings.HasSuffix(string(b), virus) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := arrived(); n != 0 {
+		t.Fatalf("%d arrived", n)
+	}
+	local(t, sma, "quarantineconfig edit Virus release_clean yes; commit") // and so the manager looks at once
+	waitFor(t, func() bool { return arrived() == 1 && strings.Contains(show(second), "accepted by") })
+	said(show(first), "held")
+	if n := arrived(); n != 1 {
+		t.Errorf("%d arrived", n)
+	}
+	said(logged(t, sma), fmt.Sprintf(`MID %d released from quarantine "Virus" (found clean)`, second))
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)

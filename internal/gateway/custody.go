@@ -36,16 +36,20 @@ func (c custody) Peer(state tls.ConnectionState) (string, error) { return c.g.Pe
 
 // Accept implements listener.CPQSink.
 func (c custody) Accept(_ context.Context, peer string, m cpq.Metadata) error {
-	if m.Release == nil {
+	if m.Deposit != nil {
 		return cpq.ReplyNoDeposits().Err()
 	}
 	if err := c.g.StillPeer(peer); err != nil {
 		return err
 	}
+	if r := m.Rescan; r != nil {
+		_, err := c.sent(peer, given{r.Key, r.Size, r.Hash})
+		return err
+	}
 	if !c.g.releases.Take(peer, c.g.releaseLimits().PerMinute, time.Minute, c.g.Now()) {
 		return c.flood(peer)
 	}
-	sent, err := c.sent(peer, m.Release)
+	sent, err := c.sent(peer, givenIn(m.Release))
 	if err != nil {
 		return err
 	}
@@ -93,8 +97,17 @@ func (g *Gateway) releaseLimits() config.ReleaseLimits {
 	return g.Config.Committed().ReleaseLimits.Effective()
 }
 
-// sent looks a release up in the ledger.
-func (c custody) sent(peer string, r *cpq.Release) (spool.Sent, error) {
+// given is a message that a manager says we gave it.
+type given struct {
+	Key  mail.Key
+	Size int64
+	Hash mail.Hash
+}
+
+func givenIn(r *cpq.Release) given { return given{r.Key, r.Size, r.Hash} }
+
+// sent looks up in the ledger what a manager speaks of.
+func (c custody) sent(peer string, r given) (spool.Sent, error) {
 	// The queue first: a message leaves it and enters the ledger in one step,
 	// which may come between the two looks.
 	here, err := c.g.spool.Holds(r.Key)
@@ -132,7 +145,7 @@ func (c custody) refuse(peer, format string, args ...any) error {
 // Take implements listener.CPQSink.
 func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error) {
 	r := m.Metadata.Release
-	sent, err := c.sent(m.Peer, r)
+	sent, err := c.sent(m.Peer, givenIn(r))
 	if err != nil {
 		return 0, err
 	}

@@ -54,7 +54,9 @@ type Gateway struct {
 	releases  *access.Rates[string] // what each manager gives back
 	alarms    *access.Rates[string] // so that no manager floods the administrators
 	returning returning
-	hurried   atomic.Int64 // when hurry last did something, Unix seconds
+	look      chan struct{} // capacity 1: look for new signatures
+	examining slots         // of held mail that is scanned again
+	hurried   atomic.Int64  // when hurry last did something, Unix seconds
 
 	passes    *message.Passes // for mail that comes back
 	verifier  *senderauth.Verifier
@@ -82,7 +84,8 @@ func New(opt Options) (g *Gateway, err error) {
 	if err != nil {
 		return nil, err
 	}
-	g = &Gateway{Appliance: base, cancel: func() {}, rejudge: make(chan struct{}, 1), releases: access.NewRates[string](maxManagers), alarms: access.NewRates[string](maxManagers)}
+	g = &Gateway{Appliance: base, cancel: func() {}, rejudge: make(chan struct{}, 1), releases: access.NewRates[string](maxManagers), alarms: access.NewRates[string](maxManagers),
+		examining: make(slots, maxExamined), look: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			g.TellEnd(context.Background(), err)
@@ -161,6 +164,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		})
 	}
 	g.wg.Go(func() { g.quarantines.Keep(run, g.returns) })
+	g.wg.Go(func() { g.quarantines.WatchSignatures(run, g.ownSignatures, g.look) })
 	g.wg.Go(func() { g.KeepCounters(run) })
 	g.wg.Go(func() { g.KeepCertificates(run) })
 	g.wg.Go(func() { g.forget(run) })
@@ -283,6 +287,7 @@ func (g *Gateway) Apply(next *config.Config) {
 	g.rules.Store(rules)
 	g.pipeline.Set(settings)
 	g.configureOutbreak(next)
+	signal(g.look)
 	if g.queue != nil {
 		g.queue.SetMaxConnections(maxConnections(next))
 		g.queue.Reload()

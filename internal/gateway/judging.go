@@ -108,6 +108,28 @@ func (g *Gateway) AntivirusStatus(ctx context.Context) ([]string, error) {
 	return lines, nil
 }
 
+// Signatures implements admin.Paired.
+func (g *Gateway) Signatures(ctx context.Context) (string, error) {
+	clamd, ok := g.pipeline.Engine().(*scan.Clamd)
+	if !ok {
+		return "", nil
+	}
+	v, err := clamd.Version(ctx)
+	if err != nil {
+		return "", errs.Wrap(errs.Temporary, err, "the antivirus engine does not answer (%s)", errs.Network(err))
+	}
+	return v.Text, nil
+}
+
+// ownSignatures are those of this gateway, for its own quarantines.
+func (g *Gateway) ownSignatures(ctx context.Context) map[string]string {
+	text, err := g.Signatures(ctx)
+	if err != nil || text == "" {
+		return nil // antivirusstatus says why
+	}
+	return map[string]string{g.serial(): text}
+}
+
 // scannerSettings are those in force; commits have checked them.
 func (g *Gateway) scannerSettings() config.Scanner {
 	s, _ := g.Config.Committed().Scanner()

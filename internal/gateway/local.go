@@ -24,7 +24,7 @@ const (
 // openQuarantines opens the gateway's own. They are there also while quarantined
 // mail goes to a manager: what they held before stays in them.
 func (g *Gateway) openQuarantines(opt Options) (err error) {
-	if g.quarantines, err = pvo.Open(g.Appliance, pvo.Options{Options: opt, MemTable: min(opt.Memory.Buffer(), localMemTable), Readers: localReaders}); err != nil {
+	if g.quarantines, err = pvo.Open(g.Appliance, pvo.Options{Options: opt, MemTable: min(opt.Memory.Buffer(), localMemTable), Readers: localReaders, Examiner: examiner{g}}); err != nil {
 		return err
 	}
 	// Releases are a queue of their own: what is in it is held yet, and what comes
@@ -108,7 +108,7 @@ func (k keeper) keep(ctx context.Context, t *queue.Task) (queue.Outcome, error) 
 	}, content)
 	// What it was held for stays in our own ledger, as when a manager takes it:
 	// released, it is scanned again and must not meet itself (reference 2.5).
-	return queue.Outcome{State: queue.Delivered, Reply: "in quarantine", Receipt: spool.Own}, err
+	return queue.Outcome{State: queue.Delivered, Code: 250, Status: "2.0.0", Remote: queue.PVOQueue, Reply: "in quarantine", Receipt: spool.Own}, err
 }
 
 // settle gives all recipients of a task the same outcome; an error makes them

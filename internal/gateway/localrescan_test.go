@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"testing"
 
 	"lazaret/internal/config"
@@ -43,4 +44,52 @@ func TestLocalRescan(t *testing.T) {
 	})
 	w.release(second)
 	w.until("it is delivered", func() bool { return len(w.mailbox.Messages()) == 2 && w.state(second) == "released" })
+}
+
+// What is held here is judged anew when the signatures are new: what is clean
+// now leaves where that is set, as a release like any other; what is not, or
+// cannot be scanned, stays. One that is through is not begun again.
+func TestLocalSignatures(t *testing.T) {
+	s := testlib.NewClamd(t)
+	s.Know(t, "Worm", "lazaret-worm-of-the-test")
+	s.Restart(t)
+	w := newWorld(t, nil, func(c *config.Config) {
+		holding(c)
+		c.Antivirus.Clamd = s.Socket
+		for i := range c.Quarantines {
+			c.Quarantines[i].Clean = c.Quarantines[i].Name == quarantine.Virus
+		}
+	})
+	w.live()
+	w.inject("alice@partner.example", "Subject: virus\r\n\r\n"+testlib.EICAR()+"\r\n", nil, "bob@other.example")
+	w.inject("alice@partner.example", "Subject: worm\r\n\r\nlazaret-worm-of-the-test\r\n", nil, "bob@other.example")
+	w.inject("alice@partner.example", doubtful, nil, "bob@other.example")
+	w.until("three are held", func() bool { return len(w.held(quarantine.Held)) == 3 })
+	version := "1"
+	check := func(ok bool) {
+		t.Helper()
+		err := w.quarantines.CheckSignatures(t.Context(), func(context.Context) map[string]string { return map[string]string{w.serial(): version} })
+		if err != nil || (w.State.Signatures()[w.serial()] == version) != ok {
+			t.Errorf("%v, %v", err, w.State.Signatures())
+		}
+	}
+	check(true)
+	if n := len(w.held(quarantine.Held)); n != 3 || len(w.lines("scanned again in quarantine: infected")) != 4 { // by engine and by quarantine
+		t.Fatalf("%d held\n%s", n, w.log())
+	}
+	version = "2"
+	s.Stop()
+	check(false) // nobody answers: later
+	s.Unknow(t, "Worm")
+	s.Restart(t)
+	check(true)
+	w.until("the worm that is none is delivered", func() bool { return len(w.mailbox.Messages()) == 1 && len(w.held(quarantine.Held)) == 2 })
+	if got := w.lines(`from quarantine "Virus" (found clean)`); len(got) != 1 {
+		t.Errorf("%q", got)
+	}
+	n := len(w.lines("scanned again"))
+	check(true)
+	if len(w.lines("scanned again")) != n {
+		t.Error("scanned again for the same signatures")
+	}
 }

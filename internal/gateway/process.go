@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
@@ -48,8 +47,7 @@ func (p processor) Park(it *queue.Item, why string) (queue.Routing, bool) {
 // rescan takes a released message past the engines, not past the filters
 // (reference 2.5).
 func (p processor) rescan(ctx context.Context, it *queue.Item, open queue.Opener) (queue.Routing, error) {
-	outbreak := slices.ContainsFunc(it.Release.Held, func(h mail.Placement) bool { return h.Quarantine == outbreakQuarantine })
-	part, step, err := p.g.pipeline.Rescan(ctx, pipeline.Again{Input: input(it, open), Judged: it.Judged, Outbreak: outbreak})
+	part, step, err := p.g.pipeline.Rescan(ctx, pipeline.Again{Input: input(it, open), Judged: it.Judged, Outbreak: fromOutbreak(it.Release.Held)})
 	if err != nil {
 		return queue.Routing{}, err
 	}
@@ -65,9 +63,6 @@ func (p processor) rescan(ctx context.Context, it *queue.Item, open queue.Opener
 	r.Step = step
 	return r, nil
 }
-
-// outbreakQuarantine is the name of the quarantine of outbreak filters (reference 1.1).
-const outbreakQuarantine = "Outbreak"
 
 func input(it *queue.Item, open queue.Opener) pipeline.Input {
 	return pipeline.Input{

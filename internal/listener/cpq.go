@@ -138,6 +138,9 @@ func (s *cpqSession) metadata(ctx context.Context, m cpq.Metadata) smtp.Reply {
 	if _, serial, _, err := mail.ParseKey(string(m.Key())); m.Deposit != nil && (err != nil || serial != s.peer || m.Deposit.GatewaySerial != s.peer) {
 		return s.refuse(cpq.ReplyForeign(m.Key(), s.peer).Err())
 	}
+	if _, ok := s.listener.group.opts.CPQSink.(Examiner); m.Rescan != nil && !ok {
+		return s.refuse(cpq.ReplyNoRescans().Err())
+	}
 	if err := s.listener.group.opts.CPQSink.Accept(ctx, s.peer, m); err != nil {
 		return s.refuse(err)
 	}
@@ -152,8 +155,11 @@ func (s *cpqSession) refuse(err error) smtp.Reply {
 
 // size is the content's according to the metadata.
 func (s *cpqSession) size() int64 {
-	if s.meta.Deposit != nil {
+	switch {
+	case s.meta.Deposit != nil:
 		return s.meta.Deposit.Size
+	case s.meta.Rescan != nil:
+		return s.meta.Rescan.Size
 	}
 	return s.meta.Release.Size
 }
@@ -189,9 +195,25 @@ func (s *cpqSession) Data(ctx context.Context, content io.Reader) smtp.Reply {
 	}
 	in := &intake{session: s.session, from: content, peer: s.peer, metadata: *s.meta, hash: sha256.New()}
 	s.meta = nil
+	if in.metadata.Rescan != nil {
+		return s.examine(ctx, in)
+	}
 	return s.take(ctx, in, func(m *Message) (mail.MID, error) {
 		return s.listener.group.opts.CPQSink.Take(ctx, m)
 	})
+}
+
+// examine has a sink look at content that it does not keep.
+func (s *cpqSession) examine(ctx context.Context, in *intake) smtp.Reply {
+	var found mail.Finding
+	r := s.take(ctx, in, func(m *Message) (_ mail.MID, err error) {
+		found, err = s.listener.group.opts.CPQSink.(Examiner).Examine(ctx, m)
+		return m.MID, err
+	})
+	if r.Positive() {
+		return cpq.ReplyFound(found)
+	}
+	return r
 }
 
 // Reset forgets the metadata too.

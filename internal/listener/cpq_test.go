@@ -92,7 +92,7 @@ func (c *cpqRig) inTLS() *talk {
 	d := c.dial(CPQName)
 	d.all("", "220 ", "EHLO gw1", "250-gw1.example.com|250-ENHANCEDSTATUSCODES|250 STARTTLS", "STARTTLS", "220 ")
 	d = d.secure(&tls.Config{Certificates: []tls.Certificate{c.peer}, InsecureSkipVerify: true})
-	d.say("EHLO gw1", "250-gw1.example.com|250-PIPELINING|250-SIZE 0|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-CHUNKING|250-BINARYMIME|250-SMTPUTF8|250-DSN|250-REQUIRETLS|250 XCPQ 1 2 3 4")
+	d.say("EHLO gw1", "250-gw1.example.com|250-PIPELINING|250-SIZE 0|250-8BITMIME|250-ENHANCEDSTATUSCODES|250-CHUNKING|250-BINARYMIME|250-SMTPUTF8|250-DSN|250-REQUIRETLS|250 XCPQ 1 2 3 4 5")
 	return d
 }
 

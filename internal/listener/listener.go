@@ -101,6 +101,12 @@ type ReportSink interface {
 	Report(ctx context.Context, peer string, list []cpq.Report) error
 }
 
+// Examiner is what a CPQSink may have as well: it has its engines look at the
+// content, which it reads to its end and does not keep.
+type Examiner interface {
+	Examine(ctx context.Context, m *Message) (mail.Finding, error)
+}
+
 // PeerGate is what a CPQSink may have as well: it bounds the connections of
 // one peer at a time. Leave follows each Enter that gave no error.
 type PeerGate interface {

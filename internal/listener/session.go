@@ -239,7 +239,9 @@ func (s *session) take(ctx context.Context, in *intake, give func(*Message) (mai
 		return s.notTaken(tx.mid, err)
 	}
 	s.listener.delivered(s.place)
-	if mid != tx.mid {
+	if in.metadata.Rescan != nil {
+		s.log.Aborted(tx.mid, "scanned again only: it stays with the manager")
+	} else if mid != tx.mid {
 		s.log.Aborted(tx.mid, "already taken as MID "+mid.String())
 	} else {
 		st := s.listener.group.opts.Stats

@@ -170,6 +170,7 @@ var catalogue = []golden{
 	{"ReleasedFromAll", "one line for all", "Info: MID 483 released from all quarantines", func(m *Mail) { m.ReleasedFromAll(483, false) }},
 	{"ReleasedFromAll", "stripped on the way", "Info: MID 483 released (attachments stripped) from all quarantines", func(m *Mail) { m.ReleasedFromAll(483, true) }},
 	{"DeletedFromAll", "one line for all", "Info: MID 484 deleted from all quarantines", func(m *Mail) { m.DeletedFromAll(484) }},
+	{"ScannedAgain", "our own: held mail, judged anew", `Info: MID 44 scanned again in quarantine: infected Worm`, func(m *Mail) { m.ScannedAgain(44, "infected Worm") }},
 	{"Restored", "undo has a line of its own", `Info: MID 44 returned to quarantine "Policy" (undo)`, func(m *Mail) { m.Restored(44, "Policy") }},
 	{"Moved", "both quarantines", `Info: MID 44 moved from quarantine "Policy" to quarantine "Legal"`, func(m *Mail) { m.Moved(44, "Policy", "Legal") }},
 	{"Decided", "who did it, on a line of its own", `Info: User admin from 192.0.2.9: released MID 44 in quarantine "Policy"`,

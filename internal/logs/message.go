@@ -108,6 +108,11 @@ func (m *Mail) Restored(mid mail.MID, quarantine string) {
 	m.begin(info).mid(mid).s(" returned to quarantine ").q(quarantine, '"').s(" (undo)").put()
 }
 
+// ScannedAgain: what the engines say now of a message that is held.
+func (m *Mail) ScannedAgain(mid mail.MID, found string) {
+	m.begin(info).mid(mid).s(" scanned again in quarantine: ").t(found).put()
+}
+
 // Moved: it is in another quarantine now.
 func (m *Mail) Moved(mid mail.MID, from, to string) {
 	m.begin(info).mid(mid).s(" moved from quarantine ").q(from, '"').s(" to quarantine ").q(to, '"').put()

@@ -48,6 +48,9 @@ type Manager struct {
 	routes     atomic.Pointer[delivery.Routes]
 	queue      *queue.Queue
 	client     *peer.Client
+	couriers   *delivery.Couriers
+	rescans    rescans
+	look       chan struct{} // capacity 1: look for new signatures
 	clientKey  ssh.Signer
 	language   *admin.Language
 	link       *link
@@ -68,7 +71,8 @@ func New(opt Options) (m *Manager, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m = &Manager{Appliance: base, cancel: func() {}, quota: access.NewQuota(), alarms: access.NewRates[string](maxAlarms), reports: access.NewRates[string](maxAlarms)}
+	m = &Manager{Appliance: base, cancel: func() {}, quota: access.NewQuota(), alarms: access.NewRates[string](maxAlarms), reports: access.NewRates[string](maxAlarms), look: make(chan struct{}, 1)}
+	m.rescans.m = m
 	defer func() {
 		if err != nil {
 			m.TellEnd(context.Background(), err)
@@ -84,7 +88,7 @@ func New(opt Options) (m *Manager, err error) {
 }
 
 func (m *Manager) openStore(opt Options) (err error) {
-	m.pvo, err = pvo.Open(m.Appliance, pvo.Options{Options: opt, MemTable: opt.Memory.Buffer()})
+	m.pvo, err = pvo.Open(m.Appliance, pvo.Options{Options: opt, MemTable: opt.Memory.Buffer(), Examiner: &m.rescans})
 	m.contents, m.store = m.pvo.Contents, m.pvo.Store
 	return err
 }
@@ -113,7 +117,8 @@ func (m *Manager) openQueue(Options) error {
 	if err := m.setRoutes(m.Config.Committed()); err != nil {
 		return err
 	}
-	couriers, err := delivery.New(delivery.Options{
+	var err error
+	m.couriers, err = delivery.New(delivery.Options{
 		Hostname: m.Config.Committed().Hostname, DCIDs: m.State.NextDCID, Log: m.Log, Stats: m.Stats, Resolver: m.Resolver, Locator: locator{m},
 		Routes: m.smtpRoutes, Control: control, Source: m.source, LiveTLS: m.OutboundTLS, Clock: m.Now,
 	})
@@ -121,7 +126,7 @@ func (m *Manager) openQueue(Options) error {
 		return err
 	}
 	m.queue, err = queue.New(queue.Options{
-		Store: m.outbox, Notify: m.notify, Processor: pvo.Home{}, Courier: couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Now,
+		Store: m.outbox, Notify: m.notify, Processor: pvo.Home{}, Courier: m.couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Now,
 		Suspended: m.State.SuspendedDelivery(),
 	})
 	if err == nil {
@@ -172,6 +177,7 @@ func (m *Manager) Start(ctx context.Context) error {
 		return err
 	}
 	m.wg.Go(func() { m.link.run(run) })
+	m.wg.Go(func() { m.pvo.WatchSignatures(run, m.signatures, m.look) })
 	return m.OpenAdmin(m.language)
 }
 
@@ -201,6 +207,7 @@ func (m *Manager) close() error {
 	}
 	m.cancel()
 	m.wg.Wait()
+	m.rescans.close()
 	if m.queue != nil {
 		all = append(all, m.queue.Close())
 	}
@@ -229,7 +236,11 @@ func (m *Manager) Apply(next *config.Config) {
 	}
 	m.queue.Reload()
 	m.queue.DeliverNow(queue.CPQReleaseHost) // a gateway may have been added
-	m.link.wake()                            // and our address may have changed
+	select {
+	case m.look <- struct{}{}: // a quarantine may be set to release what is clean
+	default:
+	}
+	m.link.wake() // and our address may have changed
 }
 
 // cpqAddress is where the hidden listener is.

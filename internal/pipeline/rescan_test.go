@@ -192,3 +192,38 @@ func TestRescanAllEngines(t *testing.T) {
 	b.Set(pipeline.Settings{Inbound: &policy.Table{Name: "inbound", Default: policy.Row{Name: policy.Default}}})
 	rescan("")
 }
+
+// A look at what is held finds what a release would, changes nothing and logs
+// nothing; what no engine has finished with is not harmless, whatever the policy
+// does about it.
+func TestExamine(t *testing.T) {
+	o := &oracle{mail.Scan{Verdict: mail.Clean}}
+	hold := policy.Row{Name: "Hold", To: []string{"hold@"}, Antivirus: policy.Antivirus{Scan: true,
+		Verdicts: map[mail.Verdict]policy.Response{mail.Unscanned: {Action: policy.Deliver}, mail.Infected: {Action: policy.Deliver}}}}
+	off := policy.Row{Name: "Lab", To: []string{"lab@"}}
+	for name, c := range map[string]struct {
+		answer mail.Scan
+		judged mail.Judgement
+		want   mail.Finding
+		kind   errs.Kind
+	}{
+		"clean":               {mail.Scan{Verdict: mail.Clean}, mail.Judgement{}, mail.Finding{Harmless: true, Text: "clean"}, 0},
+		"infected":            {infected("A"), mail.Judgement{}, mail.Finding{Text: "infected A"}, 0},
+		"as before":           {infected("A"), mail.Judgement{Seen: []mail.Seen{{Verdict: mail.Infected, Name: "A"}}}, mail.Finding{Text: "infected A, as before"}, 0},
+		"would be delivered":  {infected("A"), mail.Judgement{Policy: "Hold"}, mail.Finding{Text: "infected A"}, 0},
+		"unscanned waits":     {mail.Scan{Name: "away"}, mail.Judgement{}, mail.Finding{}, errs.Temporary},
+		"unscanned would not": {mail.Scan{Name: "away"}, mail.Judgement{Policy: "Hold"}, mail.Finding{}, errs.Temporary},
+		"nobody scans":        {mail.Scan{Verdict: mail.Clean}, mail.Judgement{Policy: "Lab"}, mail.Finding{}, errs.Conflict},
+	} {
+		o.answer = c.answer
+		b, in := again(t, o, hold, off)
+		in.Judged = c.judged
+		got, err := b.Examine(t.Context(), in)
+		if got != c.want || (err != nil) != (c.want == mail.Finding{}) || err != nil && !errs.Is(err, c.kind) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		if len(b.lines) != 0 {
+			t.Errorf("%s: %q", name, b.lines)
+		}
+	}
+}

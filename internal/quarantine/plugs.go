@@ -131,6 +131,7 @@ type Log interface {
 	DeletedFromAll(mid mail.MID)
 	Restored(mid mail.MID, quarantine string)
 	NewReason(mid mail.MID, quarantine, reason string)
+	ScannedAgain(mid mail.MID, found string)
 	Moved(mid mail.MID, from, to string)
 	Decided(p mail.Principal, mid mail.MID, what, quarantine string) // by hand
 	ReleaseFate(mid mail.MID, rid mail.RID, gateway string, there mail.MID, fate, host, code, reply string)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,7 +36,8 @@ type Options struct {
 	}
 	Contents    Contents
 	Sender      Sender
-	Copier      Copier // nil: no copies can be sent
+	Copier      Copier   // nil: no copies can be sent
+	Examiner    Examiner // nil: nothing is scanned again
 	Log         Log
 	Audit       Audit
 	Settings    []Settings
@@ -57,6 +59,7 @@ type Service struct {
 	ruled    atomic.Pointer[Rules]
 	pool     pool
 	watch    watch
+	scanning sync.Map // mail.MID of what is being scanned again
 }
 
 // New makes a service; Run makes it act on time.

@@ -51,6 +51,7 @@ type Settings struct {
 	Exempt        bool        // makes no room when the pool is full
 	Users         []string    // who may work in it; those with the right to all need not be named
 	Roles         []mail.Role // likewise by role
+	ReleaseClean  bool        // what is scanned again and found harmless is released
 	Early         mail.Extras // done to what leaves before its time, to make room; only with default action Release
 }
 

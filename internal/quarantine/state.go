@@ -156,6 +156,7 @@ const (
 	QueueFull Cause = "queue full"
 
 	RuleUpdate Cause = "rule update" // ours: no outbreak rule holds it any more
+	FoundClean Cause = "found clean" // our own: scanned again, and nothing was found
 )
 
 func name(names []string, i int) string {

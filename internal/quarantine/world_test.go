@@ -70,6 +70,7 @@ func (l *lines) DeletedFrom(m mail.MID, q, c string, t int64) {
 	l.add("MID %d deleted from %q (%s) t=%d", m, q, c, t)
 }
 func (l *lines) DeletedFromAll(m mail.MID)         { l.add("MID %d deleted from all", m) }
+func (l *lines) ScannedAgain(m mail.MID, f string) { l.add("MID %d found %s", m, f) }
 func (l *lines) Restored(m mail.MID, q string)     { l.add("MID %d back to %q", m, q) }
 func (l *lines) NewReason(m mail.MID, q, r string) { l.add("MID %d in %q new (%s)", m, q, r) }
 func (l *lines) Moved(m mail.MID, a, b string)     { l.add("MID %d moved from %q to %q", m, a, b) }

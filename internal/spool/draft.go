@@ -203,6 +203,13 @@ func (d *Draft) Keep() error {
 	return nil
 }
 
+// Drop drops content that Keep kept and no message was made of.
+func (d *Draft) Drop() {
+	if err := d.drop(); err != nil {
+		d.s.opt.Log.Fault("spool", "dropping MID "+d.mid.String()+": "+err.Error())
+	}
+}
+
 // commit writes the last chunk, the record and the ledger in one synced batch.
 func (d *Draft) commit(it *queue.Item, action mail.ActionKey) error {
 	b := d.s.db.NewBatchWithSize(len(*d.buf) + 1024)

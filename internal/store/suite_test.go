@@ -539,6 +539,7 @@ func (nobody) ReleasedFrom(mail.MID, string, string, int64, bool)               
 func (nobody) ReleasedFromAll(mail.MID, bool)                                                   {}
 func (nobody) DeletedFrom(mail.MID, string, string, int64)                                      {}
 func (nobody) DeletedFromAll(mail.MID)                                                          {}
+func (nobody) ScannedAgain(mail.MID, string)                                                    {}
 func (nobody) Restored(mail.MID, string)                                                        {}
 func (nobody) NewReason(mail.MID, string, string)                                               {}
 func (nobody) Moved(mail.MID, string, string)                                                   {}

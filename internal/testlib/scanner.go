@@ -99,6 +99,19 @@ func (s *Scanner) Start(t testing.TB, program string) {
 	})
 }
 
+// Pause makes clamd hang, until Resume or Stop.
+func (s *Scanner) Pause(t testing.TB) { s.signal(t, syscall.SIGSTOP) }
+
+// Resume makes it go on.
+func (s *Scanner) Resume(t testing.TB) { s.signal(t, syscall.SIGCONT) }
+
+func (s *Scanner) signal(t testing.TB, sig syscall.Signal) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Stop kills clamd; the socket's name goes with it.
 func (s *Scanner) Stop() {
 	if s.cmd != nil {

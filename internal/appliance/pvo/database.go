@@ -126,7 +126,7 @@ func digest(all []quarantine.Settings, rules quarantine.Rules) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %d %d\n", rules.UndoRelease, rules.DeleteRest, rules.Pool)
 	for _, q := range all {
-		fmt.Fprintf(h, "%q %v %d %s %v\n", q.Name, q.Kind, q.Retention, q.DefaultAction, q.Exempt)
+		fmt.Fprintf(h, "%q %v %d %s %v %v\n", q.Name, q.Kind, q.Retention, q.DefaultAction, q.Exempt, q.ReleaseClean)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }

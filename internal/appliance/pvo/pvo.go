@@ -24,8 +24,9 @@ import (
 // Options of the quarantines of an appliance.
 type Options struct {
 	appliance.Options
-	MemTable uint64 // bytes of the write buffer for content; 0: the engine's own choice
-	Readers  int    // searches at once; 0: the store's own choice
+	MemTable uint64              // bytes of the write buffer for content; 0: the engine's own choice
+	Readers  int                 // searches at once; 0: the store's own choice
+	Examiner quarantine.Examiner // scans again what is held; nil: nobody does
 }
 
 // Quarantines is all quarantines of one appliance. Make it with Open, then
@@ -37,6 +38,7 @@ type Quarantines struct {
 	Store    *store.Store
 
 	base   *appliance.Appliance
+	opt    Options
 	local  *blob.Store  // nil: there is none
 	bucket *blob.Bucket // nil: there is none
 	wg     sync.WaitGroup
@@ -45,7 +47,7 @@ type Quarantines struct {
 // Open opens what is held, and makes it where there is nothing yet. Close is
 // due also after an error.
 func Open(base *appliance.Appliance, opt Options) (*Quarantines, error) {
-	q := &Quarantines{base: base}
+	q := &Quarantines{base: base, opt: opt}
 	for _, step := range []func(Options) error{q.openContents, q.openStore, q.checkContents} {
 		if err := step(opt); err != nil {
 			return q, err
@@ -63,7 +65,7 @@ func (q *Quarantines) Serve(sender quarantine.Sender, copier quarantine.Copier) 
 		return err
 	}
 	q.Service, err = quarantine.New(quarantine.Options{
-		Store: q.Store, Contents: q.Contents, Sender: sender, Copier: copier, Log: q.base.Log, Audit: q.base.Audit, Settings: settings, Rules: rules,
+		Store: q.Store, Contents: q.Contents, Sender: sender, Copier: copier, Examiner: q.opt.Examiner, Log: q.base.Log, Audit: q.base.Audit, Settings: settings, Rules: rules,
 		Clock: q.base.Now, Own: q.base.Config.Committed().Serial,
 		Alert: func(text string) { q.base.Alert("quarantine", text) },
 	})
