@@ -15,6 +15,9 @@ import (
 // the finding and the release that it leads to: what was under way is held as it
 // was, what was decided arrives, once (P2, P3).
 func TestKillDuringRescan(t *testing.T) {
+	if os.Getenv("LAZARET_CRASH_ROUNDS") == "" {
+		t.Skip("set LAZARET_CRASH_ROUNDS: what was under way waits for its next try, up to some minutes")
+	}
 	const messages = 6
 	s := testlib.NewClamd(t)
 	s.Know(t, "Worm", "lazaret-worm-of-the-test")
