@@ -47,7 +47,7 @@ func (s *Store) Put(ctx context.Context, content io.Reader) (quarantine.ContentI
 		return "", 0, mail.Hash{}, err
 	}
 	if last {
-		err = s.small(p, (*buf)[:n])
+		err = s.small(p, *buf, n)
 	} else {
 		err = s.large(ctx, p, content, *buf, n)
 	}
@@ -79,9 +79,19 @@ func fill(r io.Reader, buf []byte) (n int, last bool, err error) {
 
 // take adds a chunk to size and hash and gives it sealed, behind dst.
 func (p *putter) take(dst, chunk []byte) []byte {
+	p.pack(chunk)
+	return p.seal(dst)
+}
+
+// pack adds a chunk to size and hash and makes packed of it.
+func (p *putter) pack(chunk []byte) {
 	p.sum.Write(chunk)
 	p.header.size += int64(len(chunk))
 	p.packed = p.c.pack(p.packed, chunk)
+}
+
+// seal gives packed sealed as the next chunk, behind dst.
+func (p *putter) seal(dst []byte) []byte {
 	dst = p.aead.Seal(dst, nonce(uint64(p.header.chunks)), p.packed, nil)
 	p.header.chunks++
 	return dst
@@ -94,13 +104,19 @@ func (p *putter) record(dst []byte) []byte {
 	return p.aead.Seal(dst, nonce(headerNonce), p.header.append(make([]byte, 0, headerSize)), nil)
 }
 
-// small writes everything in one batch.
-func (s *Store) small(p *putter, chunk []byte) error {
-	sealed := p.take(make([]byte, 0, len(chunk)+64), chunk)
-	value := append(p.record(make([]byte, 0, 1+sealedHeader+len(sealed))), sealed...)
+// small writes everything in one batch, without a buffer in between. What is
+// free of buf behind the content takes what is packed.
+func (s *Store) small(p *putter, buf []byte, n int) error {
+	p.packed = buf[n:n]
+	p.pack(buf[:n])
 	b := s.db.NewBatch()
 	defer b.Close()
-	if err := errors.Join(b.Set(p.o.key(prefixList), nil, nil), b.Set(p.o.key(prefixObject), value, nil)); err != nil {
+	key := p.o.key(prefixObject)
+	op := b.SetDeferred(len(key), 1+sealedHeader+len(p.packed)+p.aead.Overhead())
+	copy(op.Key, key)
+	p.seal(op.Value[1+sealedHeader : 1+sealedHeader])
+	p.record(op.Value[:0])
+	if err := errors.Join(op.Finish(), b.Set(p.o.key(prefixList), nil, nil)); err != nil {
 		return err
 	}
 	return commit(b)

@@ -36,6 +36,8 @@ type dialect interface {
 	// array makes rows with the columns key and value of an argument that is a
 	// JSON array of numbers.
 	array(arg string) string
+	// argument stands in a statement for its argument number n, in their order.
+	argument(n int) string
 	// behind says that the index of texts, the table search, is written behind
 	// the records, and not with them.
 	behind() bool

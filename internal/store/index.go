@@ -126,14 +126,6 @@ func (t *tx) unindexed(n int) (out []mail.MID, err error) {
 	return out, err
 }
 
-// find has a new message indexed: now, or behind its record.
-func (t *tx) find(mid mail.MID, terms []term) error {
-	if t.s.d.behind() {
-		return t.exec("INSERT INTO pending (mid) VALUES ($1)", int64(mid))
-	}
-	return t.exec("INSERT INTO search (rowid, terms) VALUES ($1, $2)", int64(mid), t.s.d.terms(terms))
-}
-
 // document is what of a message is indexed.
 type document struct {
 	mid                                  mail.MID

@@ -129,6 +129,8 @@ func (d *pgDialect) array(arg string) string {
 	return "(SELECT value::bigint, key FROM json_array_elements_text(" + arg + "::text::json) WITH ORDINALITY AS a (value, key))"
 }
 
+func (d *pgDialect) argument(n int) string { return "$" + strconv.Itoa(n) }
+
 // behind: a GIN index has a list of its own for what came last, which each
 // search reads too.
 func (d *pgDialect) behind() bool { return false }

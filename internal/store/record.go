@@ -62,105 +62,11 @@ func splitAddresses(s string) ([]mail.Address, error) {
 	return out, nil
 }
 
-// Add implements quarantine.Store.
-func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, existing bool, err error) {
-	d, err := json.Marshal(detail{r.Envelope.Params, r.Envelope.Rcpt, r.Policy, r.Direction, r.Prepend, r.Origin})
-	if err != nil {
-		return 0, false, errs.Wrap(errs.Internal, err, "writing the record of %s", r.Key)
-	}
-	sender, recipients, folded := r.Envelope.From.String(), joinAddresses(r.Envelope.To), quarantine.Fold(r.Display)
-	senderU, recipientsU := unicodeAddresses(sender), unicodeAddresses(recipients)
-	files, text := attachmentRows(r.Attachments), quarantine.Fold(r.Text)
-	var terms []term
-	if !s.d.behind() {
-		doc := document{r.MID, sender, recipients, senderU, recipientsU, folded, folded, r.MessageID, r.Gateway, r.GatewayName, files, text}
-		terms = doc.terms()
-		s.census.take(terms)
-	}
-	if text != "" {
-		s.texts.Store(true)
-	}
-	err = s.do(ctx, true, func(t *tx) error {
-		mid, existing = r.MID, false
-		if old, err := t.forgotten(r.Key); err != nil || old != 0 {
-			mid, existing = old, true
-			t.drop(r.Content)
-			return err
-		}
-		added, err := t.execN(`INSERT INTO message (mid, key, gateway, gateway_name, gateway_mid, hash, size, sender, recipients,
-			subject, display, folded, message_id, detail, accepted, received, changed, state, version, actions, latest, sender_u, recipients_u, attached)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
-			ON CONFLICT (key) DO NOTHING`,
-			int64(r.MID), string(r.Key), r.Gateway, r.GatewayName, int64(r.GatewayMID), r.Hash[:], r.Size,
-			sender, recipients, r.Subject, r.Display, folded, r.MessageID, string(d),
-			ms(r.Accepted), ms(r.Received), ms(r.Changed), int(r.State), int64(r.Version), int64(r.Actions), ms(r.Latest()),
-			senderU, recipientsU, r.Attached)
-		if err != nil {
-			return err
-		}
-		if added == 0 { // its key is here already
-			existing = true
-			mid, err = t.lookup(r.Key)
-			t.drop(r.Content)
-			return err
-		}
-		if err := t.link(r); err != nil {
-			return err
-		}
-		if err := t.attach(r.MID, files); err != nil {
-			return err
-		}
-		if text != "" {
-			if err := t.exec("INSERT INTO body (mid, folded) VALUES ($1, $2)", int64(r.MID), text); err != nil {
-				return err
-			}
-		}
-		if err := t.find(r.MID, terms); err != nil {
-			return err
-		}
-		t.holds(r.State, 1, r.Size)
-		t.arrived(r)
-		return t.enter(r)
-	})
-	if err != nil {
-		return 0, false, err
-	}
-	s.toIndex()
-	return mid, existing, nil
-}
-
-// lookup gives the number under which a key is kept, or 0.
-func (t *tx) lookup(key mail.Key) (mail.MID, error) {
-	var mid int64
-	_, err := t.row("SELECT mid FROM message WHERE key = $1", []any{string(key)}, &mid)
-	return mail.MID(mid), err
-}
-
-// forgotten gives the number under which a key was kept whose record is gone, or 0.
-func (t *tx) forgotten(key mail.Key) (mail.MID, error) {
-	var mid int64
-	_, err := t.row("SELECT mid FROM known WHERE key = $1", []any{string(key)}, &mid)
-	return mail.MID(mid), err
-}
-
 // drop has an object removed after the commit.
 func (t *tx) drop(id quarantine.ContentID) {
 	if id != "" {
 		t.j.garbage = append(t.j.garbage, id)
 	}
-}
-
-// link refers to the content; one that is kept already makes the new object
-// needless.
-func (t *tx) link(r *quarantine.Record) error {
-	var object string
-	_, err := t.row(`INSERT INTO content (hash, object, size, refs) VALUES ($1, $2, $3, 1)
-		ON CONFLICT (hash) DO UPDATE SET refs = content.refs + 1 RETURNING object`,
-		[]any{r.Hash[:], string(r.Content), r.Size}, &object)
-	if err == nil && object != string(r.Content) {
-		t.drop(r.Content)
-	}
-	return err
 }
 
 // unlink ends one message's reference; the last one takes the content along.
@@ -175,27 +81,19 @@ func (t *tx) unlink(hash []byte) error {
 	return t.exec("DELETE FROM content WHERE hash = $1", hash)
 }
 
-// enter writes the memberships of a new message.
-func (t *tx) enter(r *quarantine.Record) error {
-	for i := range r.Memberships {
-		m := &r.Memberships[i]
-		if err := t.saveMembership(r.MID, i, m); err != nil {
-			return err
-		}
-		if m.State == quarantine.In {
-			t.count(m.Quarantine, 1, r.Size, m.Entered)
-		}
-	}
-	return nil
-}
+// membershipColumns are those that membershipArgs gives the values of.
+const membershipColumns = "mid, pos, quarantine, reason, state, entered, exit, gone, cause, actor, decision, extras, matched"
 
-func (t *tx) saveMembership(mid mail.MID, pos int, m *quarantine.Membership) error {
-	return t.exec(`INSERT INTO membership (mid, pos, quarantine, reason, state, entered, exit, gone, cause, actor, decision, extras, matched)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-		ON CONFLICT (mid, pos) DO UPDATE SET reason = excluded.reason, state = excluded.state, entered = excluded.entered,
-		exit = excluded.exit, gone = excluded.gone, cause = excluded.cause, actor = excluded.actor, decision = excluded.decision,
-		extras = excluded.extras, matched = excluded.matched`,
-		int64(mid), pos, m.Quarantine, m.Reason, int(m.State), ms(m.Entered), ms(m.Exit), ms(m.Left), string(m.Cause), m.By, int64(m.Decision), extrasText(m.Extras), matchedText(m.Matched))
+// membershipConflict writes them over what a membership was before.
+const membershipConflict = `ON CONFLICT (mid, pos) DO UPDATE SET reason = excluded.reason, state = excluded.state, entered = excluded.entered,
+	exit = excluded.exit, gone = excluded.gone, cause = excluded.cause, actor = excluded.actor, decision = excluded.decision,
+	extras = excluded.extras, matched = excluded.matched`
+
+const membershipWidth = 13
+
+func membershipArgs(mid mail.MID, pos int, m *quarantine.Membership) []any {
+	return []any{int64(mid), pos, m.Quarantine, m.Reason, int(m.State), ms(m.Entered), ms(m.Exit), ms(m.Left), string(m.Cause), m.By, int64(m.Decision),
+		extrasText(m.Extras), matchedText(m.Matched)}
 }
 
 // extrasText gives extras as they are stored; none are an empty text.
@@ -214,69 +112,6 @@ func matchedText(all []mail.Matched) string {
 	}
 	b, _ := json.Marshal(all) // texts
 	return string(b)
-}
-
-// Change implements quarantine.Store.
-func (s *Store) Change(ctx context.Context, changes []quarantine.Change) ([]bool, error) {
-	made := make([]bool, len(changes))
-	err := s.do(ctx, true, func(t *tx) error {
-		for i := range changes {
-			ok, err := t.change(&changes[i])
-			if err != nil {
-				return err
-			}
-			made[i] = ok
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return made, nil
-}
-
-// change makes one compare-and-set.
-func (t *tx) change(c *quarantine.Change) (bool, error) {
-	r := c.After
-	n, err := t.execN(`UPDATE message SET state = $1, changed = $2, actions = $3, until = $4, decision = $5,
-		hold_at = $6, hold_by = $7, hold_why = $8, latest = $9, version = version + 1 WHERE mid = $10 AND version = $11`,
-		int(r.State), ms(r.Changed), int64(r.Actions), ms(r.Until), int64(r.Decision),
-		ms(r.Hold.At), r.Hold.By, r.Hold.Why, ms(r.Latest()), int64(r.MID), int64(c.Before.Version))
-	if err != nil || n == 0 {
-		return false, err
-	}
-	t.holds(c.Before.State, -1, r.Size)
-	t.holds(r.State, 1, r.Size)
-	for _, i := range c.Members {
-		m := &r.Memberships[i]
-		if err := t.saveMembership(r.MID, i, m); err != nil {
-			return false, err
-		}
-		if c.Came(i) {
-			t.count(m.Quarantine, 1, r.Size, m.Entered)
-		} else if c.Went(i) {
-			t.count(m.Quarantine, -1, -r.Size, time.Time{})
-		}
-	}
-	if c.Intent != nil {
-		if err := t.intend(r, c.Intent); err != nil {
-			return false, err
-		}
-	}
-	for _, i := range c.Proofs {
-		if err := t.saveProof(r.MID, i, &r.Release[i]); err != nil {
-			return false, err
-		}
-	}
-	if r.State.Final() && !c.Before.State.Final() {
-		if t.s.texts.Load() { // it goes with the content
-			if err := t.exec("DELETE FROM body WHERE mid = $1", int64(r.MID)); err != nil {
-				return false, err
-			}
-		}
-		return true, t.unlink(r.Hash[:])
-	}
-	return true, nil
 }
 
 // Decide implements quarantine.Store.

@@ -48,6 +48,9 @@ func (d liteDialect) bytewise(text string) string { return text }
 
 func (d liteDialect) array(arg string) string { return "json_each(" + arg + ")" }
 
+// argument: those with a number are named ones, which are looked up one by one.
+func (d liteDialect) argument(int) string { return "?" }
+
 // behind: a small commit of FTS5 costs more than all else of a message.
 func (d liteDialect) behind() bool { return true }
 

@@ -86,7 +86,7 @@ var (
 
 // record makes a record with every field set; n makes it different from others,
 // body decides the content.
-func record(t *testing.T, s backend, c *memContents, n int, body string, quarantines ...string) *quarantine.Record {
+func record(t testing.TB, s backend, c *memContents, n int, body string, quarantines ...string) *quarantine.Record {
 	t.Helper()
 	id, size, hash, err := c.Put(ctx, bytes.NewReader([]byte(body)))
 	if err != nil {
@@ -160,6 +160,7 @@ func suite(t *testing.T, open func(t *testing.T, c *memContents) backend) {
 	t.Run("hidden order", func(t *testing.T) { suiteHiddenOrder(t, open) })
 	t.Run("insides", func(t *testing.T) { suiteInsides(t, open) })
 	t.Run("one failure in a batch", func(t *testing.T) { suiteBatch(t, open) })
+	t.Run("one transaction", func(t *testing.T) { suiteTogether(t, open) })
 }
 
 // remove makes the change that deletes a message.

@@ -19,6 +19,7 @@ const maxBatch = 512
 // so whatever it leaves outside of tx it must set anew each time.
 type job struct {
 	run     func(*tx) error
+	add     *addition // in place of run: those of a batch are made together
 	durable bool
 	garbage []quarantine.ContentID // objects that no record names once the job is committed
 	intents []mail.MID             // releases that begin with it
@@ -31,6 +32,7 @@ type writer struct {
 	jobs  chan *job
 	gone  chan struct{} // closed when it has ended
 	stmts map[string]*sql.Stmt
+	forms map[textKey]string
 	relax bool  // the connection does not flush at commit now
 	dead  error // a flush failed: nothing written after it can be believed
 	ctx   context.Context
@@ -50,7 +52,11 @@ type tx struct {
 // it is committed, and removes the content it set free. It does not look at a
 // context while it waits: whether the change was made would be unknown.
 func (s *Store) do(ctx context.Context, durable bool, run func(*tx) error) error {
-	j := &job{run: run, durable: durable, done: make(chan struct{})}
+	return s.submit(ctx, &job{run: run, durable: durable, done: make(chan struct{})})
+}
+
+// submit is do for a job.
+func (s *Store) submit(ctx context.Context, j *job) error {
 	if err := ctx.Err(); err != nil {
 		return errs.Wrap(errs.Temporary, err, "the change was not begun")
 	}
@@ -207,7 +213,15 @@ func (s *Store) runAll(batch []*job) error {
 		return err
 	}
 	for _, j := range batch {
-		j.garbage, j.intents, t.j = nil, nil, j
+		j.garbage, j.intents = nil, nil
+	}
+	if err := t.addAll(batch); err != nil {
+		return err
+	}
+	for _, j := range batch {
+		if t.j = j; j.add != nil {
+			continue
+		}
 		if err := j.run(t); err != nil {
 			return err
 		}
