@@ -122,6 +122,9 @@ func (c *Clamd) Scan(ctx context.Context, hash mail.Hash, size int64, open func(
 // send has the content scanned, on a kept session if there is one. clamd may
 // have closed that meanwhile: then once more on a new one.
 func (c *Clamd) send(ctx context.Context, open func() (io.ReadCloser, error)) (string, error) {
+	if err := ctx.Err(); err != nil { // a free slot and an end are a matter of luck below
+		return "", err
+	}
 	select {
 	case c.slots <- struct{}{}:
 	case <-ctx.Done():
