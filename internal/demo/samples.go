@@ -41,6 +41,12 @@ pretended_pdf: if (attachment-filename == "(?i)[.]pdf[.]") {
 payment_fraud: if (body-contains("(?i)wire transfer") AND header("Reply-To") == "freemail") {
   duplicate-quarantine("Policy");
 }
+locked: if (attachment-protected) {
+  quarantine("Policy");
+}
+macros: if (attachment-finding == "^macro$") {
+  quarantine("Virus");
+}
 bulk: if (header("Precedence") == "(?i)bulk") {
   insert-header("X-Bulk", "yes");
 }
@@ -64,6 +70,14 @@ var samples = [...]Sample{
 		About: "the false chief executive wants money: held, and a copy beside it"},
 	{Name: "payroll", Gateway: 1, From: "hr@payroll-service.example", To: []string{"bob@example.com", "ines@example.org"}, Held: []string{"Policy"},
 		About: "a confidential list in German, subject and attachment name in ISO 8859-1"},
+	{Name: "photos", Gateway: 1, From: "mia@holiday.example", To: []string{"ines@example.org"}, Held: []string{"Virus"},
+		About: "a program in a ZIP file in a tar archive"},
+	{Name: "statement", Gateway: 0, From: "service@savings-bank.example", To: []string{"bob@example.com"}, Held: []string{"Policy"},
+		About: "a ZIP file that only a password opens"},
+	{Name: "offer", Gateway: 1, From: "sales@pump-works.example", To: []string{"bob@example.com"}, Held: []string{"Virus"},
+		About: "a document with a macro"},
+	{Name: "twofaced", Gateway: 0, From: "news@mass-mailer.example", To: []string{"ines@example.org"}, Held: []string{"Policy"},
+		About: "a message with two types: a letter to some programs, a letter with a file to others; no filter holds it"},
 	{Name: "bounce", Gateway: 0, From: "", To: []string{"bob@example.com"},
 		About: "a delivery report from the null sender"},
 }

@@ -17,6 +17,7 @@ import (
 	"lazaret/internal/logs"
 	"lazaret/internal/mail"
 	"lazaret/internal/pipeline"
+	"lazaret/internal/unpack"
 )
 
 // written keeps the lines without their dates.
@@ -74,8 +75,15 @@ func TestSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pool := newPool(t, unpack.Options{Workers: 1})
 	for _, s := range all {
 		b := newBench(t, demo.SampleFilters)
+		set, err := filter.Parse(demo.SampleFilters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Pipeline = pipeline.New(pipeline.Options{Log: logs.Discard(), Kind: kind, Opener: opener(pool), HoldAmbiguous: "Policy"})
+		b.Set(pipeline.Settings{Filters: set})
 		d, err := first(b.Judge(t.Context(), b.input(string(s.Content))))
 		if err != nil {
 			t.Errorf("%s: %v", s.Name, err)
