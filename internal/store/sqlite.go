@@ -98,6 +98,9 @@ func sqliteKind(err error) (kind errs.Kind, known bool) {
 	if !errors.As(err, &e) {
 		return errs.Internal, false
 	}
+	if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE {
+		return errs.Full, true
+	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
 		return errs.Full, true
@@ -110,7 +113,12 @@ func sqliteKind(err error) (kind errs.Kind, known bool) {
 }
 
 // diskFailed reports an error of the disk under an SQLite file: what is written
-// after it cannot be believed.
+// after it cannot be believed. That the index of the log cannot grow is none: it
+// is made anew from the log at each start, and the disk is most likely full.
 func diskFailed(err error) bool {
+	var e *sqlite.Error
+	if errors.As(err, &e) && e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE {
+		return false
+	}
 	return isCode(err, sqlite3.SQLITE_IOERR) || isCode(err, sqlite3.SQLITE_CORRUPT)
 }
