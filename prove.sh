@@ -92,10 +92,10 @@ crash)
 	export LAZARET_CRASH_ROUNDS
 	run ./internal/disk 'TestReplace|TestFull|TestStall'
 	run ./internal/spool 'TestCrashAtEveryOperation|TestFail|TestFullDisk|TestDamaged'
-	run ./internal/blob 'TestCrash|TestPowerCut|TestDamage'
+	run ./internal/blob 'TestCrash|TestPowerCut|TestDamage|TestFullDiskAnswers'
 	run ./internal/config 'TestSaveCrash|TestSaveFails|TestDamagedFile'
 	run ./internal/appliance 'TestState'
-	run ./internal/store 'TestKill'
+	run ./internal/store 'TestKill|TestNoRoom'
 	LAZARET_MANAGERS_SECONDS=120 run ./internal/store 'TestSeveralManagers'
 	LAZARET_LINEAR_ROUNDS=1000000 run ./internal/quarantine 'TestLinear$'
 	;;

@@ -33,6 +33,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -58,6 +59,8 @@ type Options struct {
 	Disk    *disk.Watch // nil: one that tells nobody
 
 	MemTable uint64 // bytes of the engine's write buffer; 0: 64 MiB
+
+	wait time.Duration // for an answer, for tests; 0: patience
 }
 
 const (
@@ -78,6 +81,7 @@ type Store struct {
 	dead  atomic.Pointer[error] // the engine failed
 	died  chan struct{}         // closed when it did
 	once  sync.Once
+	late  late
 }
 
 // Open opens the store in a directory and makes it when it is not there.
@@ -90,6 +94,9 @@ func Open(opt Options) (*Store, error) {
 	}
 	if opt.MemTable == 0 {
 		opt.MemTable = memTable
+	}
+	if opt.wait == 0 {
+		opt.wait = patience
 	}
 	if opt.Disk == nil {
 		opt.Disk = disk.NewWatch("content", nil)
@@ -222,7 +229,10 @@ func (s *Store) Close() error {
 	if e := s.dead.Load(); e != nil {
 		return *e // the engine may hang: leave it to the end of the process
 	}
-	err := s.orDead(s.db.Close)
+	err := s.orDead(func() error {
+		s.late.end()
+		return s.db.Close()
+	})
 	if s.dead.Load() == nil {
 		s.cache.Unref()
 	}
@@ -231,15 +241,10 @@ func (s *Store) Close() error {
 
 // Delete removes content; one that is not there is no error. It is not synced:
 // should a crash undo it, the next sweep finds it again.
-func (s *Store) Delete(_ context.Context, id quarantine.ContentID) error {
+func (s *Store) Delete(ctx context.Context, id quarantine.ContentID) error {
 	o, err := parseID(id, classSmall, classLarge)
 	if err != nil {
 		return err
 	}
-	b := s.db.NewBatch()
-	defer b.Close()
-	if err := o.remove(b); err != nil {
-		return err
-	}
-	return b.Commit(pebble.NoSync)
+	return s.remove(ctx, o)
 }

@@ -8,8 +8,6 @@ import (
 	"hash"
 	"io"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	"lazaret/internal/quarantine"
@@ -110,30 +108,30 @@ func (s *Store) small(p *putter, buf []byte, n int) error {
 	p.packed = buf[n:n]
 	p.pack(buf[:n])
 	b := s.db.NewBatch()
-	defer b.Close()
 	key := p.o.key(prefixObject)
 	op := b.SetDeferred(len(key), 1+sealedHeader+len(p.packed)+p.aead.Overhead())
 	copy(op.Key, key)
 	p.seal(op.Value[1+sealedHeader : 1+sealedHeader])
 	p.record(op.Value[:0])
 	if err := errors.Join(op.Finish(), b.Set(p.o.key(prefixList), nil, nil)); err != nil {
-		return err
+		return errors.Join(err, b.Close())
 	}
-	return commit(b)
+	err, _ := s.commit(b, p.o)
+	return err
 }
 
 // large writes chunks unsynced as they come; the record, synced, comes last and
 // takes them all to stable storage with it: they are earlier in the same log.
 func (s *Store) large(ctx context.Context, p *putter, content io.Reader, buf []byte, n int) (err error) {
-	db := s.db
-	if err := db.Set(p.o.key(prefixList), nil, pebble.NoSync); err != nil {
-		return err
-	}
+	abandoned := false // what was written is taken back behind the write that nobody waits for
 	defer func() {
-		if err != nil {
+		if err != nil && !abandoned {
 			err = errors.Join(err, s.undo(p.o))
 		}
 	}()
+	if err, abandoned = s.set(p.o, p.o.key(prefixList), nil); err != nil {
+		return err
+	}
 	sealed := make([]byte, 0, chunkSize+64)
 	for last := false; ; {
 		if p.header.chunks >= maxChunks-1 {
@@ -142,7 +140,7 @@ func (s *Store) large(ctx context.Context, p *putter, content io.Reader, buf []b
 		if n > 0 || p.header.chunks == 0 {
 			num := p.header.chunks
 			sealed = p.take(sealed[:0], buf[:n])
-			if err := db.Set(p.o.chunkKey(num), sealed, pebble.NoSync); err != nil {
+			if err, abandoned = s.set(p.o, p.o.chunkKey(num), sealed); err != nil {
 				return err
 			}
 		}
@@ -159,23 +157,10 @@ func (s *Store) large(ctx context.Context, p *putter, content io.Reader, buf []b
 			return err
 		}
 	}
-	b := db.NewBatch()
-	defer b.Close()
-	if err := b.Set(p.o.key(prefixObject), p.record(nil), nil); err != nil {
-		return err
-	}
-	return commit(b)
-}
-
-func (s *Store) undo(o object) error {
 	b := s.db.NewBatch()
-	defer b.Close()
-	if err := o.remove(b); err != nil {
-		return err
+	if err := b.Set(p.o.key(prefixObject), p.record(nil), nil); err != nil {
+		return errors.Join(err, b.Close())
 	}
-	return b.Commit(pebble.NoSync)
-}
-
-func commit(b *pebble.Batch) error {
-	return errs.Wrap(errs.Internal, b.Commit(pebble.Sync), "writing content")
+	err, abandoned = s.commit(b, p.o)
+	return err
 }
