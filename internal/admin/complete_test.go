@@ -16,7 +16,7 @@ func TestComplete(t *testing.T) {
 		line, want string
 	}{
 		{admin, "quar", "quarantine"}, {admin, "ver", "version"}, {admin, "help ver", "version"}, {admin, "zzz", ""},
-		{admin, "quarantine se", "search"}, {admin, "QUARANTINE re", "release"}, {admin, "quarantine odd x", ""},
+		{admin, "quarantine se", "search"}, {admin, "QUARANTINE rel", "release"}, {admin, "quarantine odd x", ""},
 		{admin, "quarantine search quarantine P", "Policy"}, {admin, "quarantine search sub", "subject subject-ends subject-is subject-not subject-starts"},
 		{admin, "quarantine search state l", "leaving"}, {admin, "quarantine search order ex", "exit exit-desc"}, {admin, "quarantine search order=", ""},
 		{admin, "quarantine release --q", "--quarantine"}, {admin, "quarantine release --quarantine Vi", "Virus"}, {admin, "quarantine release --all send", "sender sender-ends sender-is sender-not sender-starts"},
