@@ -416,9 +416,11 @@ func shell(t *testing.T, c *ssh.Client) *tty {
 	return &tty{t: t, in: in, out: out, s: s}
 }
 
-// until reads up to the text, which must be the last bytes sent.
+// until reads up to the text, which must be the last bytes sent. A shell that
+// does not send it in a minute is closed.
 func (y *tty) until(text string) string {
 	y.t.Helper()
+	defer time.AfterFunc(time.Minute, func() { _ = y.s.Close() }).Stop()
 	var got []byte
 	buf := make([]byte, 1024)
 	for {
