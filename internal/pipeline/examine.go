@@ -29,6 +29,10 @@ func (p *Pipeline) Examine(ctx context.Context, in Again) (mail.Finding, error) 
 	}
 	row := j.together(split)
 	switch {
+	case in.Outbreak && outbreak && p.threats.Load().none():
+		return mail.Finding{}, errs.New(errs.Temporary, "there are no outbreak rules to judge by")
+	case in.Outbreak && outbreak && j.tooBig:
+		return mail.Finding{}, errs.New(errs.Invalid, "the message is too big to be held against outbreak rules")
 	case row.Antivirus.Scan && j.scan.Verdict == mail.Unscanned:
 		return mail.Finding{}, errs.New(errs.Temporary, "unscanned: %s", j.scan.Name)
 	case row.Antispam.Scan && j.spam.Verdict == mail.SpamUnknown:

@@ -193,6 +193,33 @@ func TestRescanAllEngines(t *testing.T) {
 	rescan("")
 }
 
+// What was held in Outbreak is not harmless because nobody has rules any more, or
+// because it is too big for them.
+func TestExamineWithoutRules(t *testing.T) {
+	o := &oracle{mail.Scan{Verdict: mail.Clean}}
+	b, in := again(t, o)
+	set := func(limit int64) {
+		b.Set(pipeline.Settings{Engine: o, OutbreakMax: limit, Inbound: &policy.Table{Name: "inbound",
+			Default: policy.Row{Name: policy.Default, Antivirus: policy.Antivirus{Scan: true}, Outbreak: policy.Outbreak{Scan: true, Threshold: 3}}}})
+	}
+	set(0)
+	if f, err := b.Examine(t.Context(), in); err != nil || !f.Harmless {
+		t.Errorf("from elsewhere: %+v, %v", f, err)
+	}
+	in.Outbreak = true
+	if f, err := b.Examine(t.Context(), in); !errs.Is(err, errs.Temporary) {
+		t.Errorf("no rules: %+v, %v", f, err)
+	}
+	b.SetThreats(threats(t, `R1 3 phish "body":["nowhere"]`))
+	if f, err := b.Examine(t.Context(), in); err != nil || !f.Harmless {
+		t.Errorf("no rule is met: %+v, %v", f, err)
+	}
+	set(1)
+	if f, err := b.Examine(t.Context(), in); !errs.Is(err, errs.Invalid) {
+		t.Errorf("too big: %+v, %v", f, err)
+	}
+}
+
 // A look at what is held finds what a release would, changes nothing and logs
 // nothing; what no engine has finished with is not harmless, whatever the policy
 // does about it.
