@@ -250,13 +250,9 @@ func (f Configuration) printContent(_ context.Context, c *Call) error {
 
 func (f Configuration) listContent(_ context.Context, c *Call) error {
 	conf, _ := f.Store.Pending()
-	tables := []string{config.Inbound, config.Outbound}
-	if len(c.Args) > 0 {
-		t, err := askTable(c)
-		if err != nil {
-			return err
-		}
-		tables = []string{t}
+	tables, err := tablesAsked(c)
+	if err != nil {
+		return err
 	}
 	for i, table := range tables {
 		if i > 0 {

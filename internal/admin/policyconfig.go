@@ -68,6 +68,15 @@ func askTable(c *Call) (string, error) {
 	return "", Usage("%q is not inbound or outbound", Clip(answer, 60))
 }
 
+// tablesAsked gives the table that is named, or both.
+func tablesAsked(c *Call) ([]string, error) {
+	if len(c.Args) == 0 {
+		return []string{config.Inbound, config.Outbound}, nil
+	}
+	t, err := askTable(c)
+	return []string{t}, err
+}
+
 // askPolicy reads the names of a table and of a policy.
 func askPolicy(c *Call, def string) (table, name string, err error) {
 	if table, err = askTable(c); err != nil {
@@ -257,13 +266,9 @@ func (f Configuration) movePolicy(_ context.Context, c *Call) error {
 
 func (f Configuration) listPolicies(_ context.Context, c *Call) error {
 	conf, _ := f.Store.Pending()
-	tables := []string{config.Inbound, config.Outbound}
-	if len(c.Args) > 0 {
-		t, err := askTable(c)
-		if err != nil {
-			return err
-		}
-		tables = []string{t}
+	tables, err := tablesAsked(c)
+	if err != nil {
+		return err
 	}
 	for i, table := range tables {
 		if i > 0 {
