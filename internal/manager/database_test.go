@@ -71,14 +71,7 @@ func TestManagerOnPostgres(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := []byte("Subject: x\r\n\r\nbody\r\n")
-	hash := mail.Hash(sha256.Sum256(body))
-	d := quarantine.Deposit{MID: m.NextMID(), Key: mail.NewKey("GATEWAY001", 7, hash), Gateway: "GATEWAY001", GatewayMID: 7, Size: int64(len(body)), Hash: hash,
-		Envelope: mail.Envelope{To: []mail.Address{{Local: "b", Domain: "example.org"}}}, Placements: []mail.Placement{{Quarantine: "Policy"}}}
-	mid, _, err := m.Quarantine().Ingest(t.Context(), d, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mid, _ := deposited(t, m)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -128,4 +121,18 @@ func noCanary(t *testing.T, dir string) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// deposited has a manager hold a message.
+func deposited(t *testing.T, m *Manager) (mail.MID, []byte) {
+	t.Helper()
+	body := []byte("Subject: x\r\n\r\nbody\r\n")
+	hash := mail.Hash(sha256.Sum256(body))
+	d := quarantine.Deposit{MID: m.NextMID(), Key: mail.NewKey("GATEWAY001", 7, hash), Gateway: "GATEWAY001", GatewayMID: 7, Size: int64(len(body)), Hash: hash,
+		Envelope: mail.Envelope{To: []mail.Address{{Local: "b", Domain: "example.org"}}}, Placements: []mail.Placement{{Quarantine: "Policy"}}}
+	mid, _, err := m.Quarantine().Ingest(t.Context(), d, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mid, body
 }

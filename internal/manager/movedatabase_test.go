@@ -2,7 +2,6 @@ package manager
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"lazaret/internal/dns"
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
-	"lazaret/internal/quarantine"
 	"lazaret/internal/testlib"
 )
 
@@ -56,14 +54,7 @@ func TestMoveDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := []byte("Subject: x\r\n\r\nbody\r\n")
-	hash := mail.Hash(sha256.Sum256(body))
-	d := quarantine.Deposit{MID: m.NextMID(), Key: mail.NewKey("GATEWAY001", 7, hash), Gateway: "GATEWAY001", GatewayMID: 7, Size: int64(len(body)), Hash: hash,
-		Envelope: mail.Envelope{To: []mail.Address{{Local: "b", Domain: "example.org"}}}, Placements: []mail.Placement{{Quarantine: "Policy"}}}
-	mid, _, err := m.Quarantine().Ingest(t.Context(), d, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	mid, body := deposited(t, m)
 	if _, err := move(); !errs.Is(err, errs.Conflict) {
 		t.Errorf("while it runs: %v", err)
 	}

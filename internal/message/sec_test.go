@@ -17,6 +17,7 @@ import (
 
 	gomessage "github.com/emersion/go-message"
 	"lazaret/internal/testlib"
+	"lazaret/internal/testlib/files"
 	"lazaret/internal/testlib/proof"
 )
 
@@ -65,31 +66,13 @@ func TestSEC_C1_Collection(t *testing.T) {
 
 // Register C1: what is in a text between lines comes out, byte for byte.
 func TestSEC_C1_FilesInText(t *testing.T) {
-	var uu strings.Builder
-	for data := eicar(); len(data) > 0; {
-		n := min(45, len(data))
-		line := []byte(data[:n])
-		data = data[n:]
-		uu.WriteByte(byte(' ' + n))
-		for len(line)%3 != 0 {
-			line = append(line, 0)
-		}
-		for i := 0; i < len(line); i += 3 {
-			for _, v := range []byte{line[i] >> 2, line[i]<<4&63 | line[i+1]>>4, line[i+1]<<2&63 | line[i+2]>>6, line[i+2] & 63} {
-				if v == 0 {
-					v = '`' - ' '
-				}
-				uu.WriteByte(' ' + v)
-			}
-		}
-		uu.WriteString("\r\n")
-	}
+	uu := strings.TrimSuffix(strings.TrimPrefix(files.UU("evil.com", []byte(eicar())), "begin 644 evil.com\r\n"), "`\r\nend\r\n")
 	for name, raw := range map[string]string{
-		"uuencode":      "\r\nhello\r\nbegin 644 evil.com\r\n" + uu.String() + "`\r\nend\r\nbye\r\n",
-		"never ends":    "\r\nbegin 644 evil.com\r\n" + uu.String(),
-		"second":        "\r\nbegin 644 a\r\nbegin 644 evil.com\r\n" + uu.String() + "end\r\n",
+		"uuencode":      "\r\nhello\r\nbegin 644 evil.com\r\n" + uu + "`\r\nend\r\nbye\r\n",
+		"never ends":    "\r\nbegin 644 evil.com\r\n" + uu,
+		"second":        "\r\nbegin 644 a\r\nbegin 644 evil.com\r\n" + uu + "end\r\n",
 		"base64":        "\r\nbegin-base64 644 evil.com\r\n" + b64(eicar()) + "====\r\n",
-		"lines between": "\r\nbegin 644 evil.com\r\nthis is a line of text that is much too long for its first letter\r\n" + uu.String() + "end\r\n",
+		"lines between": "\r\nbegin 644 evil.com\r\nthis is a line of text that is much too long for its first letter\r\n" + uu + "end\r\n",
 	} {
 		parts, texts, fs := seen(t, raw, Limits{})
 		n := slices.IndexFunc(parts, func(p *Part) bool { return p.Role == Embedded && slices.Contains(p.Names, "evil.com") })

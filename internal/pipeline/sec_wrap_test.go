@@ -51,31 +51,6 @@ func qp(data []byte) string {
 	return b.String()
 }
 
-// uu encodes as uuencode does.
-func uu(name string, data []byte) string {
-	var b strings.Builder
-	b.WriteString("begin 644 " + name + "\r\n")
-	for len(data) > 0 {
-		n := min(45, len(data))
-		line := append([]byte(nil), data[:n]...)
-		data = data[n:]
-		b.WriteByte(byte(' ' + n))
-		for len(line)%3 != 0 {
-			line = append(line, 0)
-		}
-		for i := 0; i < len(line); i += 3 {
-			for _, v := range []byte{line[i] >> 2, line[i]<<4&63 | line[i+1]>>4, line[i+1]<<2&63 | line[i+2]>>6, line[i+2] & 63} {
-				if v == 0 {
-					v = '`' - ' '
-				}
-				b.WriteByte(' ' + v)
-			}
-		}
-		b.WriteString("\r\n")
-	}
-	return b.String() + "`\r\nend\r\n"
-}
-
 // zipBy packs by a method, with or without its list.
 func zipBy(t testing.TB, method uint16, e files.Entry) []byte {
 	t.Helper()
@@ -161,8 +136,8 @@ func wrappings(t testing.TB) []wrapping {
 		{"text in base64", part("Content-Type: text/plain\r\nContent-Transfer-Encoding: base64", b64(v))},
 		{"text in quoted-printable", part("Content-Transfer-Encoding: quoted-printable", qp(v))},
 		{"text in UTF-16", part("Content-Type: text/plain; charset=utf-16\r\nContent-Transfer-Encoding: base64", b64(wide(string(v))))},
-		{"uuencoded in the text", "Subject: x\r\n\r\nhello\r\n" + uu("evil.com", v)},
-		{"uuencoded zip in the text", "Subject: x\r\n\r\nhello\r\n" + uu("evil.zip", z)},
+		{"uuencoded in the text", "Subject: x\r\n\r\nhello\r\n" + files.UU("evil.com", v)},
+		{"uuencoded zip in the text", "Subject: x\r\n\r\nhello\r\n" + files.UU("evil.zip", z)},
 		{"attached as it is", parts(letter, part(octets, string(v)))},
 		{"attached in base64", file("evil.com", v)},
 		{"attached in quoted-printable", parts(letter, part(octets+"\r\nContent-Transfer-Encoding: quoted-printable", qp(v)))},

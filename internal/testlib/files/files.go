@@ -317,3 +317,28 @@ func Docx(t testing.TB, text string, more ...Entry) []byte {
 		{"word/document.xml", []byte(`<?xml version="1.0"?><w:document><w:p><w:r><w:t>` + text[:len(text)/2] + `</w:t></w:r><w:r><w:t>` + text[len(text)/2:] + `</w:t></w:r></w:p></w:document>`)},
 	}, more...)...)
 }
+
+// UU encodes as uuencode does (POSIX.1-2017, uuencode).
+func UU(name string, data []byte) string {
+	var b strings.Builder
+	b.WriteString("begin 644 " + name + "\r\n")
+	for len(data) > 0 {
+		n := min(45, len(data))
+		line := append([]byte(nil), data[:n]...)
+		data = data[n:]
+		b.WriteByte(byte(' ' + n))
+		for len(line)%3 != 0 {
+			line = append(line, 0)
+		}
+		for i := 0; i < len(line); i += 3 {
+			for _, v := range []byte{line[i] >> 2, line[i]<<4&63 | line[i+1]>>4, line[i+1]<<2&63 | line[i+2]>>6, line[i+2] & 63} {
+				if v == 0 {
+					v = '`' - ' '
+				}
+				b.WriteByte(' ' + v)
+			}
+		}
+		b.WriteString("\r\n")
+	}
+	return b.String() + "`\r\nend\r\n"
+}
