@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -72,16 +71,16 @@ func (s *Spool) apply(b *pebble.Batch, sync bool) (err error) {
 	if e := s.dead.Load(); e != nil {
 		return *e
 	}
+	if !s.gate.enter() {
+		return errClosed()
+	}
+	defer s.gate.leave()
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
 		case failure:
 			err = p.err
 		default:
-			if e, ok := p.(error); ok && errors.Is(e, pebble.ErrClosed) {
-				err = errs.New(errs.Closed, "the spool is closed")
-				return
-			}
 			panic(p)
 		}
 	}()
@@ -102,6 +101,9 @@ func (s *Spool) apply(b *pebble.Batch, sync bool) (err error) {
 	}
 	return nil
 }
+
+// errClosed is what those hear who come too late.
+func errClosed() error { return errs.New(errs.Closed, "the spool is closed") }
 
 // covered reports whether everything committed so far is on stable storage.
 func (s *Spool) covered() bool {
