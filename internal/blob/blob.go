@@ -81,7 +81,7 @@ type Store struct {
 	dead  atomic.Pointer[error] // the engine failed
 	died  chan struct{}         // closed when it did
 	once  sync.Once
-	late  late
+	gate  disk.Gate // who writes, those that nobody waits for among them
 }
 
 // Open opens the store in a directory and makes it when it is not there.
@@ -230,7 +230,7 @@ func (s *Store) Close() error {
 		return *e // the engine may hang: leave it to the end of the process
 	}
 	err := s.orDead(func() error {
-		s.late.end()
+		s.gate.Close()
 		return s.db.Close()
 	})
 	if s.dead.Load() == nil {

@@ -2,7 +2,6 @@ package blob
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,42 +14,17 @@ import (
 // below us, in the end without anybody to answer (rule Q-3 and its cap).
 const patience = 30 * time.Second
 
-// late counts the writes under way, those that nobody waits for among them.
-type late struct {
-	mu     sync.Mutex
-	wg     sync.WaitGroup
-	closed bool
-}
-
-func (l *late) enter() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return false
-	}
-	l.wg.Add(1)
-	return true
-}
-
-// end waits for the writes under way and lets none begin.
-func (l *late) end() {
-	l.mu.Lock()
-	l.closed = true
-	l.mu.Unlock()
-	l.wg.Wait()
-}
-
 // bounded does a write and waits for it so long at most. abandoned: nobody waits
 // any more; it may still be made, and after runs behind it, however it ends.
 // What write and after use they own.
 func (s *Store) bounded(wait time.Duration, write func() error, after func()) (err error, abandoned bool) {
-	if !s.late.enter() {
+	if !s.gate.Enter() {
 		return errs.New(errs.Closed, "the content store is closed"), false
 	}
 	done := make(chan error, 1)
 	var answered atomic.Bool // whoever sets it first has the last word
 	go func() {
-		defer s.late.wg.Done()
+		defer s.gate.Leave()
 		err := write()
 		if answered.CompareAndSwap(false, true) {
 			done <- err

@@ -71,10 +71,10 @@ func (s *Spool) apply(b *pebble.Batch, sync bool) (err error) {
 	if e := s.dead.Load(); e != nil {
 		return *e
 	}
-	if !s.gate.enter() {
+	if !s.gate.Enter() {
 		return errClosed()
 	}
-	defer s.gate.leave()
+	defer s.gate.Leave()
 	defer func() {
 		switch p := recover().(type) {
 		case nil:

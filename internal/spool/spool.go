@@ -97,7 +97,7 @@ type Spool struct {
 	taking   sync.Mutex // guards inFlight
 	inFlight map[mail.ActionKey]chan struct{}
 
-	gate   gate
+	gate   disk.Gate // who is in the engine
 	group  group
 	orders sync.Pool // *order
 	bufs   sync.Pool // *[]byte for chunks
@@ -220,7 +220,7 @@ func (s *Spool) Close() (err error) {
 		if err = s.closeNumber(); s.dead.Load() != nil {
 			return
 		}
-		if e := s.orDead(func() error { s.gate.close(); return s.db.Close() }); err == nil {
+		if e := s.orDead(func() error { s.gate.Close(); return s.db.Close() }); err == nil {
 			err = e
 		}
 		if s.dead.Load() != nil {
