@@ -95,7 +95,7 @@ crash)
 	run ./internal/blob 'TestCrash|TestPowerCut|TestDamage|TestFullDiskAnswers'
 	run ./internal/config 'TestSaveCrash|TestSaveFails|TestDamagedFile'
 	run ./internal/appliance 'TestState'
-	run ./internal/store 'TestKill|TestNoRoom'
+	run ./internal/store 'TestKill|TestNoRoom|TestSQLiteCrashAtEveryOperation'
 	LAZARET_MANAGERS_SECONDS=120 run ./internal/store 'TestSeveralManagers'
 	LAZARET_LINEAR_ROUNDS=1000000 run ./internal/quarantine 'TestLinear$'
 	;;

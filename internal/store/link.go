@@ -34,6 +34,7 @@ type link struct {
 type doubt struct {
 	batch   int64
 	jobs    []*job // whose callers wait; nil: they have heard that it is not known
+	durable bool
 	garbage []quarantine.ContentID
 	intents []mail.MID
 }
@@ -199,7 +200,11 @@ func (s *Store) settle(ctx context.Context) error {
 	if d.jobs != nil {
 		return errMade
 	}
-	s.remove(d.garbage)
+	if d.durable {
+		s.remove(d.garbage)
+	} else {
+		s.w.late = append(s.w.late, d.garbage...)
+	}
 	l.mu.Lock()
 	l.late = append(l.late, d.intents...)
 	l.mu.Unlock()
@@ -231,7 +236,7 @@ func (t *tx) mark() error {
 // unsure notes that the answer to a commit was lost.
 func (s *Store) unsure(err error, batch []*job) error {
 	l := &s.w.link
-	l.doubt = &doubt{batch: l.batch, jobs: batch}
+	l.doubt = &doubt{batch: l.batch, jobs: batch, durable: durable(batch)}
 	s.giveUp()
 	return errs.Wrap(errs.Temporary, errors.Join(errUnsure, errAway, err), "the database was lost while the change was committed: whether it was made will show when it is back")
 }

@@ -66,7 +66,7 @@ func currentFile(ctx context.Context, path string, opt Options) (*sql.DB, error)
 	if err != nil {
 		return nil, err
 	}
-	return liteDialect{path}.read(1)
+	return liteDialect{path: path}.read(1)
 }
 
 // untouched is content that a move leaves alone.

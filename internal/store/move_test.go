@@ -167,7 +167,7 @@ func TestMoveTables(t *testing.T) {
 	defer rows.Close()
 	path := filepath.Join(t.TempDir(), "q.db")
 	openSQLite(t, path, &memContents{}).Close()
-	from, err := liteDialect{path}.read(1)
+	from, err := liteDialect{path: path}.read(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"io"
+	"math/rand/v2"
 	"time"
 
 	"lazaret/internal/errs"
@@ -223,9 +224,10 @@ func (q *Releases) Apply(ctx context.Context, u queue.Update) error {
 }
 
 // flush makes the commit write, so that it takes all earlier ones to stable
-// storage.
+// storage. SQLite writes no page whose content stays the same, and then its
+// commit flushes nothing: the value is another one each time.
 func (t *tx) flush() error {
-	return t.exec(`INSERT INTO meta (name, value) VALUES ('flush', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, []byte{})
+	return t.exec(`INSERT INTO meta (name, value) VALUES ('flush', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, number(rand.Uint64()))
 }
 
 // saveItem writes the state of a release and of its recipients.

@@ -13,16 +13,19 @@ import (
 )
 
 // liteDialect is SQLite, in a file that one process works on.
-type liteDialect struct{ path string }
+type liteDialect struct {
+	path string
+	vfs  string // "": that of the operating system
+}
 
 func (d liteDialect) name() string  { return "sqlite" }
 func (d liteDialect) place() string { return d.path }
 
 func (d liteDialect) read(conns int) (*sql.DB, error) {
-	return openDB(d.path, conns, "_pragma=query_only(1)")
+	return d.openDB(conns, "_pragma=query_only(1)")
 }
 
-func (d liteDialect) write() (*sql.DB, error) { return openDB(d.path, 1, "_txlock=immediate") }
+func (d liteDialect) write() (*sql.DB, error) { return d.openDB(1, "_txlock=immediate") }
 
 func (d liteDialect) alone(context.Context, *sql.Conn, bool) error { return nil }
 
@@ -70,13 +73,16 @@ func (d liteDialect) prepares() bool { return true }
 
 // openDB opens a pool in which every connection has the same
 // settings. WAL with FULL is one flush a commit and no reader in a writer's way.
-func openDB(path string, conns int, extra string) (*sql.DB, error) {
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() +
+func (d liteDialect) openDB(conns int, extra string) (*sql.DB, error) {
+	if d.vfs != "" {
+		extra += "&vfs=" + url.QueryEscape(d.vfs)
+	}
+	dsn := "file:" + (&url.URL{Path: d.path}).EscapedPath() +
 		"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
 		"&_pragma=wal_autocheckpoint(4000)&_pragma=cache_size(-16000)&_pragma=temp_store(MEMORY)&" + extra
 	c, err := sqlite.NewConnector(dsn)
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, err, "opening the database %s", path)
+		return nil, errs.Wrap(errs.Internal, err, "opening the database %s", d.path)
 	}
 	db := sql.OpenDB(c)
 	db.SetMaxOpenConns(conns)

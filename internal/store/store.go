@@ -48,6 +48,8 @@ type Options struct {
 	Patience time.Duration // with DSN: how long callers wait for a server that was lost just now; 0: 5 s
 	Disk     *disk.Watch   // nil: one that tells nobody
 	Readers  int           // searches at once; 0: 4
+
+	vfs string // of SQLite, for tests: a disk that fails
 }
 
 // Store is one open database. Safe for concurrent use.
@@ -92,7 +94,7 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	if opt.Readers <= 0 {
 		opt.Readers = 4
 	}
-	s = &Store{opt: opt, now: opt.Clock, done: make(chan struct{}), d: liteDialect{opt.Path}, readers: make(chan *reader, opt.Readers), pending: make(chan struct{}, 1)}
+	s = &Store{opt: opt, now: opt.Clock, done: make(chan struct{}), d: liteDialect{opt.Path, opt.vfs}, readers: make(chan *reader, opt.Readers), pending: make(chan struct{}, 1)}
 	if opt.DSN != "" {
 		if opt.Name == "" || opt.Place == "" {
 			return nil, errs.New(errs.Internal, "a store on a server needs the name of its manager and the place of content")

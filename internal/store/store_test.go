@@ -149,7 +149,7 @@ func TestMigrations(t *testing.T) {
 	if err := spoil("INSERT INTO schema_version SELECT MAX(version) + 1, 'next', 'x', 0 FROM schema_version"); !errs.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "newer program") {
 		t.Errorf("a newer database: %v", err)
 	}
-	db, _ := openDB(path, 1, "")
+	db, _ := liteDialect{path: path}.openDB(1, "")
 	db.Exec("DELETE FROM schema_version WHERE name = 'next'")
 	db.Exec("UPDATE schema_version SET sum = 'y'")
 	db.Close()
@@ -268,7 +268,7 @@ func TestOldDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "old.db")
-	db, err := openDB(path, 1, "")
+	db, err := liteDialect{path: path}.openDB(1, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"lazaret/internal/errs"
@@ -33,8 +34,9 @@ type writer struct {
 	gone  chan struct{} // closed when it has ended
 	stmts map[string]*sql.Stmt
 	forms map[textKey]string
-	relax bool  // the connection does not flush at commit now
-	dead  error // a flush failed: nothing written after it can be believed
+	relax bool                   // the connection does not flush at commit now
+	late  []quarantine.ContentID // objects set free by commits that are not on stable storage yet
+	dead  error                  // a flush failed: nothing written after it can be believed
 	ctx   context.Context
 
 	link link // to a server
@@ -147,10 +149,11 @@ func (s *Store) commit(batch []*job) error {
 	var began time.Time
 	for try := 0; ; try++ {
 		err := s.commitOnce(batch)
-		if errors.Is(err, errMade) {
+		if err == nil || errors.Is(err, errMade) {
+			s.holdBack(batch)
 			return nil
 		}
-		if err == nil || !s.d.shared() || !isClash(err) && !isAway(err) {
+		if !s.d.shared() || !isClash(err) && !isAway(err) {
 			return err
 		}
 		if try == 0 {
@@ -159,6 +162,26 @@ func (s *Store) commit(batch []*job) error {
 		if !s.again(try, time.Since(began), err) {
 			return err
 		}
+	}
+}
+
+// durable reports whether a batch is to be on stable storage.
+func durable(batch []*job) bool {
+	return slices.ContainsFunc(batch, func(j *job) bool { return j.durable })
+}
+
+// holdBack keeps content that a batch set free until the batch is on stable
+// storage: a power cut may take the batch back, and then the content is needed.
+// A commit that flushes takes all earlier ones with it.
+func (s *Store) holdBack(batch []*job) {
+	if durable(batch) {
+		batch[0].garbage = append(batch[0].garbage, s.w.late...)
+		s.w.late = nil
+		return
+	}
+	for _, j := range batch {
+		s.w.late = append(s.w.late, j.garbage...)
+		j.garbage = nil
 	}
 }
 
@@ -172,11 +195,7 @@ func (s *Store) commitOnce(batch []*job) (err error) {
 		return err
 	}
 	defer end()
-	durable := false
-	for _, j := range batch {
-		durable = durable || j.durable
-	}
-	if err := s.flushing(durable); err != nil {
+	if err := s.flushing(durable(batch)); err != nil {
 		return s.lost(err)
 	}
 	if err := s.exec(s.d.begin()); err != nil {

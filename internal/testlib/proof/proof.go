@@ -39,3 +39,7 @@ func Line(t testing.TB, name string, trials int) {
 	}
 	fmt.Printf("proof: %s trials=%d violations=%d\n", name, trials, violations)
 }
+
+// Long reports whether RoundsVar asks for the long tier, in which nothing is
+// left out.
+func Long() bool { return os.Getenv(RoundsVar) != "" }
