@@ -29,7 +29,6 @@ import (
 // with who removes too early.
 type heavy struct {
 	memContents
-	fleeting bool // of an image: what it removes is nobody's loss
 }
 
 const heavySize = 8 << 20
@@ -76,7 +75,6 @@ type sqlLife struct {
 	rng      *rand.Rand
 	learn    func(func())
 	know     map[mail.Key]known
-	soft     map[mail.Key]bool // changed by what is not on stable storage yet
 	bodies   int
 	now      atomic.Int64 // after start
 	did      map[string]int
@@ -505,7 +503,7 @@ func TestSQLiteCrashAtEveryOperation(t *testing.T) {
 		}
 	}
 	t.Logf("%d images, %d of a crashed recovery; %v", images, nested, did)
-	if images < 15 {
+	if images < 9 {
 		t.Errorf("only %d images", images)
 	}
 	for _, op := range []string{"deposit", "release", "delete", "ripe", "expire", "overflow", "taken", "proof", "let go"} {

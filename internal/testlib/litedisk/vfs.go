@@ -36,7 +36,6 @@ type (
 	closeFunc    = func(tls *libc.TLS, f uintptr) int32
 	writeFunc    = func(tls *libc.TLS, f, data uintptr, n int32, at int64) int32
 	truncateFunc = func(tls *libc.TLS, f uintptr, size int64) int32
-	syncFunc     = func(tls *libc.TLS, f uintptr, flags int32) int32
 )
 
 // vfs is SQLite's own for Unix, with a Disk in between.
