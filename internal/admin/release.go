@@ -2,6 +2,7 @@ package admin
 
 import (
 	"strconv"
+	"strings"
 
 	"lazaret/internal/quarantine"
 )
@@ -29,7 +30,25 @@ func releaseChain(gateway string, r *quarantine.DeliveryView) string {
 	if !r.Taken.IsZero() {
 		line += " on " + stamp(r.Taken)
 	}
+	if r.Rescan != "" {
+		line += "; rescanned: " + r.Rescan
+	}
+	if r.State == quarantine.HeldAgain.String() {
+		return line + "; not delivered: " + heldAgain(gateway, r)
+	}
 	return line + "; " + behindGateway(r)
+}
+
+// heldAgain says where a message is that scanning it again held once more.
+func heldAgain(gateway string, r *quarantine.DeliveryView) string {
+	line := "it is a message of its own again"
+	if r.NewMID != 0 {
+		line += ", MID " + r.NewMID.String() + " of " + gateway
+	}
+	if !r.Tried.IsZero() {
+		line += ", since " + stamp(r.Tried)
+	}
+	return line + ": " + r.Answer
 }
 
 // behindGateway says what a gateway reported.
@@ -53,6 +72,9 @@ func behindGateway(r *quarantine.DeliveryView) string {
 	case quarantine.Bounced.String():
 		return "refused" + by + on + ": " + said
 	case quarantine.Waiting.String():
+		if r.Attempts == 0 && r.Answer == "" {
+			return "waiting, not tried yet"
+		}
 		line := "waiting, tried " + times(r.Attempts) + ", last" + on + by + ": " + said
 		if !r.Next.IsZero() {
 			line += "; next try on " + stamp(r.Next)
@@ -61,7 +83,7 @@ func behindGateway(r *quarantine.DeliveryView) string {
 	case quarantine.Aside.String(), quarantine.DeletedThere.String():
 		return said
 	case quarantine.Discarded.String():
-		if r.Answer != "" {
+		if r.Answer != "" && (r.Rescan == "" || !strings.HasSuffix(r.Answer, r.Rescan)) {
 			return "thrown away there: " + said
 		}
 		return "thrown away there, as the gateway is configured to"

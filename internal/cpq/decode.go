@@ -20,7 +20,7 @@ type VersionError struct {
 // Error says which.
 func (e *VersionError) Error() string {
 	if e.reports {
-		return "reports: version " + e.Version + " is not understood, only " + VersionWord
+		return "reports: version " + e.Version + " is not understood, only " + VersionWord + " and " + ReportStepWord
 	}
 	return "metadata: version " + e.Version + " is not understood, only " + VersionWord + " to " + RescanWord
 }

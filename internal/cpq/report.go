@@ -1,11 +1,13 @@
 package cpq
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -16,8 +18,16 @@ import (
 
 // Words of the wire, docs/cpq.md section 10.
 const (
-	ReportVerb    = "XREPORT"
-	ReportKeyword = ReportVerb + " " + VersionWord // in the EHLO reply after TLS
+	ReportVerb     = "XREPORT"
+	ReportStepWord = "2"
+	ReportKeyword  = ReportVerb + " " + VersionWord + " " + ReportStepWord // in the EHLO reply after TLS
+)
+
+// Versions of the reports. The second says what scanning again gave, and that a
+// message was held again; the first has it in the words of the reply alone.
+const (
+	ReportPlain = 1
+	ReportSteps = 2
 )
 
 // Limits of reports, docs/cpq.md section 10.
@@ -31,7 +41,7 @@ const (
 // Fate is where a release stands for one recipient, at the gateway.
 type Fate string
 
-// The fates. The last five are final: nothing follows them.
+// The fates. All but the first two are final: nothing follows them.
 const (
 	Waiting   Fate = "waiting"   // will be tried, or tried again
 	Aside     Fate = "aside"     // an administrator of the gateway has to look
@@ -40,9 +50,10 @@ const (
 	Deleted   Fate = "deleted"   // by an administrator, from the gateway's queue
 	Discarded Fate = "discarded" // the gateway is configured to throw it away
 	Unknown   Fate = "unknown"   // it left, and how is lost with a crash
+	HeldAgain Fate = "held"      // in a quarantine once more, by what scanning it again gave; not delivered
 )
 
-var fates = []Fate{Waiting, Aside, Accepted, Bounced, Deleted, Discarded, Unknown}
+var fates = []Fate{Waiting, Aside, Accepted, Bounced, Deleted, Discarded, Unknown, HeldAgain}
 
 // Final reports whether nothing follows.
 func (f Fate) Final() bool { return f != Waiting && f != Aside }
@@ -64,26 +75,53 @@ type Report struct {
 	Host       string // that answered; hostile
 	Code       int    // of its reply; 0: none
 	Reply      string // or why there is none; hostile
+	Rescanned  string // what scanning it again gave; empty: it was not, or not yet; hostile
 }
 
-// EncodeReports gives the one block that stands for reports. Text from outside
-// is cut and repaired; anything else beyond its limit is an error.
-func EncodeReports(list []Report) ([]byte, error) {
+// hasReply reports whether the fate is that of a message which somebody took.
+func (f Fate) hasReply() bool { return f == Accepted || f == HeldAgain }
+
+// plain gives a report in the words of the first version. What was held again is
+// discarded there: that has come to an end, and claims no delivery.
+func (r Report) plain() Report {
+	if r.Rescanned == "" {
+		return r
+	}
+	step := "rescanned: " + r.Rescanned
+	switch {
+	case r.Fate == HeldAgain:
+		r.Fate, r.Code, r.Host, r.Reply = Discarded, 0, "", step
+	case r.Reply == "":
+		r.Reply = step
+	case r.Reply != step:
+		r.Reply += " (" + step + ")"
+	}
+	r.Rescanned = ""
+	return r
+}
+
+// EncodeReports gives the one block that stands for reports in one of the
+// versions. Text from outside is cut and repaired; anything else beyond its limit
+// is an error.
+func EncodeReports(version int, list []Report) ([]byte, error) {
 	if len(list) == 0 || len(list) > MaxReports {
 		return nil, errs.New(errs.Invalid, "reports: there are 1 to %d in a block", MaxReports)
 	}
 	e := encoder(make([]byte, 0, 256*len(list)))
-	e.raw(`{"version":1,"reports":[`)
+	e.raw(`{"version":` + strconv.Itoa(version) + `,"reports":[`)
 	for i, r := range list {
-		r.Host, r.Reply = repair(r.Host, maxWord), repair(r.Reply, MaxReply)
+		if version == ReportPlain {
+			r = r.plain()
+		}
+		r.Host, r.Reply, r.Rescanned = repair(r.Host, maxWord), repair(r.Reply, MaxReply), repair(r.Rescanned, MaxReply)
 		r.At, r.Next = r.At.UTC().Truncate(time.Millisecond), r.Next.UTC().Truncate(time.Millisecond)
-		if err := r.check(); err != nil {
+		if err := r.check(version); err != nil {
 			return nil, err
 		}
 		if i > 0 {
 			e.raw(",")
 		}
-		e.report(&r)
+		e.report(version, &r)
 	}
 	e.raw("]}")
 	if len(e) > MaxBlock {
@@ -92,7 +130,7 @@ func EncodeReports(list []Report) ([]byte, error) {
 	return e, nil
 }
 
-func (e *encoder) report(r *Report) {
+func (e *encoder) report(version int, r *Report) {
 	e.raw("{")
 	e.text("action", string(r.Action))
 	e.number(",manager_mid", uint64(r.ManagerMID))
@@ -107,6 +145,9 @@ func (e *encoder) report(r *Report) {
 	e.text(",host", r.Host)
 	e.number(",code", uint64(r.Code))
 	e.text(",reply", r.Reply)
+	if version >= ReportSteps {
+		e.text(",rescanned", r.Rescanned)
+	}
 	e.raw("}")
 }
 
@@ -117,13 +158,19 @@ func reportTime(t time.Time) string {
 	return t.Format(timeForm)
 }
 
-// DecodeReports reads a block. It takes exactly what EncodeReports gives.
+// DecodeReports reads a block of either version. It takes exactly what
+// EncodeReports gives.
 func DecodeReports(block []byte) ([]Report, error) {
 	if len(block) > MaxBlock {
 		return nil, errs.New(errs.Invalid, "reports: block is longer than %d octets", MaxBlock)
 	}
 	d := decoder{s: string(block)}
-	if !d.has(`{"version":1,`) {
+	version := ReportPlain
+	switch {
+	case d.has(`{"version":1,`):
+	case d.has(`{"version":2,`):
+		version = ReportSteps
+	default:
 		if v := d.version(); d.err == nil { // one of metadata
 			d.err = &VersionError{Version: strconv.Itoa(v)}
 		}
@@ -132,9 +179,9 @@ func DecodeReports(block []byte) ([]Report, error) {
 	d.expect(`"reports":[`)
 	var list []Report
 	for d.err == nil {
-		r := d.report()
+		r := d.report(version)
 		if d.err == nil {
-			d.err = r.check()
+			d.err = r.check(version)
 		}
 		if list = append(list, r); len(list) > MaxReports {
 			d.fail("too many reports")
@@ -162,7 +209,7 @@ func reportsVersion(err error) error {
 	return err
 }
 
-func (d *decoder) report() Report {
+func (d *decoder) report(version int) Report {
 	d.expect("{")
 	r := Report{
 		Action:     mail.ActionKey(d.text("action", 120)),
@@ -178,6 +225,9 @@ func (d *decoder) report() Report {
 		Host:       d.text(",host", maxWord),
 		Code:       int(d.number(",code", 599)),
 		Reply:      d.text(",reply", MaxReply),
+	}
+	if version >= ReportSteps {
+		r.Rescanned = d.text(",rescanned", MaxReply)
 	}
 	d.expect("}")
 	return r
@@ -209,13 +259,13 @@ func (d *decoder) orNever(name string) time.Time {
 	return t
 }
 
-func (r *Report) check() error {
+func (r *Report) check(version int) error {
 	if _, _, err := mail.ParseActionKey(string(r.Action)); err != nil {
 		return errs.Context(err, "reports: action")
 	}
 	known := false
 	for _, f := range fates {
-		known = known || f == r.Fate
+		known = known || f == r.Fate && (f != HeldAgain || version >= ReportSteps)
 	}
 	taken := r.Code >= 200 && r.Code < 300
 	switch {
@@ -231,9 +281,13 @@ func (r *Report) check() error {
 		return errs.New(errs.Invalid, "reports: code is none of a reply")
 	case r.Nth < 0 || r.Nth > math.MaxInt32 || r.Attempts < 0 || r.Attempts > math.MaxInt32:
 		return errs.New(errs.Invalid, "reports: a number is out of range")
-	case taken != (r.Fate == Accepted):
+	case version == ReportPlain && taken != (r.Fate == Accepted):
 		// Delivered is said of nothing that no server has accepted.
 		return errs.New(errs.Invalid, "reports: accepted is what has a reply of 2xx, and nothing else")
+	case taken != r.Fate.hasReply():
+		return errs.New(errs.Invalid, "reports: accepted and held are what has a reply of 2xx, and nothing else")
+	case r.Fate == HeldAgain && r.Rescanned == "":
+		return errs.New(errs.Invalid, "reports: what is held again was scanned again")
 	case r.Fate != Waiting && !r.Next.IsZero():
 		return errs.New(errs.Invalid, "reports: only what waits is tried again")
 	case !timeOfMail(r.At) || !timeOfMail(r.Next):
@@ -241,7 +295,7 @@ func (r *Report) check() error {
 	case !utf8.ValidString(r.Recipient.String()):
 		return errs.New(errs.Invalid, "reports: recipient is not UTF-8")
 	}
-	return texts{{"host", r.Host, maxWord}, {"reply", r.Reply, MaxReply}}.check()
+	return texts{{"host", r.Host, maxWord}, {"reply", r.Reply, MaxReply}, {"rescanned", r.Rescanned, MaxReply}}.check()
 }
 
 func timeOfMail(t time.Time) bool { return t.IsZero() || t.Year() >= 1970 && t.Year() <= 9999 }
@@ -261,18 +315,35 @@ func NewReportExtension(take func(ctx context.Context, sess smtp.Session, list [
 			if err != nil {
 				return refusal(err)
 			}
+			if bytes.HasPrefix(b, []byte(`{"version":1,`)) {
+				inFields(list)
+			}
 			return take(ctx, sess, list)
 		},
 	}
 }
 
-// ReportBlock makes the client's side of as many reports as one block holds,
-// from the first on, and gives their number. One that cannot be written is an
+// inFields takes out of reports of the first version that a message was held
+// again: gateways that know no other said that it was accepted, by the quarantine,
+// and behind its reply why it came there.
+func inFields(list []Report) {
+	for i := range list {
+		r := &list[i]
+		reply, found, ok := strings.Cut(r.Reply, " (rescanned: ")
+		if r.Fate != Accepted || !ok || !strings.HasSuffix(found, ")") || !strings.Contains(found, ", held again in ") {
+			continue
+		}
+		r.Fate, r.Reply, r.Rescanned = HeldAgain, reply, strings.TrimSuffix(found, ")")
+	}
+}
+
+// ReportBlock makes the client's side of as many reports as one block of a
+// version holds, from the first on, and gives their number. One that cannot be written is an
 // error with n = 0 when it comes first; it is left to the next block else.
-func ReportBlock(list []Report) (b smtp.Block, n int, err error) {
+func ReportBlock(version int, list []Report) (b smtp.Block, n int, err error) {
 	size := 0
 	for n < min(len(list), MaxReports) {
-		one, err := EncodeReports(list[n : n+1])
+		one, err := EncodeReports(version, list[n:n+1])
 		if err != nil && n == 0 {
 			return b, 0, err
 		}
@@ -281,7 +352,7 @@ func ReportBlock(list []Report) (b smtp.Block, n int, err error) {
 		}
 		n++
 	}
-	data, err := EncodeReports(list[:n])
+	data, err := EncodeReports(version, list[:n])
 	return smtp.Block{Verb: ReportVerb, Data: data}, n, err
 }
 

@@ -33,7 +33,7 @@ const reportBlock = `{"version":1,"reports":[` +
 // The form on the wire is a promise between versions: this text never changes.
 func TestReportForm(t *testing.T) {
 	want := []Report{accepted(), waiting()}
-	got, err := EncodeReports(want)
+	got, err := EncodeReports(ReportPlain, want)
 	if err != nil || string(got) != reportBlock {
 		t.Fatalf("%v\n%s\n%s", err, got, reportBlock)
 	}
@@ -47,7 +47,7 @@ func TestReportIsStrict(t *testing.T) {
 	with := func(old, new string) string { return strings.Replace(reportBlock, old, new, 1) }
 	for name, c := range map[string]struct{ block, want string }{
 		"empty":            {"", `octet 0: {"version": is expected`},
-		"other version":    {with(`"version":1`, `"version":2`), "reports: version 2 is not understood, only 1"},
+		"other version":    {with(`"version":1`, `"version":3`), "reports: version 3 is not understood, only 1 and 2"},
 		"none":             {`{"version":1,"reports":[]}`, "{ is expected"},
 		"deposit":          {depositBlock, `"reports":[ is expected`},
 		"repeated field":   {with(`"nth":0`, `"nth":0,"nth":0`), `,"sequence": is expected`},
@@ -76,6 +76,69 @@ func TestReportIsStrict(t *testing.T) {
 	}
 }
 
+// heldAgain is what became of a release that scanning again held once more.
+func heldAgain() Report {
+	r := accepted()
+	r.Fate, r.Host, r.Reply, r.Rescanned = HeldAgain, "sma1.example.net", "2.0.0 ok:  Message 45 accepted", `infected Worm, held again in Virus`
+	return r
+}
+
+const stepsBlock = `{"version":2,"reports":[` +
+	`{"action":"4223BF43B7C9D2E1-23456-0f343b0931126a20-1","manager_mid":42,"gateway_mid":23999,"recipient":"bob@example.org","nth":0,` +
+	`"sequence":3,"fate":"held","at":"2026-11-24T02:09:27.123Z","next":"","attempts":2,"host":"sma1.example.net","code":250,` +
+	`"reply":"2.0.0 ok:  Message 45 accepted","rescanned":"infected Worm, held again in Virus"},` +
+	`{"action":"4223BF43B7C9D2E1-23456-0f343b0931126a20-1","manager_mid":42,"gateway_mid":23999,"recipient":"bob@example.org","nth":1,` +
+	`"sequence":4,"fate":"waiting","at":"2026-11-24T02:09:27.123Z","next":"2026-11-24T02:10:27.123Z","attempts":2,"host":"mx1.example.org (192.0.2.25)","code":0,"reply":"connection refused","rescanned":""}]}`
+
+// The second version says in fields what the first had in words. It never claims
+// a delivery of what was held again, and the first one neither: to a manager that
+// knows no more it is discarded.
+func TestReportSteps(t *testing.T) {
+	want := []Report{heldAgain(), waiting()}
+	got, err := EncodeReports(ReportSteps, want)
+	if err != nil || string(got) != stepsBlock {
+		t.Fatalf("%v\n%s\n%s", err, got, stepsBlock)
+	}
+	if back, err := DecodeReports(got); err != nil || !reflect.DeepEqual(back, want) {
+		t.Fatalf("%v\n%+v", err, back)
+	}
+	with := func(old, new string) string { return strings.Replace(stepsBlock, old, new, 1) }
+	for name, c := range map[string]struct{ block, want string }{
+		"in the first version": {with(`"version":2`, `"version":1`), "} is expected"},
+		"field missing":        {with(`,"rescanned":""`, ``), `,"rescanned": is expected`},
+		"not scanned":          {with(`"rescanned":"infected Worm, held again in Virus"`, `"rescanned":""`), "what is held again was scanned again"},
+		"held without reply":   {with(`"code":250`, `"code":0`), "accepted and held are what has a reply of 2xx"},
+		"held with 5xx":        {with(`"code":250`, `"code":550`), "accepted and held are what has a reply of 2xx"},
+		"long":                 {with(`infected Worm`, strings.Repeat("x", MaxReply)), "longer than"},
+	} {
+		if _, err := DecodeReports([]byte(c.block)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	if _, err := DecodeReports([]byte(strings.Replace(reportBlock, "accepted", "held", 1))); err == nil || !strings.Contains(err.Error(), "no such fate") {
+		t.Errorf("held in the first version: %v", err)
+	}
+	clean, later, dropped := accepted(), waiting(), accepted()
+	clean.Rescanned, later.Rescanned, later.Reply = "clean", "clean", ""
+	dropped.Fate, dropped.Code, dropped.Reply, dropped.Rescanned = Discarded, 0, "rescanned: infected Worm, dropped by antivirus", "infected Worm, dropped by antivirus"
+	b, err := EncodeReports(ReportPlain, []Report{heldAgain(), clean, later, dropped})
+	old, err2 := DecodeReports(b)
+	if err != nil || err2 != nil || len(old) != 4 {
+		t.Fatal(err, err2)
+	}
+	for i, want := range []Report{
+		{Fate: Discarded, Reply: "rescanned: infected Worm, held again in Virus"},
+		{Fate: Accepted, Code: 250, Host: clean.Host, Reply: `2.0.0 "ok" (rescanned: clean)`},
+		{Fate: Waiting, Host: later.Host, Reply: "rescanned: clean"},
+		{Fate: Discarded, Host: dropped.Host, Reply: "rescanned: infected Worm, dropped by antivirus"},
+	} {
+		r := old[i]
+		if got := (Report{Fate: r.Fate, Code: r.Code, Host: r.Host, Reply: r.Reply, Rescanned: r.Rescanned}); got != want {
+			t.Errorf("an older manager hears %+v, not %+v", got, want)
+		}
+	}
+}
+
 // A block takes as many as fit, whatever they say, and all come through.
 func TestReportBlocks(t *testing.T) {
 	r := waiting()
@@ -87,7 +150,7 @@ func TestReportBlocks(t *testing.T) {
 	}
 	blocks, seen := 0, 0
 	for rest := list; len(rest) > 0; blocks++ {
-		b, n, err := ReportBlock(rest)
+		b, n, err := ReportBlock(ReportSteps, rest)
 		if err != nil || n == 0 || len(b.Data) > MaxBlock {
 			t.Fatal(n, len(b.Data), err)
 		}
@@ -100,7 +163,7 @@ func TestReportBlocks(t *testing.T) {
 	if seen != 250 || blocks < 25 {
 		t.Error(seen, blocks)
 	}
-	if _, n, err := ReportBlock([]Report{{}}); err == nil || n != 0 {
+	if _, n, err := ReportBlock(ReportPlain, []Report{{}}); err == nil || n != 0 {
 		t.Error(n, err)
 	}
 }
@@ -122,21 +185,61 @@ func TestReportDialogue(t *testing.T) {
 	if r := say(strings.Replace(reportBlock, "waiting", "waitin", 1)); !strings.HasPrefix(r, "554 5.6.0 reports: there is no such fate") {
 		t.Error(r)
 	}
-	if r := say(`{"version":7,`); r != "554 5.5.4 reports: version 7 is not understood, only 1" {
+	if r := say(`{"version":7,`); r != "554 5.5.4 reports: version 7 is not understood, only 1 and 2" {
 		t.Error(r)
+	}
+}
+
+// Gateways that know the first version alone called what they held again
+// accepted: their words behind the reply are read, and only theirs.
+func TestReportHeldInWords(t *testing.T) {
+	var got []Report
+	ext := NewReportExtension(func(_ context.Context, _ smtp.Session, list []Report) smtp.Reply {
+		got = list
+		return ReplyReported(len(list))
+	})
+	const held = "2.0.0 ok:  Message 45 accepted (rescanned: infected Worm, held again in Virus)"
+	for _, c := range []struct {
+		version              int
+		reply                string
+		fate                 Fate
+		wantReply, rescanned string
+	}{
+		{1, held, HeldAgain, "2.0.0 ok:  Message 45 accepted", "infected Worm, held again in Virus"},
+		{1, "2.0.0 ok (rescanned: infected Worm, as before)", Accepted, "2.0.0 ok (rescanned: infected Worm, as before)", ""},
+		{1, held + " not at the end", Accepted, held + " not at the end", ""},
+		{2, held, Accepted, held, ""},
+	} {
+		r := accepted()
+		r.Reply = c.reply
+		b, err := EncodeReports(c.version, []Report{r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if says := ext.Handle(context.Background(), nil, "", strings.NewReader(string(b))); !says.Positive() {
+			t.Fatal(says)
+		}
+		if g := got[0]; g.Fate != c.fate || g.Reply != c.wantReply || g.Rescanned != c.rescanned {
+			t.Errorf("version %d, %q: %+v", c.version, c.reply, g)
+		}
 	}
 }
 
 // FuzzReports: what is taken is exactly what would be written.
 func FuzzReports(f *testing.F) {
 	f.Add([]byte(reportBlock))
+	f.Add([]byte(stepsBlock))
 	f.Add([]byte(`{"version":1,"reports":[{"action":`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		list, err := DecodeReports(b)
 		if err != nil {
 			return
 		}
-		again, err := EncodeReports(list)
+		version := ReportPlain
+		if strings.HasPrefix(string(b), `{"version":2`) {
+			version = ReportSteps
+		}
+		again, err := EncodeReports(version, list)
 		if err != nil || string(again) != string(b) {
 			t.Fatalf("%v\n%s\n%s", err, b, again)
 		}

@@ -28,14 +28,22 @@ func (c *Couriers) OpenReports(ctx context.Context) (*Reports, error) {
 // Known says whether the manager takes reports: an older one does not.
 func (r *Reports) Known() bool {
 	versions, ok := r.l.ext.Keywords[cpq.ReportVerb]
-	return ok && hasWord(versions, cpq.VersionWord)
+	return ok && (hasWord(versions, cpq.VersionWord) || hasWord(versions, cpq.ReportStepWord))
+}
+
+// version is the newest that both sides know.
+func (r *Reports) version() int {
+	if hasWord(r.l.ext.Keywords[cpq.ReportVerb], cpq.ReportStepWord) {
+		return cpq.ReportSteps
+	}
+	return cpq.ReportPlain
 }
 
 // Send gives the first of the reports, as many as go at once, and their number.
 // They are durable at the manager when the error is nil. errs.Denied: it will
 // never take these.
 func (r *Reports) Send(ctx context.Context, list []cpq.Report) (int, error) {
-	b, n, err := cpq.ReportBlock(list)
+	b, n, err := cpq.ReportBlock(r.version(), list)
 	if err != nil {
 		return 0, err
 	}

@@ -121,6 +121,7 @@ type shown struct {
 	Release []struct {
 		Recipient, State, Reply, Host string
 		HostReply                     string `json:"host_reply"`
+		Rescanned                     string
 		Code, Attempts                int
 		NewMID                        uint64 `json:"new_mid"`
 		Asked, Taken, Tried, Next     time.Time

@@ -59,7 +59,7 @@ func TestRescanOnRelease(t *testing.T) {
 	waitFor(t, arrived(virus))
 	waitFor(t, func() bool { return count("antivirus positive 'Lazaret.Eicar.Part.UNOFFICIAL'") == 2 })
 	waitFor(t, func() bool {
-		return strings.Contains(show(mid), "(rescanned: infected Lazaret.Eicar.Part.UNOFFICIAL, as before)")
+		return strings.Contains(show(mid), "; rescanned: infected Lazaret.Eicar.Part.UNOFFICIAL, as before; accepted by ")
 	})
 
 	worm := "Subject: HOLDME worm\r\n\r\nlazaret-worm-of-the-test\r\n"
@@ -79,8 +79,9 @@ func TestRescanOnRelease(t *testing.T) {
 		return second != first
 	})
 	waitFor(t, func() bool {
-		return strings.Contains(show(first), "(rescanned: infected Worm.Part.UNOFFICIAL, held again in Virus)")
+		return strings.Contains(show(first), "; rescanned: infected Worm.Part.UNOFFICIAL, held again in Virus; not delivered: it is a message of its own again, MID ")
 	})
+	notDelivered(t, a.Manager.Dir, gw.Dir, first)
 	if text := show(second); !strings.Contains(text, "antivirus:infected Worm.Part.UNOFFICIAL") || strings.Contains(text, "hold_me") || arrived(worm)() {
 		t.Errorf("held again:\n%s", text)
 	}
@@ -90,6 +91,35 @@ func TestRescanOnRelease(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// notDelivered looks at all that is said of a release that was held again: nobody
+// accepted it, and nothing is proven (the proof of a release, issue 4).
+func notDelivered(t *testing.T, sma, gw string, mid uint64) {
+	t.Helper()
+	n := strconv.FormatUint(mid, 10)
+	s := waitShown(t, sma, mid, func(s shown) bool { return s.State == "released" })
+	r := s.Release[0]
+	if r.State != "held" || !strings.HasPrefix(r.Rescanned, "infected Worm") || r.Taken.IsZero() || r.NewMID == 0 {
+		t.Errorf("the manager says %+v", s)
+	}
+	for _, says := range []string{local(t, sma, "quarantine show "+n), local(t, sma, "where mid "+n), local(t, gw, "where mid "+strconv.FormatUint(r.NewMID, 10))} {
+		if strings.Contains(says, "accepted by") || strings.Contains(says, "delivered to") || !strings.Contains(says, "held again in Virus") && !strings.Contains(says, "given to quarantine Virus of the manager") {
+			t.Errorf("it is not so:\n%s", says)
+		}
+	}
+	waitFor(t, func() bool {
+		return strings.Contains(logged(t, sma), "Release of MID "+n+" ended, and not all of it was delivered\n")
+	})
+	log := logged(t, sma)
+	for _, want := range []string{"to RID 0: rescanned at ", "to RID 0: held at "} {
+		if !strings.Contains(log, want) {
+			t.Errorf("no %q in\n%s", want, log)
+		}
+	}
+	if strings.Contains(log, "Release of MID "+n+" to RID 0: accepted") || strings.Contains(log, "Release of MID "+n+" proven") {
+		t.Errorf("the log claims what is not so:\n%s", log)
 	}
 }
 

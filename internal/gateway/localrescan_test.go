@@ -42,6 +42,13 @@ func TestLocalRescan(t *testing.T) {
 		}
 		return false
 	})
+	w.until("that is not proven to be delivered", func() bool { return w.state(first) == "released" })
+	if m, err := w.quarantines.Show(t.Context(), root, first); err != nil || m.Release[0].State != "held" || m.Release[0].Rescan != "infected Worm.Part.UNOFFICIAL, held again in Virus" {
+		t.Errorf("%+v, %v", m.Release, err)
+	}
+	if got := w.lines("Release of MID " + first.String() + " proven"); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
 	w.release(second)
 	w.until("it is delivered", func() bool { return len(w.mailbox.Messages()) == 2 && w.state(second) == "released" })
 }

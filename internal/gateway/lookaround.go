@@ -65,10 +65,10 @@ func damageOnly(err error) error {
 // observe notes why a message waits, if that is news or the next try that was
 // told of is over.
 func (r *reports) observe(k mail.ActionKey, it *queue.Item, now time.Time) error {
-	why, next := "", time.Time{}
+	why, next, tried := it.Release.Step, time.Time{}, false // that it was scanned again is told also when nothing was tried since
 	for i := range it.Recipients {
 		if to := &it.Recipients[i]; !to.State.Final() && to.Reply != "" {
-			why += to.Reply + "\n"
+			why, tried = why+to.Reply+"\n", true
 			if to.Next.After(next) {
 				next = to.Next
 			}
@@ -76,7 +76,7 @@ func (r *reports) observe(k mail.ActionKey, it *queue.Item, now time.Time) error
 	}
 	r.mu.Lock()
 	t := r.open[k]
-	news := t != nil && why != "" && (why != t.seen || t.next.Before(now))
+	news := t != nil && why != "" && (why != t.seen || tried && t.next.Before(now))
 	if news {
 		t.seen, t.next = why, next
 	}
@@ -111,7 +111,7 @@ func (r *reports) missing(k mail.ActionKey, a *spool.Account) error {
 			return nil
 		}
 		err := r.g.spool.Observe(&queue.Item{MID: a.MID, Recipients: a.Recipients,
-			Release: &queue.Release{Action: a.Action, ManagerMID: a.ManagerMID}})
+			Release: &queue.Release{Action: a.Action, ManagerMID: a.ManagerMID, Step: a.Step}})
 		r.track(k, err == nil)
 		return err
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -319,33 +320,24 @@ func (r *reports) of(a *spool.Account) (out []cpq.Report) {
 		rep := cpq.Report{Action: a.Action, ManagerMID: a.ManagerMID, GatewayMID: a.MID, Recipient: to.Address, Nth: nth[to.Address], Seq: a.Seq,
 			At: to.Last, Attempts: to.Attempts, Host: to.Remote, Code: to.Code, Reply: to.Reply}
 		nth[to.Address]++
-		if become(&rep, to, aside) {
-			rep.Reply = withStep(rep.Reply, a.Step)
+		if become(&rep, a, to, aside) {
+			rep.Rescanned = strings.TrimPrefix(a.Step, "rescanned: ")
 			out = append(out, rep)
 		}
 	}
 	return out
 }
 
-// withStep puts what scanning again gave behind a reply.
-func withStep(reply, step string) string {
-	switch {
-	case step == "" || reply == step:
-		return reply
-	case reply == "":
-		return step
-	}
-	return reply + " (" + step + ")"
-}
-
 // become says in a report where a recipient stands; false: there is nothing to
 // say yet.
-func become(rep *cpq.Report, to *queue.Recipient, aside string) bool {
+func become(rep *cpq.Report, a *spool.Account, to *queue.Recipient, aside string) bool {
 	taken := to.Code >= 200 && to.Code < 300
 	if taken && to.State != queue.Delivered {
 		rep.Code = 0 // it was another command's
 	}
 	switch {
+	case to.State == queue.Delivered && taken && a.Again:
+		rep.Fate = cpq.HeldAgain // by a quarantine: that is no delivery
 	case to.State == queue.Delivered && taken:
 		rep.Fate = cpq.Accepted
 	case to.State == queue.Delivered:
@@ -356,7 +348,7 @@ func become(rep *cpq.Report, to *queue.Recipient, aside string) bool {
 		rep.Fate, rep.Code, rep.Host, rep.Reply = cpq.Deleted, 0, "", "deleted from the gateway's queue by an administrator"
 	case aside != "":
 		rep.Fate, rep.Code, rep.Host, rep.Reply = cpq.Aside, 0, "", aside
-	case to.Reply == "":
+	case to.Reply == "" && a.Step == "":
 		return false
 	default:
 		rep.Fate, rep.Next = cpq.Waiting, to.Next

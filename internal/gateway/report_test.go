@@ -84,7 +84,7 @@ func TestReports(t *testing.T) {
 	fates := map[string]cpq.Fate{}
 	for _, h := range e.heard {
 		fates[h.Recipient.String()+[]string{"", "#1"}[h.Nth]] = h.Fate
-		if _, err := cpq.EncodeReports([]cpq.Report{h}); err != nil {
+		if _, err := cpq.EncodeReports(cpq.ReportSteps, []cpq.Report{h}); err != nil {
 			t.Errorf("%+v cannot be said: %v", h, err)
 		}
 	}

@@ -39,6 +39,9 @@ func TestRescanAccounts(t *testing.T) {
 	if m := w.mailbox.Messages(); len(m) != 1 || !strings.Contains(string(m[0].Content), "Subject: [WARNING: VIRUS DETECTED] Offer") {
 		t.Errorf("%d messages", len(m))
 	}
+	if r := w.reports.of(a); len(r) != 1 || r[0].Fate != "accepted" || r[0].Reply == "" || r[0].Rescanned != "infected Lazaret.Eicar.Part.UNOFFICIAL" {
+		t.Errorf("%+v", r)
+	}
 	a = account(dropped)
 	reports := w.reports.of(a)
 	if len(reports) != 1 || reports[0].Fate != "discarded" || reports[0].Code != 0 || reports[0].Reply != "rescanned: infected Lazaret.Eicar.Part.UNOFFICIAL, dropped by antivirus" {

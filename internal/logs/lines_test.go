@@ -184,8 +184,13 @@ var catalogue = []golden{
 		func(m *Mail) {
 			m.ReleaseFate(44, 0, "gw1.example.com", 533, "waiting", "", "000", "connection refused")
 		}},
-	{"ReleaseEnded", "delivery is proven", "Info: Release of MID 44 proven", func(m *Mail) { m.ReleaseEnded(44, true) }},
-	{"ReleaseEnded", "or not", "Info: Release of MID 44 failed: it can be released again", func(m *Mail) { m.ReleaseEnded(44, false) }},
+	{"ReleaseRescanned", "what its gateway found, escaped", `Info: Release of MID 44 to RID 0: rescanned at gw1.example.com as MID 533 ('infected W\x1b[31m, held again in Virus')`,
+		func(m *Mail) {
+			m.ReleaseRescanned(44, 0, "gw1.example.com", 533, "infected W\x1b[31m, held again in Virus")
+		}},
+	{"ReleaseEnded", "delivery is proven", "Info: Release of MID 44 proven", func(m *Mail) { m.ReleaseEnded(44, true, true) }},
+	{"ReleaseEnded", "held again, or thrown away", "Info: Release of MID 44 ended, and not all of it was delivered", func(m *Mail) { m.ReleaseEnded(44, true, false) }},
+	{"ReleaseEnded", "or not", "Info: Release of MID 44 failed: it can be released again", func(m *Mail) { m.ReleaseEnded(44, false, false) }},
 
 	// Reference 5.8, delivery.
 	{"DCIDTLSSuccess", "no blank at the end without a name", "Info: DCID 8 TLS success protocol TLSv1.2 cipher ECDHE-RSA-AES256-SHA384",

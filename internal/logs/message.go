@@ -135,12 +135,22 @@ func (m *Mail) ReleaseFate(mid mail.MID, rid mail.RID, gateway string, there mai
 	l.s(" (").q(code, '\'').s(", ").q(reply, '\'').s(")").put()
 }
 
-// ReleaseEnded: it is known what became of a release, for all recipients:
-// proven, or failed for somebody. A line of ours.
-func (m *Mail) ReleaseEnded(mid mail.MID, proven bool) {
+// ReleaseRescanned: what a gateway found when it scanned a released message
+// again, for one recipient. A line of ours.
+func (m *Mail) ReleaseRescanned(mid mail.MID, rid mail.RID, gateway string, there mail.MID, found string) {
+	m.begin(info).s("Release of ").mid(mid).s(" to RID ").n(uint64(rid)).s(": rescanned at ").t(gateway).s(" as ").mid(there).s(" (").q(found, '\'').s(")").put()
+}
+
+// ReleaseEnded: it is known what became of a release, for all recipients. Proven
+// is what servers have taken for everybody; what was thrown away or held again by
+// its gateway has ended well, and is not delivered. A line of ours.
+func (m *Mail) ReleaseEnded(mid mail.MID, well, delivered bool) {
 	word := " failed: it can be released again"
-	if proven {
+	switch {
+	case well && delivered:
 		word = " proven"
+	case well:
+		word = " ended, and not all of it was delivered"
 	}
 	m.begin(info).s("Release of ").mid(mid).s(word).put()
 }

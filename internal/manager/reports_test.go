@@ -30,7 +30,7 @@ func TestSEC_D5_Reports(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer d.Close()
-		b, err := cpq.EncodeReports([]cpq.Report{r})
+		b, err := cpq.EncodeReports(cpq.ReportPlain, []cpq.Report{r})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -131,7 +131,7 @@ func heldView(m *quarantine.Message, recipient string) tracking.Held {
 		h.Places = append(h.Places, tracking.Place{Name: l.Name, Reason: l.Reason, State: l.State, Cause: l.Cause, By: l.By, Exit: l.Exit, Left: l.Left})
 	}
 	for _, d := range m.Release {
-		r := tracking.Released{Recipient: d.Recipient, State: d.State, MID: d.NewMID, Taken: d.Taken, Tried: d.Tried, Next: d.Next, Host: d.Host, Text: d.Answer}
+		r := tracking.Released{Recipient: d.Recipient, State: d.State, MID: d.NewMID, Taken: d.Taken, Tried: d.Tried, Next: d.Next, Host: d.Host, Text: d.Answer, Rescanned: d.Rescan}
 		if r.Text == "" {
 			r.Text = d.Reply
 		}

@@ -71,7 +71,7 @@ type HoldView struct {
 // DeliveryView is one recipient of a release, as shown.
 type DeliveryView struct {
 	Recipient string   `json:"recipient"`
-	State     string   `json:"state"`             // queued, taken, failed; waiting, aside, accepted, bounced, deleted, discarded, unknown
+	State     string   `json:"state"`             // queued, taken, failed; waiting, aside, accepted, bounced, deleted, discarded, unknown, held (again)
 	Reply     string   `json:"reply"`             // of the gateway
 	NewMID    mail.MID `json:"new_mid,omitempty"` // at the gateway
 
@@ -83,6 +83,7 @@ type DeliveryView struct {
 	Host     string    `json:"host,omitempty"`       // that answered the gateway
 	Code     int       `json:"code,omitempty"`       // of its reply
 	Answer   string    `json:"host_reply,omitempty"` // or why there is none
+	Rescan   string    `json:"rescanned,omitempty"`  // what scanning it again at the gateway gave
 }
 
 // view shows a record; see says which quarantines may be seen. False: none.
@@ -122,7 +123,7 @@ func view(r *Record, see func(string) bool) (*Message, bool) {
 	for i, d := range r.Release {
 		m.Release[i] = DeliveryView{Recipient: d.Recipient.String(), State: d.State.String(), Reply: d.Reply, NewMID: d.Remote,
 			Asked: d.Asked, Taken: d.Taken, Tried: d.Proof.At, Next: d.Proof.Next, Attempts: d.Proof.Attempts, Host: d.Proof.Host,
-			Code: d.Proof.Code, Answer: d.Proof.Reply}
+			Code: d.Proof.Code, Answer: d.Proof.Reply, Rescan: d.Proof.Rescan}
 	}
 	return m, len(m.Quarantines) > 0
 }

@@ -135,7 +135,8 @@ type Log interface {
 	Moved(mid mail.MID, from, to string)
 	Decided(p mail.Principal, mid mail.MID, what, quarantine string) // by hand
 	ReleaseFate(mid mail.MID, rid mail.RID, gateway string, there mail.MID, fate, host, code, reply string)
-	ReleaseEnded(mid mail.MID, proven bool)
+	ReleaseRescanned(mid mail.MID, rid mail.RID, gateway string, there mail.MID, found string)
+	ReleaseEnded(mid mail.MID, well, delivered bool)
 	Fault(component, text string)
 }
 

@@ -2,6 +2,7 @@ package quarantine
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -92,6 +93,11 @@ func (r *Record) proven() State {
 		}
 	}
 	return to
+}
+
+// delivered reports whether servers have taken a release for everybody.
+func (r *Record) delivered() bool {
+	return !slices.ContainsFunc(r.Release, func(d Delivery) bool { return d.State != Accepted })
 }
 
 // code gives the three digits of the reply, or 000 without one.

@@ -98,7 +98,7 @@ func TestReleaseProven(t *testing.T) {
 	if got := w.fates(mid); got != "released accepted accepted" {
 		t.Error(got)
 	}
-	if got := w.lines.take(); !has([]string{got}, "MID 1 ended: true") || has([]string{got}, "bounced") {
+	if got := w.lines.take(); !has([]string{got}, "MID 1 ended: true true") || has([]string{got}, "bounced") {
 		t.Error(got)
 	}
 	if _, err := w.content(mid); err == nil {
@@ -123,7 +123,7 @@ func TestReleaseBounced(t *testing.T) {
 	if got := w.fates(mid); got != "failed accepted bounced" {
 		t.Fatal(got)
 	}
-	if got := w.lines.take(); !has([]string{got}, "MID 1 ended: false") {
+	if got := w.lines.take(); !has([]string{got}, "MID 1 ended: false false") {
 		t.Error(got)
 	}
 	if got := w.search(admin, quarantine.Query{States: []quarantine.State{quarantine.Failed}}); len(got) != 1 {
@@ -145,6 +145,46 @@ func TestReleaseBounced(t *testing.T) {
 	m, err := w.s.Show(ctx, admin, mid)
 	if err != nil || m.Release[0].NewMID != 9001 || m.Release[1].NewMID != 9002 || m.Release[1].Host != "mx1.example.org" {
 		t.Errorf("%+v %v", m, err)
+	}
+}
+
+// What scanning it again holds once more is not delivered, whoever took it: that
+// is said, as a step and as the end, and nobody can release it from here again.
+func TestReleaseHeldAgain(t *testing.T) {
+	w := newWorld(t)
+	mid := w.put("hello", "Policy")
+	w.act(quarantine.Release, admin, "", mid)
+	w.takenBy(mid, "9001")
+	w.lines.take()
+	held := func(local string, seq uint64) quarantine.Report {
+		r := w.says(mid, 1, local, seq, quarantine.HeldAgain)
+		r.Proof.Host, r.Proof.Code, r.Proof.Reply, r.Proof.Rescan = "sma1.example.net", 250, "ok:  Message 45 accepted", "infected Worm, held again in Virus"
+		return r
+	}
+	wait := w.says(mid, 1, "b", 2, quarantine.Waiting)
+	wait.Proof.Rescan = "infected Worm, held again in Virus"
+	w.prove(serial, 1, wait)
+	want := "MID 1 RID 0 at gw1.example.com MID 9001 rescanned: infected Worm, held again in Virus\nMID 1 RID 0 at gw1.example.com MID 9001: waiting by mx1.example.org 451 \"later\""
+	if got := w.lines.take(); got != want {
+		t.Errorf("%s", got)
+	}
+	w.prove(serial, 1, held("b", 3), held("c", 3))
+	if got := w.fates(mid); got != "released held held" {
+		t.Error(got)
+	}
+	if got := w.lines.take(); !has([]string{got}, "MID 1 ended: true false") || !has([]string{got}, "MID 1 RID 1 at gw1.example.com MID 9001 rescanned: ") || has([]string{got}, "RID 0 at gw1.example.com MID 9001 rescanned") || has([]string{got}, "accepted by") {
+		t.Error(got)
+	}
+	m, err := w.s.Show(ctx, admin, mid)
+	if err != nil || m.Release[1].Rescan != "infected Worm, held again in Virus" || m.Release[1].State != "held" {
+		t.Errorf("%+v %v", m, err)
+	}
+	if _, err := w.content(mid); err == nil {
+		t.Error("content is still there, though the message is held as another")
+	}
+	w.prove(serial, 0, w.says(mid, 1, "c", 9, quarantine.Accepted)) // what is settled stays
+	if out, err := w.s.Release(ctx, admin, []mail.MID{mid}, ""); out.Count != 0 {
+		t.Errorf("released again: %+v, %v", out, err)
 	}
 }
 

@@ -176,6 +176,7 @@ type Proof struct {
 	Host     string // that answered; hostile
 	Code     int    // of its reply; 0: there was none
 	Reply    string // or why there is none; hostile
+	Rescan   string // what scanning it again gave; empty: it was not, or not yet; hostile
 }
 
 // Intent is a release decision that is to be carried out.

@@ -126,19 +126,20 @@ const (
 	DeletedThere                      // by an administrator of the gateway
 	Discarded                         // the gateway is configured to throw it away
 	LostSight                         // it left the gateway, and how is not known
+	HeldAgain                         // in a quarantine once more, by what scanning it again gave; a message of its own now
 	numDeliveryStates
 )
 
-var deliveryNames = [numDeliveryStates]string{"queued", "taken", "failed", "waiting", "aside", "accepted", "bounced", "deleted", "discarded", "unknown"}
+var deliveryNames = [numDeliveryStates]string{"queued", "taken", "failed", "waiting", "aside", "accepted", "bounced", "deleted", "discarded", "unknown", "held"}
 
 // Settled reports whether nothing more is expected.
 func (s DeliveryState) Settled() bool {
 	return s == FailedThere || s >= Accepted && s < numDeliveryStates
 }
 
-// Reached reports whether the recipient has it, or is not to have it: another
-// release leaves them out.
-func (s DeliveryState) Reached() bool { return s == Accepted || s == Discarded }
+// Reached reports whether the recipient has it, or is not to have it by this
+// message: another release leaves them out.
+func (s DeliveryState) Reached() bool { return s == Accepted || s == Discarded || s == HeldAgain }
 
 // Lost reports whether it will not come to the recipient by this release.
 func (s DeliveryState) Lost() bool { return s.Settled() && !s.Reached() }

@@ -24,10 +24,13 @@ func (s *Service) tell(c *Change, p mail.Principal) {
 	}
 	for _, i := range c.Proofs {
 		d := &c.After.Release[i]
+		if d.Proof.Rescan != c.Before.Release[i].Proof.Rescan {
+			s.opt.Log.ReleaseRescanned(c.After.MID, d.RID, c.After.GatewayName, d.Remote, d.Proof.Rescan)
+		}
 		s.opt.Log.ReleaseFate(c.After.MID, d.RID, c.After.GatewayName, d.Remote, d.State.String(), d.Proof.Host, d.Proof.code(), d.Proof.Reply)
 	}
 	if before == Sent && len(c.Proofs) > 0 && after != before {
-		s.opt.Log.ReleaseEnded(c.After.MID, after == Gone)
+		s.opt.Log.ReleaseEnded(c.After.MID, after == Gone, c.After.delivered())
 	}
 	if c.Intent != nil {
 		s.opt.Sender.Enqueue(c.After.MID)

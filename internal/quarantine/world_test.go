@@ -80,8 +80,13 @@ func (l *lines) Decided(p mail.Principal, m mail.MID, what, q string) {
 func (l *lines) ReleaseFate(m mail.MID, rid mail.RID, gw string, there mail.MID, fate, host, code, reply string) {
 	l.add("MID %d RID %d at %s MID %d: %s by %s %s %q", m, rid, gw, there, fate, host, code, reply)
 }
-func (l *lines) ReleaseEnded(m mail.MID, proven bool) { l.add("MID %d ended: %v", m, proven) }
-func (l *lines) Fault(c, text string)                 { l.add("fault %s: %s", c, text) }
+func (l *lines) ReleaseRescanned(m mail.MID, rid mail.RID, gw string, there mail.MID, found string) {
+	l.add("MID %d RID %d at %s MID %d rescanned: %s", m, rid, gw, there, found)
+}
+func (l *lines) ReleaseEnded(m mail.MID, well, delivered bool) {
+	l.add("MID %d ended: %v %v", m, well, delivered)
+}
+func (l *lines) Fault(c, text string) { l.add("fault %s: %s", c, text) }
 func (l *lines) Record(p mail.Principal, what, result string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 // in the checksum so that a record in the wrong place is damaged. Fields are
 // only ever added at the end, with a new version.
 const (
-	recordVersion = 6
+	recordVersion = 7
+	sixthVersion  = 6 // without Account.Again
 	fifthVersion  = 5 // without Placement.Keep
 	fourthVersion = 4 // without Placement.Matched
 	thirdVersion  = 3 // without Item.Judged, Release.Held and Step, Sent.Placements, Account.Step

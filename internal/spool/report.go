@@ -3,6 +3,7 @@ package spool
 import (
 	"context"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -27,6 +28,7 @@ type Account struct {
 	Seq        uint64   // grows with each change
 	At         time.Time
 	Step       string            // what scanning it again gave; "": it was not
+	Again      bool              // and so it is held again: what takes it is a quarantine
 	Recipients []queue.Recipient // address, state, attempts, next, reply, code, remote, last
 }
 
@@ -41,7 +43,7 @@ func (a *Account) Final() bool {
 }
 
 func accountOf(it *queue.Item, seq uint64, at time.Time) *Account {
-	return &Account{Action: it.Release.Action, ManagerMID: it.Release.ManagerMID, MID: it.MID, Seq: seq, At: at, Step: it.Release.Step, Recipients: it.Recipients}
+	return &Account{Action: it.Release.Action, ManagerMID: it.Release.ManagerMID, MID: it.MID, Seq: seq, At: at, Step: it.Release.Step, Again: len(it.Placements) > 0, Recipients: it.Recipients}
 }
 
 func (a *Account) encode(key []byte) []byte {
@@ -64,6 +66,7 @@ func (a *Account) encode(key []byte) []byte {
 		e.time(r.Last)
 	}
 	e.string(a.Step)
+	e.bool(a.Again)
 	return seal(key, e.b)
 }
 
@@ -80,6 +83,11 @@ func decodeAccount(key, v []byte) (*Account, error) {
 	}
 	if d.version > thirdVersion {
 		a.Step = d.string()
+	}
+	if d.version > sixthVersion {
+		a.Again = d.bool()
+	} else {
+		a.Again = strings.Contains(a.Step, ", held again in ") // it was said in words alone
 	}
 	return a, d.end()
 }

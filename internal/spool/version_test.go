@@ -98,6 +98,20 @@ func TestFifthVersion(t *testing.T) {
 	}
 }
 
+// And what version 6 wrote: that a release was held again stood in words alone.
+func TestSixthVersion(t *testing.T) {
+	got, err := decodeRecord(midKey(keyRecord, 9), old(t, "v6.record"))
+	if want := full(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+	}
+	for name, again := range map[string]bool{"v6.account": false, "v6.again.account": true} {
+		a, err := decodeAccount(nameKey(keyReport, "a"), old(t, name))
+		if err != nil || a.Seq != 7 || a.Again != again || a.Step == "" || len(a.Recipients) != len(full().Recipients) {
+			t.Errorf("%s: %v, %+v", name, err, a)
+		}
+	}
+}
+
 // A version that is not known yet is refused, not guessed at.
 func TestNewerVersion(t *testing.T) {
 	key := midKey(keyRecord, 9)

@@ -204,17 +204,17 @@ func complete(ctx context.Context, d dialect, read reading, list []*quarantine.R
 		return err // no release was decided yet
 	}
 	return read(ctx, `SELECT d.mid, d.rid, d.address, d.state, d.reply, d.remote, d.at,
-		d.action, d.asked, d.taken, d.seq, d.tried, d.retry, d.tries, d.host, d.code, d.answer
+		d.action, d.asked, d.taken, d.seq, d.tried, d.retry, d.tries, d.host, d.code, d.answer, d.rescanned
 		FROM `+d.array("$1")+` j CROSS JOIN release_recipient d WHERE d.mid = j.value ORDER BY j.key, d.rid`, in, func(rows *sql.Rows) error {
 		var mid, remote, at, asked, taken, tried, retry int64
 		var address string
 		var d quarantine.Delivery
 		p := &d.Proof
 		if err := rows.Scan(&mid, &d.RID, &address, &d.State, &d.Reply, &remote, &at, &d.Action, &asked, &taken,
-			&p.Seq, &tried, &retry, &p.Attempts, &p.Host, &p.Code, &p.Reply); err != nil {
+			&p.Seq, &tried, &retry, &p.Attempts, &p.Host, &p.Code, &p.Reply, &p.Rescan); err != nil {
 			return err
 		}
-		d.Reply, p.Host, p.Reply = unescape(d.Reply), unescape(p.Host), unescape(p.Reply)
+		d.Reply, p.Host, p.Reply, p.Rescan = unescape(d.Reply), unescape(p.Host), unescape(p.Reply), unescape(p.Rescan)
 		d.Asked, d.Taken, p.At, p.Next = fromMS(asked), fromMS(taken), fromMS(tried), fromMS(retry)
 		a, err := mail.ParseAddress(unescape(address))
 		if err != nil {

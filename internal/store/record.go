@@ -158,9 +158,9 @@ func (t *tx) intend(r *quarantine.Record, in *quarantine.Intent) error {
 // saveProof writes what a gateway said about one recipient of a release.
 func (t *tx) saveProof(mid mail.MID, rid int, d *quarantine.Delivery) error {
 	p := &d.Proof
-	return t.exec(`UPDATE release_recipient SET state = $1, seq = $2, tried = $3, retry = $4, tries = $5, host = $6, code = $7, answer = $8
-		WHERE mid = $9 AND rid = $10`,
-		int(d.State), int64(p.Seq), ms(p.At), ms(p.Next), p.Attempts, p.Host, p.Code, p.Reply, int64(mid), rid)
+	return t.exec(`UPDATE release_recipient SET state = $1, seq = $2, tried = $3, retry = $4, tries = $5, host = $6, code = $7, answer = $8, rescanned = $9
+		WHERE mid = $10 AND rid = $11`,
+		int(d.State), int64(p.Seq), ms(p.At), ms(p.Next), p.Attempts, p.Host, p.Code, p.Reply, p.Rescan, int64(mid), rid)
 }
 
 // Forget implements quarantine.Calendar.

@@ -546,6 +546,7 @@ func (nobody) NewReason(mail.MID, string, string)                               
 func (nobody) Moved(mail.MID, string, string)                                                   {}
 func (nobody) Decided(mail.Principal, mail.MID, string, string)                                 {}
 func (nobody) ReleaseFate(mail.MID, mail.RID, string, mail.MID, string, string, string, string) {}
-func (nobody) ReleaseEnded(mail.MID, bool)                                                      {}
+func (nobody) ReleaseRescanned(mail.MID, mail.RID, string, mail.MID, string)                    {}
+func (nobody) ReleaseEnded(mail.MID, bool, bool)                                                {}
 func (nobody) Fault(string, string)                                                             {}
 func (nobody) Record(mail.Principal, string, string)                                            {}

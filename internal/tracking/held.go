@@ -49,6 +49,7 @@ type Released struct {
 	Next      time.Time `json:"next,omitzero"`
 	Host      string    `json:"host,omitempty"`
 	Text      string    `json:"host_reply,omitempty"` // or why there is none; hostile
+	Rescanned string    `json:"rescanned,omitempty"`  // what scanning it again gave; hostile
 }
 
 // held is the sentence of a held message for one recipient; rest is what the
@@ -113,6 +114,9 @@ func (w *words) released(h *Held, recipient, rest string) string {
 		s := ""
 		if r.MID != 0 {
 			s = fmt.Sprintf("taken by %s as MID %s at %s", logs.Escape(h.Gateway), r.MID, w.time(r.Taken))
+			if r.Rescanned != "" {
+				s += "; rescanned: " + logs.Escape(r.Rescanned)
+			}
 			if rest != "" {
 				return s + "; " + rest
 			}
@@ -128,6 +132,8 @@ func (w *words) released(h *Held, recipient, rest string) string {
 			return s + "delivered to " + host + " at " + w.time(r.Tried) + said(text)
 		case "bounced":
 			return s + "bounced by " + named(host) + " at " + w.time(r.Tried) + said(text)
+		case "held":
+			return s + "not delivered, held again since " + w.time(r.Tried) + said(text)
 		case "waiting":
 			return s + "waiting" + said(text) + w.next(r.Next)
 		}

@@ -314,7 +314,9 @@ func TestJoin(t *testing.T) {
 	sent.Release = []Released{{Recipient: "ann@example.com", State: "accepted", MID: 40, Taken: at, Tried: at, Host: "mx\x1b", Text: "250 ok"}}
 	waits := left(rec(46, 5, "taken"), "released", "expired")
 	waits.Release = []Released{{Recipient: "ann@example.com", State: "waiting", MID: 41, Taken: at, Next: at, Text: "connection refused"}}
-	rows := Rows([]Answer{a}, []Held{rec(44, 3, "held"), sent, waits, left(rec(47, 6, "binned"), "deleted", "manual"), left(rec(48, 7, "leaving"), "released", "manual"), left(rec(49, 8, "deleted"), "deleted", "expired")}, nil)
+	again := left(rec(50, 9, "released"), "released", "manual")
+	again.Release = []Released{{Recipient: "ann@example.com", State: "held", MID: 42, Taken: at, Tried: at, Host: "sma1", Text: "ok:  Message 51 accepted", Rescanned: "infected W\x1b, held again in Virus"}}
+	rows := Rows([]Answer{a}, []Held{rec(44, 3, "held"), sent, waits, again, left(rec(47, 6, "binned"), "deleted", "manual"), left(rec(48, 7, "leaving"), "released", "manual"), left(rec(49, 8, "deleted"), "deleted", "expired")}, nil)
 	golden(t, "join.txt", told(rows))
 	a.Hide(func(string) bool { return false })
 	if got := told(Rows([]Answer{a}, nil, nil)); !strings.Contains(got, "given to a quarantine of the manager at ") || strings.Contains(got, "Policy") || strings.Contains(got, "hold") {

@@ -27,6 +27,7 @@ func (Home) Process(_ context.Context, it *queue.Item, _ queue.Opener) (queue.Ro
 var fates = map[cpq.Fate]quarantine.DeliveryState{
 	cpq.Waiting: quarantine.Waiting, cpq.Aside: quarantine.Aside, cpq.Accepted: quarantine.Accepted, cpq.Bounced: quarantine.Bounced,
 	cpq.Deleted: quarantine.DeletedThere, cpq.Discarded: quarantine.Discarded, cpq.Unknown: quarantine.LostSight,
+	cpq.HeldAgain: quarantine.HeldAgain,
 }
 
 // Prove notes what the gateway says became of releases that it was given.
@@ -34,7 +35,7 @@ func (q *Quarantines) Prove(ctx context.Context, gateway string, list []cpq.Repo
 	out := make([]quarantine.Report, len(list))
 	for i, r := range list {
 		out[i] = quarantine.Report{MID: r.ManagerMID, Action: r.Action, Recipient: r.Recipient, Nth: r.Nth, State: fates[r.Fate],
-			Proof: quarantine.Proof{Seq: r.Seq, At: r.At, Next: r.Next, Attempts: r.Attempts, Host: r.Host, Code: r.Code, Reply: r.Reply}}
+			Proof: quarantine.Proof{Seq: r.Seq, At: r.At, Next: r.Next, Attempts: r.Attempts, Host: r.Host, Code: r.Code, Reply: r.Reply, Rescan: r.Rescanned}}
 	}
 	_, err := q.Service.Prove(ctx, gateway, out)
 	return err
