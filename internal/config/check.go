@@ -317,6 +317,14 @@ func (k checker) managers() error {
 		if !mail.ValidSerial(m.Serial) || m.Serial == k.c.Serial {
 			return k.at(path, i, "serial_number", "%q is not the serial of another appliance", clip(m.Serial))
 		}
+		for _, o := range k.c.CPQ.Managers[:i] {
+			if o.Serial == m.Serial {
+				return k.at(path, i, "serial_number", "%s is there twice", m.Serial)
+			}
+		}
+		if len(m.Records) > 64 || strings.Trim(m.Records, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
+			return k.at(path, i, "records", "%q is not the name of a database: pairing writes it", clip(m.Records))
+		}
 		if a, err := netip.ParseAddrPort(m.Addr); err != nil || a.Port() == 0 {
 			return k.at(path, i, "address", "%q is not IP:port", clip(m.Addr))
 		}

@@ -175,6 +175,10 @@ type Mgr struct {
 	Name   string   `xml:"name"`
 	Addr   string   `xml:"address"`
 	Pins   []string `xml:"pin"`
+
+	// Records names the database server's database that it works on; empty: on one
+	// of its own. Managers with the same one are managers of one gateway.
+	Records string `xml:"records"`
 }
 
 // Quarantine is one of a manager's.

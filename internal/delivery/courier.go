@@ -30,7 +30,7 @@ type Endpoint struct {
 // gateway over SSH, so that a changed port is found (reference 4.1).
 type Locator interface {
 	Locate(ctx context.Context, dest queue.Dest) (Endpoint, error)
-	Forget(dest queue.Dest) // what Locate gave did not work: ask again
+	Forget(dest queue.Dest, failed Endpoint) // what Locate gave did not work: ask again
 }
 
 // Dial opens a connection; local is the zero value or the address to dial from.

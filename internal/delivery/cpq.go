@@ -40,7 +40,7 @@ func (w *cpqWay) open(ctx context.Context, dest queue.Dest) (*link, error) {
 	if err == nil {
 		return l, nil
 	}
-	w.opt.Locator.Forget(dest)
+	w.opt.Locator.Forget(dest, ep)
 	if ctx.Err() != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (w *cpqWay) open(ctx context.Context, dest queue.Dest) (*link, error) {
 		return nil, err
 	}
 	if l, err = w.connect(ctx, dest, again); err != nil {
-		w.opt.Locator.Forget(dest)
+		w.opt.Locator.Forget(dest, again)
 	}
 	return l, err
 }

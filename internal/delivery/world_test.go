@@ -267,7 +267,7 @@ func (p *fixedPeer) Locate(context.Context, queue.Dest) (Endpoint, error) {
 	return p.answers[0], nil
 }
 
-func (p *fixedPeer) Forget(queue.Dest) {
+func (p *fixedPeer) Forget(queue.Dest, Endpoint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forgot++

@@ -181,7 +181,7 @@ func (l locator) Locate(_ context.Context, dest queue.Dest) (delivery.Endpoint, 
 		return delivery.Endpoint{}, errs.New(errs.Temporary,
 			"no manager is paired with this gateway: quarantined mail waits here; on the manager, add it with applianceconfig")
 	}
-	m := c.CPQ.Managers[0]
+	m := c.CPQ.Managers[int(l.g.manager.Load())%len(c.CPQ.Managers)]
 	at, err := netip.ParseAddrPort(m.Addr)
 	if err != nil {
 		return delivery.Endpoint{}, errs.Wrap(errs.Internal, err, "address of manager %s", m.Name)
@@ -189,5 +189,11 @@ func (l locator) Locate(_ context.Context, dest queue.Dest) (delivery.Endpoint, 
 	return delivery.Endpoint{Addr: at, LocalIP: l.g.cpqSource(), TLS: l.g.ClientTLS(m.Serial), Name: m.Name}, nil
 }
 
-// Forget implements delivery.Locator: the address is the configuration's.
-func (l locator) Forget(queue.Dest) {}
+// Forget implements delivery.Locator: the manager that did not answer gives way to
+// the next, where there are several. Others may have met the same one.
+func (l locator) Forget(_ queue.Dest, failed delivery.Endpoint) {
+	at := l.g.manager.Load()
+	if all := l.g.Config.Committed().CPQ.Managers; len(all) > 1 && all[int(at)%len(all)].Addr == failed.Addr.String() {
+		l.g.manager.CompareAndSwap(at, at+1)
+	}
+}

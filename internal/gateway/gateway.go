@@ -57,6 +57,7 @@ type Gateway struct {
 	look      chan struct{} // capacity 1: look for new signatures
 	examining slots         // of held mail that is scanned again
 	hurried   atomic.Int64  // when hurry last did something, Unix seconds
+	manager   atomic.Uint32 // which of the managers mail goes to, counted on past their number
 
 	passes    *message.Passes // for mail that comes back
 	verifier  *senderauth.Verifier

@@ -57,6 +57,7 @@ type Manager struct {
 	quota      *access.Quota         // what each gateway brings
 	alarms     *access.Rates[string] // so that no gateway floods the administrators
 	reports    *access.Rates[string] // blocks of reports, by gateway
+	records    string                // name of the database, where others may work on it
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -135,10 +136,13 @@ func (m *Manager) openQueue(Options) error {
 	return err
 }
 
-func (m *Manager) openQuarantine(Options) error {
+func (m *Manager) openQuarantine(opt Options) error {
 	err := m.pvo.Serve(m.queue, pvo.Copier{Base: m.Appliance, Spool: m.outbox.own, NextMID: m.NextMID, Adopt: m.adopt})
 	m.quarantine = m.pvo.Service
 	m.Config.Subscribe(m)
+	if err == nil && m.Config.Committed().Database != (config.Database{}) && !opt.Check {
+		m.records, err = m.store.Identity(context.Background())
+	}
 	return err
 }
 

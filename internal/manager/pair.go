@@ -30,7 +30,7 @@ func (m *Manager) pairRequest() (peer.PairRequest, error) {
 		return peer.PairRequest{}, err
 	}
 	return peer.PairRequest{
-		Version: peer.Version, Serial: c.Serial, Name: c.Hostname, CPQ: at.String(),
+		Version: peer.Version, Records: m.records, Serial: c.Serial, Name: c.Hostname, CPQ: at.String(),
 		Pins: m.CPQPins(), Key: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(m.clientKey.PublicKey()))),
 	}, nil
 }

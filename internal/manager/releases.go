@@ -29,7 +29,7 @@ func (l locator) Locate(ctx context.Context, dest queue.Dest) (delivery.Endpoint
 }
 
 // Forget implements delivery.Locator.
-func (l locator) Forget(dest queue.Dest) { l.m.client.Forget(dest.Lane) }
+func (l locator) Forget(dest queue.Dest, _ delivery.Endpoint) { l.m.client.Forget(dest.Lane) }
 
 // gateway finds a paired gateway by its serial.
 func (m *Manager) gateway(serial string) (config.Appliance, bool) {

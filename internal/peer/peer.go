@@ -44,6 +44,10 @@ type PairRequest struct {
 	CPQ     string   `json:"cpq"`  // where the manager takes quarantined mail: IP:port
 	Pins    []string `json:"pins"` // of its CPQ certificate
 	Key     string   `json:"key"`  // of its command client, as in authorized_keys
+
+	// Records names the database that the manager shares with others, or may; those
+	// with the same name are managers of one gateway. Empty: it has one of its own.
+	Records string `json:"records,omitempty"`
 }
 
 // PairReply is what the gateway answers.
@@ -71,6 +75,9 @@ func (r PairRequest) Check() error {
 	}
 	if err := checkIdentity(r.Serial, r.Name, r.Pins); err != nil {
 		return err
+	}
+	if len(r.Records) > maxText || strings.Trim(r.Records, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
+		return errs.New(errs.Invalid, "the name of the manager's database is not valid")
 	}
 	if a, err := netip.ParseAddrPort(r.CPQ); err != nil || a.Port() == 0 || a.Addr().IsUnspecified() {
 		return errs.New(errs.Invalid, "%q is not the IP address and port of a manager", logs.Escape(clip(r.CPQ)))
