@@ -28,9 +28,20 @@ type Sink struct {
 	number atomic.Uint64
 	Count  atomic.Int64 // arrivals
 
-	mu     sync.Mutex
-	conns  map[net.Conn]bool
-	closed bool
+	mu      sync.Mutex
+	conns   map[net.Conn]bool
+	refused map[string]bool
+	closed  bool
+}
+
+// refuse notes, once, that an address is refused for good.
+func (s *Sink) refuse(to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.refused[to] {
+		s.refused[to] = true
+		s.h.Add(history.Event{Who: history.Sink, What: history.Refuses, To: []string{to}})
+	}
 }
 
 // Behaviour is asked before the reply to each event of a connection: "connect",
@@ -66,7 +77,7 @@ func NewSink(h *history.Writer, domains ...string) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sink{Domains: domains, Addr: ln.Addr().String(), h: h, ln: ln, conns: map[net.Conn]bool{}}
+	s := &Sink{Domains: domains, Addr: ln.Addr().String(), h: h, ln: ln, conns: map[net.Conn]bool{}, refused: map[string]bool{}}
 	s.wg.Go(s.accept)
 	return s, nil
 }
@@ -210,6 +221,7 @@ func (v *visit) command(verb, args string) error {
 	case "RCPT":
 		to := path(args)
 		if strings.HasPrefix(to, "nobody@") {
+			v.s.refuse(to)
 			return v.reply(verb, args, "550 5.1.1 no such user\r\n")
 		}
 		v.to = append(v.to, to)

@@ -47,6 +47,7 @@ type World struct {
 type Config struct {
 	Binary  string
 	Dir     string
+	Clock   bool     // the clocks of both appliances can be set; Binary is made by stepping
 	Domains []string // each has a sink of its own; nil: a.example, b.example
 	// Edit changes the gateway's configuration file before its first start.
 	Edit func(w *World, xml string) string
@@ -83,6 +84,11 @@ func New(ctx context.Context, c Config) (*World, error) {
 	}
 	if err := w.configure(c.Edit); err != nil {
 		return nil, err
+	}
+	if c.Clock {
+		if err := w.clocked(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.Heal(ctx); err != nil {
 		w.Kill()

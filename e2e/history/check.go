@@ -35,11 +35,13 @@ type checker struct {
 	r     *Report
 	items map[string]*item
 	kills map[string][]time.Time
+
+	refuses map[string]bool // addresses, and "@domain", that somebody refuses for good
 }
 
 // Check judges a history after everything was healed and drained.
 func Check(h *History) *Report {
-	c := &checker{h: h, r: &Report{}, items: map[string]*item{}, kills: map[string][]time.Time{}}
+	c := &checker{h: h, r: &Report{}, items: map[string]*item{}, kills: map[string][]time.Time{}, refuses: map[string]bool{}}
 	c.clients()
 	for i := range h.Events {
 		c.event(&h.Events[i])
@@ -90,6 +92,12 @@ func (c *checker) event(e *Event) {
 			c.kills[e.Appliance] = append(c.kills[e.Appliance], e.At)
 		} else {
 			c.r.Faults++
+		}
+		return
+	}
+	if e.What == Refuses {
+		for _, to := range e.To {
+			c.refuses[to] = true
 		}
 		return
 	}
@@ -253,6 +261,7 @@ func (c *checker) outside(it *item) {
 	}
 	for i := range it.sent.To {
 		n := it.copies[i]
+		c.early(it, i)
 		allowed := direct
 		if it.released {
 			allowed = direct + max(home, 1)
@@ -271,6 +280,23 @@ func (c *checker) outside(it *item) {
 		if n < direct+home && !c.waits(it) {
 			c.missing(it, i, direct+home-n)
 		}
+	}
+}
+
+// early judges a recipient that failed for good: a host, or DNS, said so for good.
+func (c *checker) early(it *item, i int) {
+	to := it.sent.To[i]
+	_, domain, _ := strings.Cut(to, "@")
+	if c.refuses[to] || c.refuses["@"+domain] {
+		return
+	}
+	bounced := slices.Contains(it.kept, to)
+	for _, mid := range c.numbers(it) {
+		m := c.gatewayLog(it).Messages[mid]
+		bounced = bounced || m != nil && m.Bounced[uint64(i)]
+	}
+	if bounced {
+		c.r.add(BouncedEarly, it.key, "failed for good for <%s>, and nobody refused it", to)
 	}
 }
 

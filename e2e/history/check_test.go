@@ -69,7 +69,7 @@ func whole() *History {
 		sent("gone", 4, Hold, Acked), {Who: Operator, What: Tried, Key: "gone", Note: Deleted}, {Who: Operator, What: Deleted, Key: "gone"}, record("gone", 102, 4, "deleted"),
 		sent("copied", 5, Copy, Acked), arrived("copied", 0), arrived("copied", 1), record("copied", 103, 50, "held"),
 		sent("dropped", 6, Drop, Acked),
-		sent("half", 7, Clean, Acked), arrived("half", 0),
+		sent("half", 7, Clean, Acked), arrived("half", 0), {Who: Sink, What: Refuses, To: to[1:]},
 		sent("maybe", 0, Clean, Unknown), arrived("maybe", 0), arrived("maybe", 1),
 		sent("never", 0, Clean, Unknown),
 		sent("no", 0, Clean, Refused),
@@ -127,6 +127,7 @@ func TestEachClass(t *testing.T) {
 		do   func(h *History)
 	}{
 		{"an acknowledged message is nowhere", Lost, func(h *History) { h.without(h.find(Sink, "clean")) }},
+		{"failed for good without a refusal", BouncedEarly, func(h *History) { h.without(h.find(Sink, "")) }},
 		{"one of unknown fate came in half", Lost, func(h *History) { h.without(h.find(Sink, "maybe")) }},
 		{"the manager lost one", Lost, func(h *History) { h.without(h.find(Manager, "held")) }},
 		{"deleted by nobody", Lost, func(h *History) { h.find(Manager, "held").State = "deleted"; h.Logs[sma].Messages[100].Left = true }},

@@ -35,6 +35,7 @@ const (
 	Unknown = "unknown" // client: the connection died behind the dot
 
 	Arrived = "arrived" // sink: whole content behind a final dot
+	Refuses = "refuses" // sink, or DNS: refuses the addresses of To for good, or "@domain" all of a domain
 
 	Released = "released" // operator: release confirmed
 	Deleted  = "deleted"  // operator: delete confirmed

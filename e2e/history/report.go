@@ -25,12 +25,13 @@ const (
 	Resurrected   // delivered or visible after a confirmed delete
 	Unexpected    // at a sink or in a quarantine, and nobody sent it there
 	Altered       // content differs outside of added header lines
+	BouncedEarly  // failed for good, and nobody had refused it for good
 	Misrouted     // recipients or sender differ from the accepted ones
 	Unaccounted   // the mail logs do not tell the whole way
 	classes
 )
 
-var classNames = [classes]string{"lost", "duplicated-in", "released-twice", "duplicated-out", "resurrected", "unexpected", "altered", "misrouted", "unaccounted log"}
+var classNames = [classes]string{"lost", "duplicated-in", "released-twice", "duplicated-out", "resurrected", "unexpected", "altered", "bounced early", "misrouted", "unaccounted log"}
 
 func (c Class) String() string { return classNames[c] }
 

@@ -29,6 +29,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/listener"
 	"lazaret/internal/logs"
+	"lazaret/internal/queue"
 	"lazaret/internal/reputation"
 	"lazaret/internal/stats"
 )
@@ -61,6 +62,7 @@ type Options struct {
 type Appliance struct {
 	Dir      string
 	Now      func() time.Time
+	Steady   func() time.Time // for schedules and ages: no step of the clock moves it
 	Config   *config.Store
 	Log      *logs.Mail
 	Audit    *logs.Audit
@@ -122,8 +124,8 @@ func Open(opt Options, role config.Role) (a *Appliance, err error) {
 	a = &Appliance{
 		Dir: opt.Dir, Now: opt.Clock, opt: opt, Stats: &stats.Set{}, fatal: make(chan error, 1), alerts: make(chan alert.Alert, maxAlerts), broken: make(chan struct{}), grace: brokenGrace,
 	}
-	if a.Now == nil {
-		a.Now = time.Now
+	if a.Steady = a.Now; a.Now == nil { // a given clock is moved on purpose
+		a.Now, a.Steady = time.Now, queue.Steady(nil)
 	}
 	a.Started = a.Now()
 	defer func() {

@@ -136,7 +136,7 @@ func (g *Gateway) openQueue(opt Options) (err error) {
 		return err
 	}
 	g.queue, err = queue.New(queue.Options{
-		Store: g.spool, Processor: processor{g}, Courier: g.courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Now,
+		Store: g.spool, Processor: processor{g}, Courier: g.courier, Settings: g.destination, Log: g.Log, Stats: g.Stats, Clock: g.Steady,
 		Suspended: g.State.SuspendedDelivery(), Profile: g.messageProfile, Notify: g.notify,
 	})
 	if err == nil {

@@ -43,7 +43,7 @@ func (s intake) Receive(ctx context.Context, m *listener.Message) error {
 // item makes the record of a message that arrived.
 func (g *Gateway) item(m *listener.Message) *queue.Item {
 	it := &queue.Item{
-		MID: m.MID, From: m.Envelope.From, Params: m.Envelope.Params, Accepted: g.Now(), Origin: m.Origin,
+		MID: m.MID, From: m.Envelope.From, Params: m.Envelope.Params, Accepted: g.Steady(), Origin: m.Origin,
 		Subject: m.Header.Subject(), MessageID: m.Header.MessageID(), Recipients: make([]queue.Recipient, len(m.Envelope.To)),
 	}
 	for i, to := range m.Envelope.To {

@@ -78,7 +78,7 @@ func (c keptCommands) Deliver(ctx context.Context, mid mail.MID) (mail.MID, erro
 		return 0, err
 	}
 	it := k.item()
-	it.MID, it.Key, it.State, it.Accepted = 0, "", queue.Routed, g.Now()
+	it.MID, it.Key, it.State, it.Accepted = 0, "", queue.Routed, g.Steady()
 	for i, r := range k.Recipients {
 		it.Recipients = append(it.Recipients, queue.Recipient{
 			RID: mail.RID(i), Address: r.Address, RcptParams: r.RcptParams, Dest: queue.Dest{Name: r.Address.Domain},

@@ -31,7 +31,7 @@ func (g *Gateway) openQuarantines(opt Options) (err error) {
 	// out of it is in the spool. Its destination needs no host.
 	g.returns, err = queue.New(queue.Options{
 		Store: g.quarantines.Store.Releases(), Processor: pvo.Home{}, Courier: func(queue.Dest) queue.Courier { return returner{g} }, Log: g.Log,
-		Stats: new(stats.Set), Clock: g.Now, MaxConnections: localReturns,
+		Stats: new(stats.Set), Clock: g.Steady, MaxConnections: localReturns,
 	})
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (r returner) bring(ctx context.Context, t *queue.Task) (queue.Outcome, erro
 		return queue.Outcome{}, err
 	}
 	back := &queue.Item{
-		From: it.From, Params: it.Params, Accepted: r.g.Now(), Origin: it.Origin, Subject: it.Subject, MessageID: it.MessageID, Prepend: it.Prepend,
+		From: it.From, Params: it.Params, Accepted: r.g.Steady(), Origin: it.Origin, Subject: it.Subject, MessageID: it.MessageID, Prepend: it.Prepend,
 		Judged: sent.Judged, Recipients: make([]queue.Recipient, len(t.Recipients)),
 		Release: &queue.Release{Action: rel.Action, Gateway: rel.Gateway, GatewayMID: it.MID, Cause: rel.Cause, By: rel.By, Held: sent.Placements},
 	}

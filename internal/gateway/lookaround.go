@@ -13,7 +13,7 @@ import (
 // lookAround looks at released mail of which nothing was heard: behind a host
 // that is down nothing is tried, and so nothing is noted.
 func (r *reports) lookAround(ctx context.Context) error {
-	now := r.g.Now()
+	now := r.g.Steady()
 	var due []mail.ActionKey
 	r.mu.Lock()
 	for k, t := range r.open {

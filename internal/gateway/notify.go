@@ -166,7 +166,7 @@ func (g *Gateway) makeReport(it *queue.Item, kind bounce.Kind, p bounce.Profile,
 	if err != nil {
 		return queue.Made{}, errs.Context(err, "reporting on MID %s", it.MID)
 	}
-	return g.OwnMail(mid, to, now, text), nil
+	return g.OwnMail(mid, to, g.Steady(), text), nil
 }
 
 // secret gives what nobody can guess, for the boundary of a report.
@@ -184,5 +184,5 @@ func (g *Gateway) postAlert(ctx context.Context, to mail.Address, write func(id 
 	if err != nil {
 		return 0, err
 	}
-	return mid, g.queue.Post(ctx, g.OwnMail(mid, to, g.Now(), text))
+	return mid, g.queue.Post(ctx, g.OwnMail(mid, to, g.Steady(), text))
 }

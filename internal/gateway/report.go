@@ -73,7 +73,7 @@ func (r *reports) track(a mail.ActionKey, news bool) {
 	case t == nil && len(r.open) >= maxOpen:
 		r.more = true
 	case t == nil:
-		t = &told{wait: firstLook, look: r.g.Now().Add(firstLook)}
+		t = &told{wait: firstLook, look: r.g.Steady().Add(firstLook)}
 		r.open[a] = t
 		fallthrough
 	default:

@@ -127,7 +127,7 @@ func (m *Manager) openQueue(Options) error {
 		return err
 	}
 	m.queue, err = queue.New(queue.Options{
-		Store: m.outbox, Notify: m.notify, Processor: pvo.Home{}, Courier: m.couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Now,
+		Store: m.outbox, Notify: m.notify, Processor: pvo.Home{}, Courier: m.couriers.Courier, Log: m.Log, Stats: m.Stats, Clock: m.Steady,
 		Suspended: m.State.SuspendedDelivery(),
 	})
 	if err == nil {

@@ -43,7 +43,7 @@ func (m *Manager) postAlert(ctx context.Context, to mail.Address, write func(id 
 	if err != nil {
 		return 0, err
 	}
-	return mid, m.queue.Post(ctx, m.OwnMail(mid, to, m.Now(), text))
+	return mid, m.queue.Post(ctx, m.OwnMail(mid, to, m.Steady(), text))
 }
 
 // adopt takes up a message that is in the spool of our own mail.

@@ -98,7 +98,7 @@ func (q *Queue) pick(t *Task, h *host) bool {
 	}
 	due := 0
 	for i := range it.Recipients {
-		if t.due(&it.Recipients[i], now) {
+		if t.due(it, &it.Recipients[i], now) {
 			due++
 		}
 	}
@@ -106,7 +106,7 @@ func (q *Queue) pick(t *Task, h *host) bool {
 	retried := false
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
-		if len(t.Recipients) == due || !t.due(r, now) {
+		if len(t.Recipients) == due || !t.due(it, r, now) {
 			continue
 		}
 		t.before = append(t.before, r.State)
@@ -134,14 +134,14 @@ func (q *Queue) pick(t *Task, h *host) bool {
 }
 
 // due reports whether a recipient is to be delivered to by this task.
-func (t *Task) due(r *Recipient, now time.Time) bool {
-	return r.Dest == t.feed.h.dest && (r.State == Pending || r.State == Deferred) && (!r.Next.After(now) || t.slot.next == forced)
+func (t *Task) due(it *Item, r *Recipient, now time.Time) bool {
+	return r.Dest == t.feed.h.dest && (r.State == Pending || r.State == Deferred) && (!nextTry(it, r, now).After(now) || t.slot.next == forced)
 }
 
 // reslot puts what is left of a message at h back into the schedule. entry.mu
 // is held.
 func (q *Queue) reslot(e *entry, h *host) {
-	s, n := slotFor(e.item, h.dest)
+	s, n := slotFor(e.item, h.dest, q.now())
 	if n == 0 {
 		return
 	}

@@ -10,7 +10,7 @@ const sweepGap = 10 * time.Second
 // destination that is down: nothing else would ever look at them. Queue.mu is
 // held.
 func (q *Queue) expireOld(h *host, now time.Time) {
-	if h.set.Forever || now.Sub(h.swept) < sweepGap {
+	if h.set.Forever || now.Before(q.doubt) || now.Sub(h.swept) < sweepGap {
 		return
 	}
 	h.swept = now
@@ -65,7 +65,7 @@ func (q *Queue) expire(e *entry, h *host, now time.Time, untried bool) {
 		if r.Dest != h.dest || r.State != Pending && r.State != Deferred || r.Attempts == 0 && !untried {
 			continue
 		}
-		if !q.settings(it, h).expired(it.Accepted, 0, now) { // attempts are counted where they fail
+		if !q.old(q.settings(it, h), it.Accepted, 0, now) { // attempts are counted where they fail
 			continue
 		}
 		r.State, _ = r.State.To(Bounced)

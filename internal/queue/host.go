@@ -99,7 +99,7 @@ func (q *Queue) schedule(it *Item) {
 	for i := range it.Recipients {
 		if d := it.Recipients[i].Dest; !it.Recipients[i].State.Final() && firstWith(it, i, d) {
 			h := q.host(d)
-			s, n := slotFor(it, d)
+			s, n := slotFor(it, d, q.now())
 			h.recipients += n
 			h.wait.push(s)
 			q.kick(h)
@@ -120,17 +120,14 @@ func firstWith(it *Item, i int, d Dest) bool {
 // slotFor makes the slot of a message at a destination, due when the first of
 // its recipients there is. One never tried is due since it was accepted, so
 // that the oldest mail leaves first. n counts its live recipients.
-func slotFor(it *Item, d Dest) (s slot, n int) {
+func slotFor(it *Item, d Dest, now time.Time) (s slot, n int) {
 	s = slot{mid: it.MID, accepted: unixSeconds(it.Accepted)}
 	for i := range it.Recipients {
 		r := &it.Recipients[i]
 		if r.Dest != d || r.State.Final() {
 			continue
 		}
-		next := it.Accepted.UnixNano()
-		if !r.Next.IsZero() {
-			next = r.Next.UnixNano()
-		}
+		next := nextTry(it, r, now).UnixNano()
 		if n == 0 || next < s.next {
 			s.next = next
 		}

@@ -158,7 +158,7 @@ func (q *Queue) warn(e *entry, h *host, now time.Time) {
 		if r.Reply == "" {
 			r.Reply = q.lastError(h)
 		}
-		c.late(e.item, r, set, now)
+		q.late(&c, e.item, r, set, now)
 	}
 	if len(c.events) > 0 {
 		q.write(e, h, &c, now)
@@ -166,9 +166,9 @@ func (q *Queue) warn(e *entry, h *host, now time.Time) {
 }
 
 // late notes that the sender is to hear of a delay, if it is time.
-func (c *change) late(it *Item, r *Recipient, set Settings, now time.Time) {
+func (q *Queue) late(c *change, it *Item, r *Recipient, set Settings, now time.Time) {
 	n := set.warningsDue(it.Accepted, now)
-	if n <= r.Warned {
+	if n <= r.Warned || now.Before(q.doubt) {
 		return
 	}
 	r.Warned = n

@@ -33,7 +33,7 @@ type SizedStore interface {
 
 // LeanScanner is a Store that scans faster for a schedule alone. The Item has
 // number, state, tries, time of acceptance, and of its recipients destination,
-// state and next time; it is valid until fn returns.
+// state, last and next time; it is valid until fn returns.
 type LeanScanner interface {
 	ScanLean(ctx context.Context, fn func(*Item) error) error
 }

@@ -58,6 +58,8 @@ type Queue struct {
 	closing   bool
 	recovered bool
 	running   bool
+	seen      time.Time // the last moment that what was found at start tells of
+	doubt     time.Time // nothing is too old before this
 
 	wake   *sync.Cond // on mu: work for the judges
 	ctx    context.Context
@@ -128,6 +130,7 @@ func (q *Queue) Recover(ctx context.Context) error {
 	err := scan(ctx, func(it *Item) error {
 		q.mu.Lock()
 		defer q.mu.Unlock()
+		q.lastSeen(it)
 		switch it.State {
 		case Work:
 			q.work.recovered(it)
@@ -138,11 +141,10 @@ func (q *Queue) Recover(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err != nil {
-		q.mu.Lock()
-		q.recovered = false
-		q.mu.Unlock()
-	}
+	q.mu.Lock()
+	q.recovered = err == nil
+	q.takenUp()
+	q.mu.Unlock()
 	return errs.Context(err, "reading the queue")
 }
 

@@ -105,7 +105,7 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 	case Deferred:
 		c.soft++
 		set := q.settings(e.item, h)
-		if set.expired(e.item.Accepted, r.Attempts, now) {
+		if q.old(set, e.item.Accepted, r.Attempts, now) {
 			r.State = Bounced
 			c.bounce(*r, bounceExpired)
 			return
@@ -116,7 +116,7 @@ func (q *Queue) outcome(e *entry, h *host, c *change, r *Recipient, o Outcome, n
 		}
 		r.Next = now.Add(wait)
 		c.wait(r)
-		c.late(e.item, r, set, now)
+		q.late(c, e.item, r, set, now)
 	}
 }
 
@@ -320,7 +320,7 @@ func (q *Queue) undo(t *Task) {
 			e.dirty = true
 		}
 	}
-	s, _ := slotFor(e.item, h.dest)
+	s, _ := slotFor(e.item, h.dest, now)
 	if t.slot.next == forced {
 		s.next = forced
 	}

@@ -39,7 +39,7 @@ func (c Copier) Copy(ctx context.Context, r *quarantine.Record, content io.Reade
 	if _, err := io.Copy(d, content); err != nil {
 		return err
 	}
-	it := &queue.Item{MID: mid, State: queue.Routed, Accepted: c.Base.Now(), Subject: r.Subject, MessageID: r.MessageID, Prepend: r.Prepend,
+	it := &queue.Item{MID: mid, State: queue.Routed, Accepted: c.Base.Steady(), Subject: r.Subject, MessageID: r.MessageID, Prepend: r.Prepend,
 		Origin: mail.Origin{Protocol: IsCopy}, Recipients: make([]queue.Recipient, len(to))}
 	it.EightBit, it.Binary, it.UTF8, it.RequireTLS = r.Envelope.EightBit, r.Envelope.Binary, r.Envelope.UTF8, r.Envelope.RequireTLS
 	lane := delivery.Lane{RequireTLS: it.RequireTLS}.String()
