@@ -25,6 +25,8 @@ type held struct {
 	State      string   `json:"state"`
 	Received   time.Time
 	Release    []struct{ State string }
+
+	Quarantines []struct{ Name, Reason string }
 }
 
 func (m *held) key() string {
