@@ -9,7 +9,8 @@
 #   ./prove.sh crash          crash images, failing operations, damage (an hour on two cores)
 #   ./prove.sh power          power cuts on a real ext4, full disks, failing system calls (root; half an hour)
 #   ./prove.sh hostile        floods, spellings, rates, changes of a listener under load (ulimit -n 20000; a quarter of an hour)
-#   ./prove.sh fuzz [TIER [WORD]]  all fuzz targets, or those with WORD in their name: T0 (hours), T1, T2, or a number of executions
+#   ./prove.sh fuzz [TIER [WORD]]  all fuzz targets, or those with WORD in their name: T0 (hours), T1, T2,
+#                             a number of executions, or a time for each (5m)
 #   ./prove.sh faults [NAME...]    kills, partitions, hostile hosts and the others of the matrix against running appliances (half an hour)
 #   ./prove.sh soak [DURATION]     half of the maximum load with a random fault a minute: 1h without
 #   ./prove.sh table          the table of what was collected
@@ -68,13 +69,15 @@ executions() {
 fuzz() {
 	case "$1" in
 	T0 | T1 | T2) ;;
-	*[!0-9]* | "") echo "tier $1: it is T0, T1, T2 or a number" >&2; exit 2 ;;
+	[0-9]*[smh]) case "${1%?}" in *[!0-9]*) echo "$1 is not a time such as 5m" >&2; exit 2 ;; esac ;;
+	*[!0-9]* | "") echo "tier $1: it is T0, T1, T2, a number or a time" >&2; exit 2 ;;
 	esac
 	for t in $(grep -rE '^func Fuzz' --include='*_test.go' internal | sed -E 's#^internal/(.*)/[^/]*:func (Fuzz[A-Za-z0-9_]+).*#\1/\2#' | grep -E -- "$2" | sort -u); do
 		n=$(executions "$1" "$t")
 		log=$(mktemp)
 		bad=0
-		go test -run '^$' -fuzz "^${t##*/}\$" -fuzztime "${n}x" -timeout 0 "./internal/${t%/*}" >"$log" 2>&1 || bad=1
+		case "$n" in *[smh]) ;; *) n=${n}x ;; esac
+		go test -run '^$' -fuzz "^${t##*/}\$" -fuzztime "$n" -timeout 0 "./internal/${t%/*}" >"$log" 2>&1 || bad=1
 		done=$(sed -n 's/^fuzz: .*execs: \([0-9]*\).*/\1/p' "$log" | tail -n 1)
 		[ $bad = 0 ] || { cat "$log"; failed=1; }
 		rm -f "$log"
