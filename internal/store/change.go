@@ -12,7 +12,7 @@ import (
 // Change implements quarantine.Store.
 func (s *Store) Change(ctx context.Context, changes []quarantine.Change) ([]bool, error) {
 	made := make([]bool, len(changes))
-	err := s.do(ctx, true, func(t *tx) error {
+	err := s.askTo(ctx, func(t *tx) error {
 		clear(made)
 		for at := 0; at < len(changes); {
 			n := distinct(changes[at:])

@@ -33,7 +33,7 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 	if err != nil {
 		return 0, false, err
 	}
-	if err := s.submit(ctx, &job{add: a, durable: true, done: make(chan struct{})}); err != nil {
+	if err := s.ask(ctx, &job{add: a, durable: true, done: make(chan struct{})}); err != nil {
 		return 0, false, err
 	}
 	s.toIndex()

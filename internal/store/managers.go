@@ -224,17 +224,13 @@ func (s *Store) EndTurn(ctx context.Context, name string) error {
 // became known only late that they are decided.
 func (q *Releases) TakeOver(ctx context.Context, take func(mail.MID)) error {
 	s := q.s
-	if !s.d.shared() {
-		<-ctx.Done()
-		return nil
-	}
 	t := time.NewTicker(s.opt.Lease / beats)
 	defer t.Stop()
 	for {
 		for _, mid := range s.lateIntents() {
 			take(mid)
 		}
-		for {
+		for s.d.shared() {
 			mids, err := s.takeOver(ctx)
 			if err != nil && !isAway(err) && ctx.Err() == nil {
 				s.fault(errs.Context(err, "taking over releases"))

@@ -116,14 +116,16 @@ func matchedText(all []mail.Matched) string {
 
 // Decide implements quarantine.Store.
 func (s *Store) Decide(ctx context.Context, d quarantine.Decision) (id quarantine.DecisionID, err error) {
-	err = s.do(ctx, true, func(t *tx) error {
-		var n int64
+	var n int64
+	err = s.askTo(ctx, func(t *tx) error {
 		_, err := t.row("INSERT INTO decision (action, quarantine, actor, origin, at) VALUES ($1, $2, $3, $4, $5) RETURNING id",
 			[]any{string(d.Action), d.Quarantine, d.By, d.From, ms(d.At)}, &n)
-		id = quarantine.DecisionID(n)
 		return err
 	})
-	return id, err
+	if err != nil {
+		return 0, err // not n: the change may still be under way
+	}
+	return quarantine.DecisionID(n), nil
 }
 
 // intend writes a release decision, for the queue to carry out.

@@ -49,7 +49,8 @@ type Options struct {
 	Disk     *disk.Watch   // nil: one that tells nobody
 	Readers  int           // searches at once; 0: 4
 
-	vfs string // of SQLite, for tests: a disk that fails
+	vfs  string        // of SQLite; tests have a disk that fails
+	wait time.Duration // for an answer, in tests; 0: answerWait
 }
 
 // Store is one open database. Safe for concurrent use.
@@ -90,6 +91,9 @@ func Open(ctx context.Context, opt Options) (s *Store, err error) {
 	}
 	if opt.Patience <= 0 {
 		opt.Patience = patience
+	}
+	if opt.wait <= 0 {
+		opt.wait = answerWait
 	}
 	if opt.Readers <= 0 {
 		opt.Readers = 4

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"lazaret/internal/errs"
@@ -26,6 +27,7 @@ type job struct {
 	intents []mail.MID             // releases that begin with it
 	err     error
 	done    chan struct{}
+	over    atomic.Bool // whoever sets it first, the writer or the caller, has the last word
 }
 
 // writer is the one goroutine that writes.
@@ -52,13 +54,15 @@ type tx struct {
 
 // do runs a change in a transaction that it may share with others, waits until
 // it is committed, and removes the content it set free. It does not look at a
-// context while it waits: whether the change was made would be unknown.
+// context while it waits: whether the change was made would be unknown. It is
+// for what nobody waits for at the other end of a line: see ask.
 func (s *Store) do(ctx context.Context, durable bool, run func(*tx) error) error {
-	return s.submit(ctx, &job{run: run, durable: durable, done: make(chan struct{})})
+	return s.submit(ctx, &job{run: run, durable: durable, done: make(chan struct{})}, nil)
 }
 
-// submit is do for a job.
-func (s *Store) submit(ctx context.Context, j *job) error {
+// submit is do for a job, until there is something from giveUp: then the answer
+// is an error, and what became of the change is settled behind it (late).
+func (s *Store) submit(ctx context.Context, j *job, giveUp <-chan time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return errs.Wrap(errs.Temporary, err, "the change was not begun")
 	}
@@ -71,11 +75,18 @@ func (s *Store) submit(ctx context.Context, j *job) error {
 	case s.w.jobs <- j:
 	case <-ctx.Done():
 		return errs.Wrap(errs.Temporary, ctx.Err(), "the change was not begun")
+	case <-giveUp:
+		return noAnswer()
 	case <-s.done:
 		return errs.New(errs.Closed, "the database is closed")
 	}
 	select {
 	case <-j.done:
+	case <-giveUp:
+		if j.over.CompareAndSwap(false, true) {
+			return noAnswer()
+		}
+		<-j.done // just in time
 	case <-s.w.gone:
 		select { // the writer answers all it took; a job that it never saw stays ours
 		case <-j.done:
@@ -117,8 +128,14 @@ func (s *Store) writeLoop() {
 				break more
 			}
 		}
+		if batch = slices.DeleteFunc(batch, s.refused); len(batch) == 0 {
+			continue
+		}
 		s.writeAll(batch)
 		for _, j := range batch {
+			if !j.over.CompareAndSwap(false, true) {
+				s.late(j)
+			}
 			close(j.done)
 		}
 	}
