@@ -12,16 +12,18 @@ import (
 // midName is the key of the reserved numbers.
 const midName = "MID"
 
-// block is how many numbers one write reserves. A crash skips at most so many.
+// block is how many numbers one write reserves. A crash skips at most one and a
+// half of it: the next block is reserved when half of one is left.
 const block = 1000
 
 // number gives out numbers. What may have been given out is on stable storage
 // before it is, as an upper bound.
 type number struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // never held while the disk is waited for
 	next  uint64
 	limit uint64        // reserved: all below
-	last  atomic.Uint64 // next - 1, for those who only look: NextMID may wait for the disk
+	more  chan struct{} // closed when the reservation under way is over; nil: none is
+	last  atomic.Uint64 // next - 1, for those who only look
 }
 
 func (n *number) load(s *Spool) error {
@@ -43,24 +45,47 @@ func (n *number) load(s *Spool) error {
 	return nil
 }
 
-// NextMID gives a message number that was never given before.
+// NextMID gives a message number that was never given before. It waits for the
+// disk only when a whole half block was given while the next one was written.
 func (s *Spool) NextMID() mail.MID {
 	n := &s.number
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.next >= n.limit {
-		// When this fails the engine is dead and nothing can be stored under
-		// the number any more; or the disk takes long, and then the bound stands
-		// in the log before whatever is stored under the number.
-		// So nobody has to wait for the disk here a second time: behind one who
-		// waits half a minute all the others would, one after the other.
-		if err, abandoned := s.reserve(n.next + block); err == nil || abandoned {
-			n.limit = n.next + block
-		}
+	for n.next >= n.limit {
+		more := s.reserveAhead()
+		n.mu.Unlock()
+		<-more // all who wait here go on together
+		n.mu.Lock()
 	}
 	n.last.Store(n.next)
 	n.next++
+	if n.limit-n.next < block/2 {
+		s.reserveAhead()
+	}
 	return mail.MID(n.next - 1)
+}
+
+// reserveAhead has one more block reserved, unless that is under way, and gives
+// what is closed behind it. number.mu is held.
+func (s *Spool) reserveAhead() <-chan struct{} {
+	n := &s.number
+	if n.more != nil {
+		return n.more
+	}
+	more, limit := make(chan struct{}), n.limit+block
+	n.more = more
+	go func() {
+		// When this fails the engine is dead and nothing can be stored under the
+		// numbers any more; or the disk takes long, and then the bound stands in the
+		// log before whatever is stored under them. So nobody waits for the disk
+		// here longer than its patience.
+		_, _ = s.reserve(limit)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.limit, n.more = limit, nil
+		close(more)
+	}()
+	return more
 }
 
 // LastMID gives the last number given, in this life or an earlier one.
@@ -82,13 +107,17 @@ func (s *Spool) reserve(limit uint64) (err error, abandoned bool) {
 func (s *Spool) closeNumber() error {
 	n := &s.number
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.next >= n.limit {
+	for n.more != nil { // a bound written behind ours would only skip numbers
+		more := n.more
+		n.mu.Unlock()
+		<-more
+		n.mu.Lock()
+	}
+	next, limit := n.next, n.limit
+	n.mu.Unlock()
+	if next >= limit {
 		return nil
 	}
-	if err, _ := s.reserve(n.next); err != nil {
-		return err
-	}
-	n.limit = n.next
-	return nil
+	err, _ := s.reserve(next)
+	return err
 }
