@@ -17,6 +17,8 @@ type Threats interface {
 	OutbreakRule(id string) (outbreak.Rule, error)
 	// OutbreakUpdate asks the source of rules now, and says what came of it.
 	OutbreakUpdate(ctx context.Context) (string, error)
+	// OutbreakCopies says what is kept of messages that a manager holds; "": nothing.
+	OutbreakCopies() string
 }
 
 // OutbreakCommands gives the commands about outbreak rules, of a gateway.
@@ -58,6 +60,9 @@ func outbreakStatus(t Threats, now func() time.Time) func(context.Context, *Call
 			return nil
 		}
 		s := t.OutbreakStatus()
+		if copies := t.OutbreakCopies(); copies != "" {
+			c.Printf("Copies:     %s\n", Plain(copies))
+		}
 		if s.Settings.Source == "" {
 			c.Printf("There is no source of outbreak rules; outbreakconfig says where one is.\n")
 			return nil

@@ -20,6 +20,8 @@ type rulesInForce struct{ outbreak.Status }
 
 func (r rulesInForce) OutbreakStatus() outbreak.Status { return r.Status }
 
+func (r rulesInForce) OutbreakCopies() string { return "2 messages that the manager holds, 3 KB" }
+
 func (r rulesInForce) OutbreakUpdate(context.Context) (string, error) {
 	if r.Trouble != "" {
 		return "", errs.New(errs.Temporary, "%s", r.Trouble)

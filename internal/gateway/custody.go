@@ -173,8 +173,17 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	})
 	if err == nil && mid == m.MID {
 		c.g.reports.heard()
+		signal(c.g.shadows.near)
+		c.g.backAgain(sent)
 	}
 	return mid, err
+}
+
+// backAgain drops the copy of a message that the manager has given back.
+func (g *Gateway) backAgain(sent spool.Sent) {
+	if err := g.spool.DropShadows([]spool.Shadow{{MID: sent.MID}}); err != nil {
+		g.Log.Fault("outbreak", err.Error())
+	}
 }
 
 // comeBack takes released mail into the spool and the queue under the number

@@ -64,6 +64,7 @@ type Gateway struct {
 	outsiders outsiders
 	kept      keptStore
 	reports   *reports
+	shadows   *shadows
 	scanner   scanner
 	unpack    *unpack.Pool // opens attachments; nil: nobody does
 	threats   *outbreak.Keeper
@@ -102,8 +103,8 @@ func New(opt Options) (g *Gateway, err error) {
 }
 
 func (g *Gateway) openSpool(opt Options) (err error) {
-	g.verifier, g.reports = senderauth.New(g.Resolver), newReports(g)
-	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool"), MemTable: opt.Memory.Buffer(), Accounts: g.reports.changed}
+	g.verifier, g.reports, g.shadows = senderauth.New(g.Resolver), newReports(g), newShadows(g)
+	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool"), MemTable: opt.Memory.Buffer(), Accounts: g.reports.changed, MaxShadows: maxShadowBytes}
 	if opt.Check {
 		o.FS = vfs.NewMem()
 	}
@@ -173,6 +174,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.wg.Go(func() { g.reports.run(run) })
 	g.wg.Go(func() { g.threats.Run(run) })
 	g.wg.Go(func() { g.rejudgeHeld(run) })
+	g.wg.Go(func() { g.shadows.run(run) })
 	g.wg.Go(func() { g.KeepAlerts(run, g.postAlert) })
 	if err := g.OpenPorts(); err != nil {
 		return err

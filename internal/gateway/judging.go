@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"strconv"
 
+	"lazaret/internal/appliance/pvo"
 	"lazaret/internal/config"
 	"lazaret/internal/errs"
 	"lazaret/internal/filter"
@@ -108,17 +110,22 @@ func (g *Gateway) AntivirusStatus(ctx context.Context) ([]string, error) {
 	return lines, nil
 }
 
-// Signatures implements admin.Paired.
+// Signatures implements admin.Paired: those of the antivirus engine, and behind
+// them the outbreak rules in force.
 func (g *Gateway) Signatures(ctx context.Context) (string, error) {
-	clamd, ok := g.pipeline.Engine().(*scan.Clamd)
-	if !ok {
-		return "", nil
+	text := ""
+	if clamd, ok := g.pipeline.Engine().(*scan.Clamd); ok {
+		v, err := clamd.Version(ctx)
+		if err != nil {
+			return "", errs.Wrap(errs.Temporary, err, "the antivirus engine does not answer (%s)", errs.Network(err))
+		}
+		text = v.Text
 	}
-	v, err := clamd.Version(ctx)
-	if err != nil {
-		return "", errs.Wrap(errs.Temporary, err, "the antivirus engine does not answer (%s)", errs.Network(err))
+	if set := g.threats.Set(); set != nil {
+		f := set.Feed()
+		text += pvo.OutbreakSignature + f.Name + " " + strconv.FormatUint(f.Serial, 10)
 	}
-	return v.Text, nil
+	return text, nil
 }
 
 // ownSignatures are those of this gateway, for its own quarantines.

@@ -16,6 +16,7 @@ import (
 	"lazaret/internal/outbreak"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/quarantine"
+	"lazaret/internal/spool"
 )
 
 // feedName is where the last good feed of outbreak rules is kept, below the directory.
@@ -54,10 +55,8 @@ func (g *Gateway) newThreats() {
 		return
 	}
 	g.pipeline.SetThreats(t)
-	select {
-	case g.rejudge <- struct{}{}:
-	default:
-	}
+	signal(g.rejudge)
+	g.shadows.poke()
 }
 
 // rejudgeHeld judges what outbreak rules hold in the gateway's own quarantines
@@ -98,6 +97,14 @@ func (g *Gateway) judgeHeld(ctx context.Context, m *quarantine.Message, open fun
 		in.Env.To = append(in.Env.To, a)
 	}
 	return g.pipeline.Rejudge(ctx, in, m.Policy)
+}
+
+// judgeSent says which outbreak rule holds a message now that a manager has.
+func (g *Gateway) judgeSent(ctx context.Context, sent *spool.Sent, open func() (io.ReadCloser, error)) (string, error) {
+	return g.pipeline.Rejudge(ctx, pipeline.Input{
+		MID: sent.MID, Env: mail.Envelope{Params: sent.Params, From: sent.From, To: sent.Recipients, Rcpt: sent.Rcpt},
+		Origin: sent.Origin, Size: sent.Size, Subject: sent.Subject, Open: open,
+	}, sent.Judged.Policy)
 }
 
 // envelopeAddress reads what mail.Address.String wrote; nobody is nobody.

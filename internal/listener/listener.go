@@ -101,6 +101,14 @@ type ReportSink interface {
 	Report(ctx context.Context, peer string, list []cpq.Report) error
 }
 
+// VerdictSink is what a CPQSink may have as well: it takes what a gateway says of
+// messages that it deposited and outbreak rules hold. It is durable when there is
+// no error; gone are the places in the list of messages that are not held by
+// rules any more.
+type VerdictSink interface {
+	Verdicts(ctx context.Context, peer string, list []cpq.Verdict) (gone []int, err error)
+}
+
 // Examiner is what a CPQSink may have as well: it has its engines look at the
 // content, which it reads to its end and does not keep.
 type Examiner interface {

@@ -69,6 +69,9 @@ func (g *Group) serverConfig(s Settings, p *access.Policy) smtp.ServerConfig {
 		if _, ok := g.opts.CPQSink.(ReportSink); ok {
 			cfg.Extensions = append(cfg.Extensions, reportExtension())
 		}
+		if _, ok := g.opts.CPQSink.(VerdictSink); ok {
+			cfg.Extensions = append(cfg.Extensions, verdictExtension())
+		}
 		return cfg
 	}
 	cfg.Auth = g.offersAuth(s, p)

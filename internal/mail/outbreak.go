@@ -17,3 +17,20 @@ func OutbreakRule(reason string) string {
 	}
 	return id
 }
+
+// foundRule stands in front of the rule in a Finding.
+const foundRule = "outbreak rule "
+
+// FoundRule says in a Finding which outbreak rule holds a message.
+func FoundRule(rule string) string { return foundRule + rule }
+
+// Rule gives the outbreak rule that holds the message by the words of a finding;
+// empty when they name none.
+func (f Finding) Rule() string {
+	for part := range strings.SplitSeq(f.Text, ", ") {
+		if id, ok := strings.CutPrefix(part, foundRule); ok && !f.Harmless {
+			return OutbreakRule(OutbreakReason(id))
+		}
+	}
+	return ""
+}

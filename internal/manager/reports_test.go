@@ -73,7 +73,75 @@ func TestSEC_D5_Reports(t *testing.T) {
 	if got := d.Send("XREPORT 2\r\n{}"); !strings.HasPrefix(got, "554 5.6.0") {
 		t.Errorf("another form: %q", got)
 	}
-	if got := d.Send("EHLO x\r\n"); !strings.Contains(got, "XREPORT 1") {
+	if got := d.Send("EHLO x\r\n"); !strings.Contains(got, "XREPORT 1") || !strings.Contains(got, "XVERDICT 1") {
 		t.Errorf("announces %q", got)
+	}
+}
+
+// A gateway in hostile hands says what it likes of what outbreak rules hold: it
+// gets its own mail back, and nothing of others' moves (register D5).
+func TestSEC_D5_Verdicts(t *testing.T) {
+	x := newTarget(t, nil)
+	const content = "Subject: x\r\n\r\nx\r\n"
+	put := func(serial string) (mail.MID, mail.Key) {
+		d := depositOf(serial, content)
+		mid, _, err := x.quarantine.Ingest(t.Context(), quarantine.Deposit{MID: x.NextMID(), Key: d.Key, Gateway: serial, GatewayName: "red", GatewayMID: 501,
+			Size: d.Size, Hash: d.Hash, Envelope: mail.Envelope{To: []mail.Address{{Local: "c", Domain: "d.example"}}},
+			Placements: []mail.Placement{{Quarantine: "Outbreak", Reason: mail.OutbreakReason("R1")}}}, strings.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mid, d.Key
+	}
+	own, key := put(redSerial)
+	foreign, theirs := put("GATEWAY001")
+	say := func(v cpq.Verdict) string {
+		t.Helper()
+		d, err := x.dial(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		b, err := cpq.EncodeVerdicts([]cpq.Verdict{v})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Send(fmt.Sprintf("XVERDICT %d\r\n%s", len(b), b))
+	}
+	state := func(mid mail.MID) string {
+		t.Helper()
+		m, err := x.quarantine.Show(t.Context(), mail.System(), mid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.State + " " + m.Quarantines[0].Reason
+	}
+	for _, c := range []struct {
+		what, reply string
+		v           cpq.Verdict
+	}{
+		{"of another's, by its key", "550 5.7.1", cpq.Verdict{Key: theirs, ManagerMID: foreign, Stand: cpq.Cleared}},
+		{"of another's, by a key of its own", "250 2.0.0 gone: 0", cpq.Verdict{Key: key, ManagerMID: foreign, Stand: cpq.Cleared}},
+		{"of nothing", "250 2.0.0 gone: 0", cpq.Verdict{Key: key, ManagerMID: 4711, Stand: cpq.Cleared}},
+		{"that nothing is known", "250 2.0.0 gone:", cpq.Verdict{Key: key, ManagerMID: own, Stand: cpq.NotKnown}},
+		{"of the same rule", "250 2.0.0 gone:", cpq.Verdict{Key: key, ManagerMID: own, Stand: cpq.ByRule, Rule: "R1"}},
+	} {
+		if got := say(c.v); !strings.HasPrefix(got, c.reply) || state(own) != "held VOF rule:R1" || state(foreign) != "held VOF rule:R1" {
+			t.Errorf("%s: %q, %s, %s", c.what, got, state(own), state(foreign))
+		}
+	}
+	if got := say(cpq.Verdict{Key: key, ManagerMID: own, Stand: cpq.ByRule, Rule: "R2"}); !strings.HasPrefix(got, "250 2.0.0 gone:") || state(own) != "held VOF rule:R2" {
+		t.Errorf("another rule: %q, %s", got, state(own))
+	}
+	if got := say(cpq.Verdict{Key: key, ManagerMID: own, Stand: cpq.Cleared}); !strings.HasPrefix(got, "250 2.0.0 gone: 0") || !strings.HasPrefix(state(own), "releasing") {
+		t.Errorf("cleared: %q, %s", got, state(own))
+	}
+	d, err := x.dial(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if got := d.Send("XVERDICT 2\r\n{}"); !strings.HasPrefix(got, "554 5.6.0") {
+		t.Errorf("another form: %q", got)
 	}
 }

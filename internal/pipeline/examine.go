@@ -18,7 +18,7 @@ func (p *Pipeline) Examine(ctx context.Context, in Again) (mail.Finding, error) 
 	j, split := p.anew(in)
 	outbreak := slices.ContainsFunc(split, func(p policy.Part) bool { return p.Row.Outbreak.Scan })
 	if !wanted(split) && !outbreak {
-		return mail.Finding{}, errs.New(errs.Conflict, "no engine is asked about it by its mail policy")
+		return mail.Finding{}, errs.New(errs.Invalid, "no engine is asked about it by its mail policy")
 	}
 	var lethal *Lethal
 	switch err := j.ask(ctx, split); {
@@ -41,7 +41,7 @@ func (p *Pipeline) Examine(ctx context.Context, in Again) (mail.Finding, error) 
 	f := mail.Finding{Harmless: j.harmless(row), Text: j.verdict(row)}
 	if rule := j.threat(split); rule != "" {
 		f.Harmless = false
-		f.Text = strings.TrimPrefix(f.Text+", outbreak rule "+rule, ", ")
+		f.Text = strings.TrimPrefix(f.Text+", "+mail.FoundRule(rule), ", ")
 	} else if f.Text == "" {
 		f.Text = "no outbreak rule"
 	}
@@ -59,7 +59,7 @@ func (j *judgement) threat(split []policy.Part) string {
 		if !o.Scan || j.threats == nil || j.tooBig {
 			continue
 		}
-		if v := j.threats.set.Judge(j.facts, o.Bypass, j.p.o.Now()); v.Positive() && v.Level >= o.Threshold {
+		if v := j.threats.set.Judge(j.facts, o.Bypass, j.p.o.Now()); v.Positive() && holds(o, v) {
 			return v.ID
 		}
 	}

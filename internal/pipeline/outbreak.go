@@ -265,16 +265,7 @@ func (p *Pipeline) Rejudge(ctx context.Context, in Input, by string) (rule strin
 	case j.threats == nil:
 		return "", nil // a feed without rules: nothing is held any more
 	}
-	for _, s := range split {
-		o := &s.Row.Outbreak
-		if !o.Scan {
-			continue
-		}
-		if v := j.threats.set.Judge(j.facts, o.Bypass, p.o.Now()); v.Positive() && holds(o, v) {
-			return v.ID, nil
-		}
-	}
-	return "", nil
+	return j.threat(split), nil
 }
 
 // none reports whether there is not even a feed.

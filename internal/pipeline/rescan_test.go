@@ -240,7 +240,7 @@ func TestExamine(t *testing.T) {
 		"would be delivered":  {infected("A"), mail.Judgement{Policy: "Hold"}, mail.Finding{Text: "infected A"}, 0},
 		"unscanned waits":     {mail.Scan{Name: "away"}, mail.Judgement{}, mail.Finding{}, errs.Temporary},
 		"unscanned would not": {mail.Scan{Name: "away"}, mail.Judgement{Policy: "Hold"}, mail.Finding{}, errs.Temporary},
-		"nobody scans":        {mail.Scan{Verdict: mail.Clean}, mail.Judgement{Policy: "Lab"}, mail.Finding{}, errs.Conflict},
+		"nobody scans":        {mail.Scan{Verdict: mail.Clean}, mail.Judgement{Policy: "Lab"}, mail.Finding{}, errs.Invalid},
 	} {
 		o.answer = c.answer
 		b, in := again(t, o, hold, off)

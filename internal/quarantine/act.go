@@ -24,6 +24,8 @@ type Outcome struct {
 type Missed struct {
 	MID mail.MID
 	Why string // one sentence
+
+	Final bool // of a re-scan: asking again gives the same
 }
 
 const (
@@ -183,14 +185,14 @@ func (s *Service) plan(ctx context.Context, mids []mail.MID, who party, op opera
 			return nil, err
 		}
 		if c == nil {
-			out.Missed = append(out.Missed, Missed{r.MID, why})
+			out.Missed = append(out.Missed, Missed{MID: r.MID, Why: why})
 			continue
 		}
 		changes = append(changes, *c)
 	}
 	for _, mid := range mids {
 		if !found[mid] {
-			out.Missed = append(out.Missed, Missed{mid, "there is no message " + mid.String() + " in the quarantine"})
+			out.Missed = append(out.Missed, Missed{MID: mid, Why: "there is no message " + mid.String() + " in the quarantine"})
 		}
 	}
 	return changes, nil

@@ -41,14 +41,14 @@ func (s *Service) Copy(ctx context.Context, p mail.Principal, mids []mail.MID, t
 	for _, mid := range mids {
 		i := slices.IndexFunc(list, func(r *Record) bool { return r.MID == mid })
 		if i < 0 || !slices.ContainsFunc(list[i].Memberships, func(m Membership) bool { return may(m.Quarantine) }) {
-			out.Missed = append(out.Missed, Missed{mid, "there is no message " + mid.String() + " in the quarantine"})
+			out.Missed = append(out.Missed, Missed{MID: mid, Why: "there is no message " + mid.String() + " in the quarantine"})
 			continue
 		}
 		if why, err := s.copyOne(ctx, p, list[i], to); err != nil {
 			s.opt.Audit.Record(p, what, strconv.Itoa(out.Count)+" of "+strconv.Itoa(len(mids))+", then: "+err.Error())
 			return out, err
 		} else if why != "" {
-			out.Missed = append(out.Missed, Missed{mid, why})
+			out.Missed = append(out.Missed, Missed{MID: mid, Why: why})
 			continue
 		}
 		out.Count++

@@ -77,59 +77,39 @@ func (m *Message) byRule(quarantine string) string {
 	return ""
 }
 
-// Cleared tells what outbreak rules say now of one message: rule holds it, or
-// with "" none. It is harmless when it is repeated, and when the message has
-// left. False: there was nothing to do.
-func (s *Service) Cleared(ctx context.Context, mid mail.MID, rule string) (bool, error) {
-	var out Rejudged
-	err := s.rejudge(ctx, mid, rule, &out)
-	return out.Released+out.Changed > 0, err
-}
-
 func (s *Service) rejudge(ctx context.Context, mid mail.MID, rule string, out *Rejudged) error {
-	op := rejudge{rule: rule, at: s.stamp(), outbreak: func(name string) bool {
-		q, ok := s.setting(name)
-		return ok && q.Kind == KindOutbreak
-	}}
-	all := party{p: mail.System(), may: func(string) bool { return true }}
-	o, err := s.act(ctx, []mail.MID{mid}, all, op, func(c *Change) {
-		if rule == "" {
-			s.opt.Audit.Record(mail.System(), "quarantine release MID "+mid.String()+": no outbreak rule holds it any more", "ok")
-		}
-	})
-	if rule == "" {
-		out.Released += o.Count
-	} else {
-		out.Changed += o.Count
-	}
-	return err
+	return s.judged(ctx, []Verdict{{MID: mid, Known: true, Rule: rule}}, "", out)
 }
 
 // rejudge lets a message go that no outbreak rule holds any more, or notes which
 // other one does.
 type rejudge struct {
-	rule     string
+	says     map[mail.MID]Verdict
+	gateway  string // whose messages are spoken of; "": anybody's
 	outbreak func(quarantine string) bool
 	at       time.Time
 }
 
 // on implements operation.
 func (op rejudge) on(r *Record) (*Change, string, error) {
-	if r.State != Held {
-		return nil, r.first(func(string) bool { return true }), nil
-	}
-	if op.rule == "" && r.Hold.On() {
+	says := op.says[r.MID]
+	switch {
+	case !says.about(r, op.gateway) || !says.Known:
+		return nil, "", nil
+	case r.State != Held:
+		return nil, r.first(everything), nil
+	case says.Rule == "" && r.Hold.On():
 		return nil, r.heldBy(), nil
 	}
 	c := &Change{Before: r, After: r.clone()}
 	for i := range c.After.Memberships {
 		m := &c.After.Memberships[i]
 		was := mail.OutbreakRule(m.Reason)
-		if m.State != In || !op.outbreak(m.Quarantine) || was == "" || was == op.rule {
+		if m.State != In || !op.outbreak(m.Quarantine) || was == "" || was == says.Rule {
 			continue
 		}
-		if op.rule != "" {
-			m.Reason = mail.OutbreakReason(op.rule)
+		if says.Rule != "" {
+			m.Reason = mail.OutbreakReason(says.Rule)
 			c.member(i)
 			continue
 		}

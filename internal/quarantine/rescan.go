@@ -63,17 +63,25 @@ func (s *Service) Rescan(ctx context.Context, p mail.Principal, mids []mail.MID,
 	mids = unique(mids)
 	found, why := s.examineAll(ctx, p, mids, quarantine)
 	var harmless []mail.MID
+	var ruled []Verdict
 	for i, mid := range mids {
-		if why[i] != "" {
-			out.Missed = append(out.Missed, Missed{mid, why[i]})
+		if why[i].Why != "" {
+			out.Missed = append(out.Missed, why[i])
 			continue
 		}
 		out.Found = append(out.Found, Found{mid, found[i]})
 		if found[i].Harmless {
 			harmless = append(harmless, mid)
 		}
+		if rule := found[i].Rule(); rule != "" {
+			ruled = append(ruled, Verdict{MID: mid, Known: true, Rule: rule})
+		}
 	}
-	if err = s.letClean(ctx, p, harmless, quarantine, &out); err == nil {
+	// What an outbreak rule holds has that reason, whoever found it out.
+	if err = s.judged(ctx, ruled, "", new(Rejudged)); err == nil {
+		err = s.letClean(ctx, p, harmless, quarantine, &out)
+	}
+	if err == nil {
 		err = ctx.Err()
 	}
 	s.opt.Audit.Record(p, what, strconv.Itoa(len(out.Found))+" of "+strconv.Itoa(len(mids))+" scanned, "+strconv.Itoa(out.Released)+" released")
@@ -82,22 +90,23 @@ func (s *Service) Rescan(ctx context.Context, p mail.Principal, mids []mail.MID,
 
 // examineAll asks about each message, a few at a time. why says for each that
 // was not scanned what kept it from it.
-func (s *Service) examineAll(ctx context.Context, p mail.Principal, mids []mail.MID, quarantine string) (found []mail.Finding, why []string) {
-	found, why = make([]mail.Finding, len(mids)), make([]string, len(mids))
+func (s *Service) examineAll(ctx context.Context, p mail.Principal, mids []mail.MID, quarantine string) (found []mail.Finding, why []Missed) {
+	found, why = make([]mail.Finding, len(mids)), make([]Missed, len(mids))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, rescanAtOnce)
 	for i, mid := range mids {
 		slots <- struct{}{}
 		if ctx.Err() != nil {
 			<-slots
-			why[i] = "not scanned: ended before"
+			why[i] = Missed{MID: mid, Why: "not scanned: ended before"}
 			continue
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
 			var err error
 			if found[i], err = s.examine(ctx, p, mid, quarantine); err != nil {
-				why[i] = errs.Public(err)
+				k := errs.KindOf(err)
+				why[i] = Missed{MID: mid, Why: errs.Public(err), Final: k == errs.Invalid || k == errs.Denied || k == errs.NotFound}
 			} else {
 				s.opt.Log.ScannedAgain(mid, found[i].Text)
 			}

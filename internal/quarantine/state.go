@@ -45,8 +45,8 @@ func (s MembershipState) To(next MembershipState) (MembershipState, error) {
 // State is where a message stands as a whole. Values are stored: only append.
 type State uint8
 
-// The states of a message. Shadow is entered by nothing yet; it has its number
-// so that stored records need no change.
+// The states of a message. Shadow is entered by nothing: a gateway keeps its copies
+// in the spool (docs/decisions/outbreak-copies.md). Its number stays taken.
 const (
 	Held      State = iota // in at least one quarantine
 	Leaving                // release decided, undo still open

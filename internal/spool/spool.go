@@ -22,6 +22,7 @@
 //	x MID          record set aside, with its cause
 //	a ACTIONKEY    ledger "taken": a release carried out
 //	s KEY          ledger "sent": custody passed to a manager
+//	h MID          shadow: the content stays while a manager holds the message
 //	r ACTIONKEY    what is to be said of a release: its account
 //	i NAME         message numbers reserved
 //	n NAME         small states of other rooms
@@ -75,6 +76,10 @@ type Options struct {
 	// Accounts hears of each account that was written by Apply; it must not wait.
 	Accounts func(mail.ActionKey)
 
+	// MaxShadows is how many bytes of messages are kept that a manager holds by
+	// an outbreak rule. 0: none.
+	MaxShadows int64
+
 	chunk int           // bytes of content in one key, for tests; 0: chunkSize
 	wait  time.Duration // for the answer to a client, for tests; 0: patience
 	cache *pebble.Cache // for tests that open many spools; nil: one of its own
@@ -92,6 +97,7 @@ type Spool struct {
 
 	number   number
 	departed departed
+	shadows  shadows
 	old      mail.MID // numbers below were given out by earlier lives
 
 	taking   sync.Mutex // guards inFlight
@@ -204,6 +210,9 @@ func (s *Spool) begin() error {
 		return err
 	}
 	s.old = mail.MID(s.number.next)
+	if err := s.loadShadows(); err != nil {
+		return err
+	}
 	return s.openDeparted()
 }
 
@@ -242,6 +251,7 @@ const (
 	keyAside   = 'x'
 	keyAction  = 'a'
 	keySent    = 's'
+	keyShadow  = 'h'
 	keyReport  = 'r'
 	keyNumber  = 'i'
 	keyState   = 'n'

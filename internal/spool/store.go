@@ -189,7 +189,15 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 		}
 		accounts = append(accounts, v)
 	}
+	kept, bytes := 0, int64(0)
 	for i, mid := range u.Remove {
+		if r := s.shadowOf(&u, mid); r != nil {
+			if err := s.addShadow(b, r); err != nil {
+				return err
+			}
+			kept, bytes = kept+1, bytes+r.Item.Size
+			continue
+		}
 		if err := s.remove(ctx, b, mid, final(u, i)); err != nil {
 			return err
 		}
@@ -208,6 +216,7 @@ func (s *Spool) Apply(ctx context.Context, u queue.Update) error {
 	if err := s.commit(b, u.Durable); err != nil {
 		return err
 	}
+	s.countShadows(kept, bytes)
 	if s.opt.Accounts != nil {
 		for _, it := range u.Report {
 			s.opt.Accounts(it.Release.Action)

@@ -39,7 +39,7 @@ func (s *Spool) sweep() {
 }
 
 func (s *Spool) sweepOne(mid mail.MID) error {
-	for _, prefix := range []byte{keyRecord, keyAside} {
+	for _, prefix := range []byte{keyRecord, keyAside, keyShadow} {
 		_, found, err := s.get(midKey(prefix, mid))
 		if found || err != nil {
 			return err // also one that cannot be read: it is there

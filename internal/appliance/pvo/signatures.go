@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"lazaret/internal/mail"
@@ -16,6 +17,16 @@ type Signatures func(ctx context.Context) map[string]string
 
 // SignaturesEvery is the pause between two looks for new signatures.
 const SignaturesEvery = 5 * time.Minute
+
+// OutbreakSignature stands in signatures before the name and the serial of the
+// outbreak rules in force.
+const OutbreakSignature = "; outbreak rules "
+
+// engine gives the part of signatures that is the antivirus engine's.
+func engine(signatures string) string {
+	before, _, _ := strings.Cut(signatures, OutbreakSignature)
+	return before
+}
 
 // rescanChunk is how many messages are judged anew in one go, so that what was
 // found clean leaves soon.
@@ -50,8 +61,8 @@ func (q *Quarantines) WatchSignatures(ctx context.Context, ask Signatures, kick 
 // CheckSignatures looks once. Signatures count as those that all was scanned by
 // when that is through: whatever ends it before, it begins anew.
 func (q *Quarantines) CheckSignatures(ctx context.Context, ask Signatures) error {
-	names := q.cleaning()
-	if len(names) == 0 {
+	all, outbreak := q.cleaning()
+	if len(all) == 0 {
 		return nil
 	}
 	mine, err := q.Store.Turn(ctx, turnRescan, rescanFor)
@@ -62,6 +73,10 @@ func (q *Quarantines) CheckSignatures(ctx context.Context, ask Signatures) error
 	for _, serial := range slices.Sorted(maps.Keys(now)) {
 		if before[serial] == now[serial] {
 			continue
+		}
+		names := all
+		if engine(before[serial]) == engine(now[serial]) {
+			names = outbreak // other rules say nothing new of the rest
 		}
 		whole, err := q.rescan(ctx, serial, names)
 		if err != nil {
@@ -76,14 +91,19 @@ func (q *Quarantines) CheckSignatures(ctx context.Context, ask Signatures) error
 	return nil
 }
 
-// cleaning names the quarantines that are set to release what is found clean.
-func (q *Quarantines) cleaning() (names []string) {
+// cleaning names the quarantines that are set to release what is found clean,
+// and those of them that outbreak rules fill.
+func (q *Quarantines) cleaning() (all, outbreak []string) {
 	for _, c := range q.base.Config.Committed().Quarantines {
-		if c.Clean {
-			names = append(names, c.Name)
+		if !c.Clean {
+			continue
+		}
+		all = append(all, c.Name)
+		if c.Name == quarantine.Outbreak {
+			outbreak = append(outbreak, c.Name)
 		}
 	}
-	return names
+	return all, outbreak
 }
 
 // rescan has all that came from a gateway scanned again; false: it does not scan
@@ -105,7 +125,7 @@ func (q *Quarantines) rescan(ctx context.Context, serial string, names []string)
 		if err != nil {
 			return false, err
 		}
-		if len(out.Found) == 0 && len(out.Missed) == len(chunk) {
+		if len(out.Found) == 0 && !slices.ContainsFunc(out.Missed, func(m quarantine.Missed) bool { return m.Final }) {
 			return false, nil // it is away: all of it later
 		}
 		if ok, err := q.Store.Turn(ctx, turnRescan, rescanFor); err != nil || !ok {
