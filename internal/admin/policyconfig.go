@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,7 +26,7 @@ type Scanner interface {
 func (f Configuration) ScanningCommands(s Scanner) []Command {
 	return append(append(f.dictionaryCommands(), f.contentCommands()...), []Command{
 		{Name: "policyconfig", Summary: "Change the mail policies",
-			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\npolicyconfig filters ...   (see policyconfig filters)\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantispam and antivirus (default, custom, off), spam_positive, spam_suspect, spam_unknown, and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned and spam_unknown also wait), and ambiguous (default, deliver, drop, quarantine: mail that two readers would understand differently),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value);\noutbreak (default, custom, off), outbreak_threshold (3), outbreak_viral_retention (1d), outbreak_other_retention (4h), outbreak_deliver_nonviral (on, off), outbreak_bypass (extensions with commas),\noutbreak_modify (level from which on delivered mail is changed; 0: never), outbreak_subject (with $threat_verdict, $threat_category, $threat_type, $threat_description, $threat_level), outbreak_headers (on, off).",
+			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\npolicyconfig filters ...   (see policyconfig filters)\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantispam and antivirus (default, custom, off), spam_positive, spam_suspect, spam_unknown, and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned and spam_unknown also wait), and ambiguous (default, deliver, drop, quarantine: mail that two readers would understand differently),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value);\noutbreak (default, custom, off), outbreak_threshold (3), outbreak_viral_retention (1d), outbreak_other_retention (4h), outbreak_deliver_nonviral (on, off), outbreak_bypass (extensions with commas),\noutbreak_modify (level from which on delivered mail is changed; 0: never), outbreak_subject (with $threat_verdict, $threat_category, $threat_type, $threat_description, $threat_level), outbreak_headers (on, off);\nfile_analysis (default, custom, off), file_malicious, file_pending, file_unscannable, file_unscanned with _tag and _header.",
 			Right: auth.ConfigChange, MaxArgs: 40, Run: f.policies},
 		{Name: "policyconfig list", Summary: "List the mail policies", Usage: "policyconfig list [inbound|outbound]", Right: auth.ConfigView, MaxArgs: 1, Run: f.listPolicies},
 		{Name: "policyconfig print", Summary: "Print all settings of a mail policy", Usage: "policyconfig print inbound|outbound NAME|DEFAULT", Right: auth.ConfigView, MaxArgs: 2, Run: f.printPolicy},
@@ -36,6 +37,9 @@ func (f Configuration) ScanningCommands(s Scanner) []Command {
 		{Name: "antivirusconfig", Summary: "Change where the antivirus engine is",
 			Usage: "antivirusconfig [PARAMETER=VALUE...]\n\nclamd (the path of its socket, or host:port; empty: nothing is scanned), max_database_age (7d), max_message_size (25M), timeout (2m)",
 			Right: auth.ConfigChange, MaxArgs: 4, Run: f.antivirus},
+		{Name: "fileanalysisconfig", Summary: "Change where the analyser of attachments is",
+			Usage: "fileanalysisconfig [PARAMETER=VALUE...]\n\nanalyser (the URL of its interface; empty: none), key (what it wants to see), ca_file (roots for its server; empty: those of the system),\nkind (of files that it is asked about, with commas: executable, document, compressed, pdf, html, ... or all), max_file_size (20M), timeout (30s).\nWhat is done with a message is a setting of its mail policy: policyconfig.",
+			Right: auth.ConfigChange, MaxArgs: 6, Run: f.fileAnalysis},
 		{Name: "senderauthconfig", Summary: "Change how senders are authenticated: SPF, DKIM, DMARC, ARC",
 			Usage: "senderauthconfig [PARAMETER=VALUE...]\n\nverify (on, off), dmarc_fail (deliver, quarantine)",
 			Right: auth.ConfigChange, MaxArgs: 2, Run: f.senderAuth},
@@ -274,28 +278,26 @@ func (f Configuration) listPolicies(_ context.Context, c *Call) error {
 		if i > 0 {
 			c.Printf("\n")
 		}
-		c.Printf("Mail policies, %s table:\n%3s  %-24s %-30s %-30s %-9s %s\n", table, "", "Policy", "Senders", "Recipients", "Antispam", "Antivirus")
+		c.Printf("Mail policies, %s table:\n%3s  %-24s %-30s %-30s %-9s %-9s %-9s %s\n", table, "", "Policy", "Senders", "Recipients", "Antispam", "Antivirus", "Outbreak", "Files")
 		n := 0
 		for _, p := range conf.MailPolicies {
 			if p.Table != table || p.Name == policy.Default {
 				continue
 			}
 			n++
-			spam, virus := engines(conf, p)
-			c.Printf("%3d  %-24s %-30s %-30s %-9s %s\n", n, Plain(p.Name), people(p.Senders), people(p.Recipients), spam, virus)
+			c.Printf("%3d  %-24s %-30s %-30s %s\n", n, Plain(p.Name), people(p.Senders), people(p.Recipients), engines(conf, p))
 			if err := c.Err(); err != nil {
 				return err
 			}
 		}
 		row, _ := policyRow(conf, table, policy.Default)
-		spam, virus := engines(conf, row)
-		c.Printf("%3s  %-24s %-30s %-30s %-9s %s\n", "", policy.Default, "all others", "all others", spam, virus)
+		c.Printf("%3s  %-24s %-30s %-30s %s\n", "", policy.Default, "all others", "all others", engines(conf, row))
 	}
 	return nil
 }
 
-// engines says what a policy does with the engines.
-func engines(conf *config.Config, p config.MailPolicy) (spam, virus string) {
+// engines says in columns what a policy does with the engines.
+func engines(conf *config.Config, p config.MailPolicy) string {
 	word := func(set, engine string) string {
 		if set == "" {
 			set = "default"
@@ -305,7 +307,8 @@ func engines(conf *config.Config, p config.MailPolicy) (spam, virus string) {
 		}
 		return Plain(set)
 	}
-	return word(p.Antispam, conf.Antispam.Rspamd), word(p.Antivirus, conf.Antivirus.Clamd)
+	return fmt.Sprintf("%-9s %-9s %-9s %s", word(p.Antispam, conf.Antispam.Rspamd), word(p.Antivirus, conf.Antivirus.Clamd),
+		word(p.Outbreak, conf.Outbreak.Source), word(p.FileAnalysis, conf.FileAnalysis.Analyser))
 }
 
 // people shows a list of addresses in a column.
@@ -369,6 +372,12 @@ func (f Configuration) antispam(_ context.Context, c *Call) error {
 	conf, _ := f.Store.Pending()
 	a := conf.Antispam
 	return f.element(c, "anti-spam engine", &a, func(next *config.Config) { next.Antispam = a })
+}
+
+func (f Configuration) fileAnalysis(_ context.Context, c *Call) error {
+	conf, _ := f.Store.Pending()
+	a := conf.FileAnalysis
+	return f.element(c, "analyser of attachments", &a, func(next *config.Config) { next.FileAnalysis = a })
 }
 
 func (f Configuration) senderAuth(_ context.Context, c *Call) error {

@@ -68,6 +68,9 @@ type MailPolicy struct {
 
 	Threats []OutbreakPolicy `xml:"outbreak_settings"` // one, when Outbreak is custom
 
+	FileAnalysis string         `xml:"file_analysis"`
+	FileVerdicts []VirusVerdict `xml:"file_analysis_verdict"`
+
 	ContentMode string   `xml:"content_filters"` // default, custom or off
 	Content     []string `xml:"content_filter"`  // with custom: those that run
 
@@ -147,6 +150,8 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 	if c.Outbreak.Source != "" {
 		t.Default.Outbreak = policy.OutbreakDefaults()
 	}
+	analyser := c.FileAnalysis.Analyser != ""
+	t.Default.Analysis.Scan = analyser
 	given := false
 	for i, p := range c.MailPolicies {
 		if p.Table != name || p.Name != policy.Default {
@@ -165,6 +170,9 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 		if t.Default.Ambiguous, err = p.ambiguous(t.Default.Ambiguous); err != nil {
 			return nil, i, err
 		}
+		if t.Default.Analysis, err = p.analysis(t.Default.Analysis, analyser); err != nil {
+			return nil, i, err
+		}
 		if t.Default.Outbreak, err = p.outbreak(t.Default.Outbreak, c.Outbreak.Source != ""); err != nil {
 			return nil, i, err
 		}
@@ -181,6 +189,9 @@ func (c *Config) mailTable(name string) (t *policy.Table, at int, err error) {
 			return nil, i, err
 		}
 		if row.Ambiguous, err = p.ambiguous(t.Default.Ambiguous); err != nil {
+			return nil, i, err
+		}
+		if row.Analysis, err = p.analysis(t.Default.Analysis, analyser); err != nil {
 			return nil, i, err
 		}
 		if row.Outbreak, err = p.outbreak(t.Default.Outbreak, c.Outbreak.Source != ""); err != nil {

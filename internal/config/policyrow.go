@@ -32,7 +32,7 @@ func (p MailPolicy) Parameters() []Parameter {
 		all = append(all, Parameter{name, r.Action}, Parameter{name + "_tag", r.Tag}, Parameter{name + "_header", r.Header})
 	}
 	all = append(all, Parameter{"ambiguous", cmpOr(p.Ambiguous, "default")}, Parameter{"ambiguous_tag", p.AmbiguousTag}, Parameter{"ambiguous_header", p.AmbiguousHeader})
-	return append(all, p.outbreakParameters()...)
+	return append(append(all, p.outbreakParameters()...), p.analysisParameters()...)
 }
 
 func cmpOr(s, def string) string {
@@ -101,6 +101,8 @@ func (p *MailPolicy) Set(name, value string) error {
 			p.Threats = nil
 		}
 		return nil
+	case strings.HasPrefix(name, "file_"):
+		return p.setAnalysis(name, value)
 	case strings.HasPrefix(name, "outbreak_"):
 		return p.setOutbreak(name, value)
 	}

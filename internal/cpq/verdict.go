@@ -36,11 +36,18 @@ const (
 	NotKnown Stand = "unknown" // it could not be judged; is it still there?
 )
 
+// What a verdict is about.
+const (
+	ForRules    = "outbreak"
+	ForAnalysis = "file analysis"
+)
+
 // Verdict travels from a gateway to a manager: which outbreak rule holds a
 // message now (reference 2.6).
 type Verdict struct {
 	Key        mail.Key
 	ManagerMID mail.MID
+	For        string // ForRules or ForAnalysis
 	Stand      Stand
 	Rule       string // ByRule: its name
 }
@@ -63,6 +70,7 @@ func EncodeVerdicts(list []Verdict) ([]byte, error) {
 		e.raw("{")
 		e.text("key", string(v.Key))
 		e.number(",manager_mid", uint64(v.ManagerMID))
+		e.text(",for", v.For)
 		e.text(",stand", string(v.Stand))
 		e.text(",rule", v.Rule)
 		e.raw("}")
@@ -87,6 +95,7 @@ func DecodeVerdicts(block []byte) ([]Verdict, error) {
 		v := Verdict{
 			Key:        mail.Key(d.text("key", 100)),
 			ManagerMID: mail.MID(d.number(",manager_mid", math.MaxUint64)),
+			For:        d.text(",for", 16),
 			Stand:      Stand(d.text(",stand", 16)),
 			Rule:       d.text(",rule", maxRule),
 		}
@@ -118,6 +127,8 @@ func (v *Verdict) check() error {
 		return errs.Context(err, "verdicts: key")
 	case v.ManagerMID == 0:
 		return errs.New(errs.Invalid, "verdicts: mid is 0")
+	case v.For != ForRules && v.For != ForAnalysis || v.For == ForAnalysis && v.Stand == ByRule:
+		return errs.New(errs.Invalid, "verdicts: they are of outbreak rules, or of file analysis without a rule")
 	case !slices.Contains([]Stand{ByRule, Cleared, NotKnown}, v.Stand):
 		return errs.New(errs.Invalid, "verdicts: there is no such stand")
 	case (v.Stand == ByRule) != (v.Rule != ""):

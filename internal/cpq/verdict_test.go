@@ -12,11 +12,11 @@ import (
 // Verdicts have one form, and every other is refused.
 func TestVerdictForm(t *testing.T) {
 	k := mail.NewKey("4223BF43B7C9D2E1", 501, mail.Hash{1, 2, 3})
-	list := []Verdict{{Key: k, ManagerMID: 44, Stand: ByRule, Rule: "OUTBREAK_0000232"}, {Key: k, ManagerMID: 45, Stand: Cleared}, {Key: k, ManagerMID: 46, Stand: NotKnown}}
+	list := []Verdict{{Key: k, ManagerMID: 44, For: ForRules, Stand: ByRule, Rule: "OUTBREAK_0000232"}, {Key: k, ManagerMID: 45, For: ForAnalysis, Stand: Cleared}, {Key: k, ManagerMID: 46, For: ForRules, Stand: NotKnown}}
 	b, err := EncodeVerdicts(list)
-	want := `{"version":1,"verdicts":[{"key":"4223BF43B7C9D2E1-501-0102030000000000","manager_mid":44,"stand":"held","rule":"OUTBREAK_0000232"},` +
-		`{"key":"4223BF43B7C9D2E1-501-0102030000000000","manager_mid":45,"stand":"cleared","rule":""},` +
-		`{"key":"4223BF43B7C9D2E1-501-0102030000000000","manager_mid":46,"stand":"unknown","rule":""}]}`
+	want := `{"version":1,"verdicts":[{"key":"4223BF43B7C9D2E1-501-0102030000000000","manager_mid":44,"for":"outbreak","stand":"held","rule":"OUTBREAK_0000232"},` +
+		`{"key":"4223BF43B7C9D2E1-501-0102030000000000","manager_mid":45,"for":"file analysis","stand":"cleared","rule":""},` +
+		`{"key":"4223BF43B7C9D2E1-501-0102030000000000","manager_mid":46,"for":"outbreak","stand":"unknown","rule":""}]}`
 	if err != nil || string(b) != want {
 		t.Fatalf("%s, %v", b, err)
 	}
@@ -28,6 +28,8 @@ func TestVerdictForm(t *testing.T) {
 		"no number":         {`"manager_mid":44`, `"manager_mid":0`},
 		"unknown field":     {`,"stand"`, `,"x":1,"stand"`},
 		"unknown stand":     {`"cleared"`, `"freed"`},
+		"of nothing":        {`"for":"outbreak"`, `"for":""`},
+		"analysis by rule":  {`"for":"outbreak","stand":"held"`, `"for":"file analysis","stand":"held"`},
 		"held by nothing":   {`"OUTBREAK_0000232"`, `""`},
 		"cleared by a rule": {`"cleared","rule":""`, `"cleared","rule":"R"`},
 		"two rules":         {`OUTBREAK_0000232`, `R1; R2`},
@@ -46,7 +48,7 @@ func TestVerdictForm(t *testing.T) {
 	for n, ok := range map[int]bool{0: false, 1: true, MaxVerdicts: true, MaxVerdicts + 1: false} {
 		many := make([]Verdict, n)
 		for i := range many {
-			many[i] = Verdict{Key: k, ManagerMID: 1<<64 - 1, Stand: ByRule, Rule: strings.Repeat("R", maxRule)}
+			many[i] = Verdict{Key: k, ManagerMID: 1<<64 - 1, For: ForRules, Stand: ByRule, Rule: strings.Repeat("R", maxRule)}
 		}
 		if b, err := EncodeVerdicts(many); (err == nil) != ok || len(b) > MaxBlock {
 			t.Errorf("%d: %d octets, %v", n, len(b), err)

@@ -175,6 +175,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.wg.Go(func() { g.threats.Run(run) })
 	g.wg.Go(func() { g.rejudgeHeld(run) })
 	g.wg.Go(func() { g.shadows.run(run) })
+	g.wg.Go(func() { g.watchAnalysis(run) })
 	g.wg.Go(func() { g.KeepAlerts(run, g.postAlert) })
 	if err := g.OpenPorts(); err != nil {
 		return err

@@ -38,6 +38,11 @@ func (g *Gateway) judging(c *config.Config) (s pipeline.Settings, err error) {
 	if spam := c.Antispam; spam.Rspamd != "" {
 		s.Spam = spamEngine{g.rspamd(c)}
 	}
+	if c.FileAnalysis.Analyser != "" {
+		if s.Analyser, err = g.analyser(c.FileAnalysis); err != nil {
+			return s, err
+		}
+	}
 	if _, s.OutbreakMax, err = c.Outbreak.Settings(); err != nil {
 		return s, err
 	}
@@ -85,6 +90,9 @@ type scanner struct {
 
 	spamSettings config.Antispam
 	rspamd       *scan.Rspamd
+
+	analysis config.FileAnalysis
+	analyser *scan.Analyser
 }
 
 // AntivirusStatus implements admin.Scanner.

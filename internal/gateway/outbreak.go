@@ -84,19 +84,27 @@ func (g *Gateway) rejudgeHeld(ctx context.Context) {
 // judgeHeld says which outbreak rule holds a message now. It implements
 // quarantine.Judge.
 func (g *Gateway) judgeHeld(ctx context.Context, m *quarantine.Message, open func() (io.ReadCloser, error)) (string, error) {
-	in := pipeline.Input{MID: m.MID, Origin: m.Origin, Size: m.Size, Subject: m.Subject, Open: open}
-	var err error
-	if in.Env.From, err = envelopeAddress(m.Sender); err != nil {
+	in, err := inputOf(m, open)
+	if err != nil {
 		return "", err
+	}
+	return g.pipeline.Rejudge(ctx, in, m.Policy)
+}
+
+// inputOf gives a message of our own quarantines as the pipeline takes it.
+func inputOf(m *quarantine.Message, open func() (io.ReadCloser, error)) (in pipeline.Input, err error) {
+	in = pipeline.Input{MID: m.MID, Origin: m.Origin, Size: m.Size, Subject: m.Subject, Open: open}
+	if in.Env.From, err = envelopeAddress(m.Sender); err != nil {
+		return in, err
 	}
 	for _, to := range m.Recipients {
 		a, err := envelopeAddress(to)
 		if err != nil {
-			return "", err
+			return in, err
 		}
 		in.Env.To = append(in.Env.To, a)
 	}
-	return g.pipeline.Rejudge(ctx, in, m.Policy)
+	return in, nil
 }
 
 // judgeSent says which outbreak rule holds a message now that a manager has.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type shadows struct {
 	open func(ctx context.Context) (judge, error) // connects to the manager
 	wake chan struct{}                            // capacity 1: there are other rules
 	near chan struct{}                            // capacity 1: the manager was heard of
+
+	analysing bool // there are copies whose attachments are analysed
 
 	mu      sync.Mutex
 	waiting int    // copies of which the manager has yet to hear
@@ -57,15 +60,17 @@ func (x *shadows) poke() { signal(x.wake) }
 // judged is what rules say of a copy.
 type judged struct {
 	set  *outbreak.Set // by which
-	rule string
-	err  error // it is not known
+	rule *string       // nil: not yet
+	err  error         // it is not known
+	waits
 }
 
 // run judges and tells until ctx ends.
 func (x *shadows) run(ctx context.Context) {
-	ask := time.NewTicker(askEvery)
+	ask, look := time.NewTicker(askEvery), time.NewTicker(analyseSoon)
 	defer ask.Stop()
-	known := map[mail.MID]judged{}
+	defer look.Stop()
+	known := map[mail.MID]*judged{}
 	all, pause := true, time.Duration(0) // after a start all that is there is asked about
 	var retry <-chan time.Time
 	signal(x.wake)
@@ -75,6 +80,10 @@ func (x *shadows) run(ctx context.Context) {
 			return
 		case <-ask.C:
 			all = true
+		case <-look.C:
+			if !x.analysing || retry != nil {
+				continue
+			}
 		case <-x.wake:
 		case <-x.near: // a pause ends with the manager's absence
 			if retry == nil {
@@ -110,7 +119,7 @@ func (x *shadows) note(err error) {
 // pass looks at all copies once: judges what was not judged by the rules in
 // force, and tells the manager what it does not know; with ask, of the others
 // too, to hear which are gone.
-func (x *shadows) pass(ctx context.Context, known map[mail.MID]judged, ask bool) error {
+func (x *shadows) pass(ctx context.Context, known map[mail.MID]*judged, ask bool) error {
 	list, err := x.g.spool.Shadows(ctx)
 	if err != nil {
 		return err
@@ -119,6 +128,7 @@ func (x *shadows) pass(ctx context.Context, known map[mail.MID]judged, ask bool)
 	talk := &verdicts{x: x}
 	defer talk.close(ctx)
 	open := 0
+	x.analysing = false
 	for _, sh := range list {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -129,28 +139,30 @@ func (x *shadows) pass(ctx context.Context, known map[mail.MID]judged, ask bool)
 			}
 			continue
 		}
-		v, news, err := x.verdict(ctx, known, sh)
+		list, err := x.verdicts(ctx, known, sh)
 		if err != nil {
 			return err
 		}
-		if !news && !ask {
-			continue
-		}
-		if news {
-			open++
-			x.mu.Lock()
-			x.waiting = open
-			x.mu.Unlock()
-		}
-		if err := talk.add(ctx, sh, v); err != nil {
-			return err
+		for _, v := range list {
+			if !v.yes && !ask {
+				continue
+			}
+			if v.yes {
+				open++
+				x.mu.Lock()
+				x.waiting = open
+				x.mu.Unlock()
+			}
+			if err := talk.add(ctx, sh, v.Verdict); err != nil {
+				return err
+			}
 		}
 	}
 	return talk.flush(ctx)
 }
 
 // forget drops what is known of copies that are gone.
-func forget(known map[mail.MID]judged, list []spool.Shadow) {
+func forget(known map[mail.MID]*judged, list []spool.Shadow) {
 	if len(known) <= len(list) {
 		return
 	}
@@ -165,39 +177,65 @@ func forget(known map[mail.MID]judged, list []spool.Shadow) {
 	}
 }
 
-// verdict judges one copy. news: the manager does not know it.
-func (x *shadows) verdict(ctx context.Context, known map[mail.MID]judged, sh spool.Shadow) (v cpq.Verdict, news bool, err error) {
+// news is a verdict, and whether the manager has yet to hear it.
+type news struct {
+	cpq.Verdict
+	yes bool
+}
+
+// verdicts judges one copy by what it was held for.
+func (x *shadows) verdicts(ctx context.Context, known map[mail.MID]*judged, sh spool.Shadow) (all []news, err error) {
 	sent, found, err := x.g.spool.Sent(sh.Key)
-	if errs.Is(err, errs.Damaged) || err == nil && !found {
-		// Nothing is known of it, not even what it is called there.
-		return v, false, x.g.spool.DropShadows([]spool.Shadow{sh})
+	if err != nil && !errs.Is(err, errs.Damaged) {
+		return nil, err
 	}
-	if err != nil {
-		return v, false, err
+	mid, bad := mail.ParseMID(sent.Remote)
+	if err != nil || !found || bad != nil { // nothing is known of it, not even what it is called there
+		return nil, x.g.spool.DropShadows([]spool.Shadow{sh})
 	}
-	v = cpq.Verdict{Key: sh.Key, Stand: cpq.NotKnown}
-	if v.ManagerMID, err = mail.ParseMID(sent.Remote); err != nil {
-		return v, false, x.g.spool.DropShadows([]spool.Shadow{sh})
-	}
-	set := x.g.threats.Set()
-	j, ok := known[sh.MID]
-	if !ok || j.set != set {
-		j = judged{set: set}
-		j.rule, j.err = x.g.judgeSent(ctx, &sent, func() (io.ReadCloser, error) { return x.g.spool.OpenShadow(ctx, sh) })
-		if ctx.Err() != nil {
-			return v, false, ctx.Err()
-		}
+	j := known[sh.MID]
+	if j == nil {
+		j = &judged{}
 		known[sh.MID] = j
+	}
+	if sh.Rule != "" {
+		all = append(all, x.byRules(ctx, j, &sent, sh))
+	}
+	if slices.ContainsFunc(sent.Placements, func(p mail.Placement) bool { return mail.Analysing(p.Reason) }) {
+		all = append(all, x.byAnalysis(ctx, j, &sent, sh))
+	}
+	for i := range all {
+		all[i].Key, all[i].ManagerMID = sh.Key, mid
+	}
+	return all, ctx.Err()
+}
+
+// byRules judges a copy by the outbreak rules in force, once for each.
+func (x *shadows) byRules(ctx context.Context, j *judged, sent *spool.Sent, sh spool.Shadow) news {
+	if set := x.g.threats.Set(); j.rule == nil || j.set != set {
+		rule, err := x.g.judgeSent(ctx, sent, func() (io.ReadCloser, error) { return x.g.spool.OpenShadow(ctx, sh) })
+		j.set, j.rule, j.err = set, &rule, err
 	}
 	switch {
 	case j.err != nil: // it stays, as in a quarantine of our own
-		return v, false, nil
-	case j.rule == "":
-		v.Stand = cpq.Cleared
-		return v, true, nil
+		return news{Verdict: cpq.Verdict{For: cpq.ForRules, Stand: cpq.NotKnown}}
+	case *j.rule == "":
+		return news{cpq.Verdict{For: cpq.ForRules, Stand: cpq.Cleared}, true}
 	}
-	v.Stand, v.Rule = cpq.ByRule, j.rule
-	return v, j.rule != sh.Rule, nil
+	return news{cpq.Verdict{For: cpq.ForRules, Stand: cpq.ByRule, Rule: *j.rule}, *j.rule != sh.Rule}
+}
+
+// byAnalysis asks the analyser about a copy, when it is time.
+func (x *shadows) byAnalysis(ctx context.Context, j *judged, sent *spool.Sent, sh spool.Shadow) news {
+	if !j.over && j.due(x.g.Now()) {
+		done, err := x.g.analysedThere(ctx, sent, sh)
+		j.over = done && err == nil
+	}
+	if !j.over {
+		x.analysing = true
+		return news{Verdict: cpq.Verdict{For: cpq.ForAnalysis, Stand: cpq.NotKnown}}
+	}
+	return news{cpq.Verdict{For: cpq.ForAnalysis, Stand: cpq.Cleared}, true}
 }
 
 // verdicts is what is on its way to the manager.
@@ -209,9 +247,6 @@ type verdicts struct {
 }
 
 func (t *verdicts) add(ctx context.Context, sh spool.Shadow, v cpq.Verdict) error {
-	if v.ManagerMID == 0 {
-		return nil // it was dropped
-	}
 	t.of, t.list = append(t.of, sh), append(t.list, v)
 	if len(t.list) < cpq.MaxVerdicts {
 		return nil
@@ -258,9 +293,12 @@ func (t *verdicts) said(gone []int) error {
 		left[i] = true
 		drop = append(drop, t.of[i])
 	}
+	drop = slices.CompactFunc(drop, func(a, b spool.Shadow) bool { return a.MID == b.MID })
 	for i, sh := range t.of {
 		v := &t.list[i]
 		switch {
+		case left[i] && v.Stand == cpq.Cleared && v.For == cpq.ForAnalysis:
+			t.x.g.Log.Info("MID " + sh.MID.String() + ": the analysis of its attachments is over: the manager was told")
 		case left[i] && v.Stand == cpq.Cleared:
 			t.x.g.Log.Info("MID " + sh.MID.String() + " is held by no outbreak rule any more: the manager was told")
 		case left[i]:

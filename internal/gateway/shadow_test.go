@@ -70,22 +70,28 @@ func (h *holder) take() string {
 	return strings.Join(out, ", ")
 }
 
-// gave hands a message to the manager, which calls it by a number.
+// gave hands a message that a rule holds to the manager, which calls it by a
+// number.
 func (w *world) gave(number int, rule, text string) mail.MID {
+	return w.passed(number, "Subject: x\r\n\r\n"+text+"\r\n", mail.Placement{Quarantine: "Outbreak", Reason: mail.OutbreakReason(rule)})
+}
+
+// passed hands a message to the manager.
+func (w *world) passed(number int, content string, to ...mail.Placement) mail.MID {
 	w.t.Helper()
 	d, err := w.spool.Receive(w.t.Context(), w.nextMID())
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := io.WriteString(d, "Subject: x\r\n\r\n"+text+"\r\n"); err != nil {
+	if _, err := io.WriteString(d, content); err != nil {
 		w.t.Fatal(err)
 	}
-	to := mail.Address{Local: "bob", Domain: "other.example"}
-	it := &queue.Item{Accepted: time.Now(), Recipients: []queue.Recipient{{Address: to}}}
+	bob := mail.Address{Local: "bob", Domain: "other.example"}
+	it := &queue.Item{Accepted: time.Now(), Recipients: []queue.Recipient{{Address: bob}}}
 	if err := d.Commit(w.t.Context(), it); err != nil {
 		w.t.Fatal(err)
 	}
-	it.State, it.Placements = queue.Routed, []mail.Placement{{Quarantine: "Outbreak", Reason: mail.OutbreakReason(rule)}}
+	it.State, it.Placements = queue.Routed, to
 	u := queue.Update{Remove: []mail.MID{it.MID}, Final: []*queue.Item{it}, Receipts: []queue.Receipt{{Item: it, Remote: fmt.Sprint(number), At: w.Now()}}, Durable: true}
 	if err := w.spool.Apply(w.t.Context(), u); err != nil {
 		w.t.Fatal(err)
@@ -188,7 +194,7 @@ func TestManagerHearsNothing(t *testing.T) {
 	pass := func(want string) {
 		t.Helper()
 		w.shadows.open = m.open
-		err := w.shadows.pass(t.Context(), map[mail.MID]judged{}, true)
+		err := w.shadows.pass(t.Context(), map[mail.MID]*judged{}, true)
 		if got := fmt.Sprint(err); !strings.Contains(got, want) {
 			t.Errorf("%s, want %s", got, want)
 		}

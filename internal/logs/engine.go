@@ -81,3 +81,14 @@ func (m *Mail) Antispam(mid mail.MID, s mail.Spam) {
 	}
 	l.s(" spam ").s(s.Verdict.String()).put()
 }
+
+// FileAnalysis: what the analyser says of attachments (reference 5.5 for what is
+// malicious; the other words are our own).
+func (m *Mail) FileAnalysis(mid mail.MID, a mail.Analysis) {
+	word := map[mail.FileVerdict]string{mail.FileClean: "CLEAN", mail.FilePending: "PENDING", mail.FileUnscannable: "UNSCANNABLE", mail.FileUnscanned: "UNSCANNED", mail.FileMalicious: "MALWARE"}[a.Verdict]
+	l := m.begin(info).mid(mid).s(" AMP file reputation verdict : ").s(word)
+	if a.Name != "" {
+		l.s(" ").q(a.Name, '\'')
+	}
+	l.put()
+}

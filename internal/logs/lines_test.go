@@ -131,6 +131,8 @@ var catalogue = []golden{
 		}},
 	{"SenderAuth", "no signature, no author", "Info: MID 6 SPF: none DKIM: none DMARC: permerror", func(m *Mail) { m.SenderAuth(6, mail.SenderAuth{SPF: "none", DMARC: "permerror"}) }},
 	{"Antispam", "the engine's word", "Info: MID 6 using engine: Rspamd spam positive", func(m *Mail) { m.Antispam(6, mail.Spam{Engine: "Rspamd", Verdict: mail.SpamPositive}) }},
+	{"FileAnalysis", "5.5, and our own: the name", "Info: MID 6 AMP file reputation verdict : MALWARE 'Bad'", func(m *Mail) { m.FileAnalysis(6, mail.Analysis{Verdict: mail.FileMalicious, Name: "Bad"}) }},
+	{"FileAnalysis", "our own: it goes on", "Info: MID 6 AMP file reputation verdict : PENDING", func(m *Mail) { m.FileAnalysis(6, mail.Analysis{Verdict: mail.FilePending}) }},
 	{"Antispam", "our own: no finished answer", "Info: MID 6 using engine: Rspamd spam unknown 'it is away'", func(m *Mail) { m.Antispam(6, mail.Spam{Engine: "Rspamd", Reason: "it is away"}) }},
 	{"Outbreak", "a rule holds it", "Info: MID 6 Outbreak Filters: verdict positive", func(m *Mail) { m.Outbreak(6, true) }},
 	{"Outbreak negative", "none does", "Info: MID 6 Outbreak Filters: verdict negative", func(m *Mail) { m.Outbreak(6, false) }},

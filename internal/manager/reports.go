@@ -37,6 +37,9 @@ func (d deposits) Verdicts(ctx context.Context, peer string, list []cpq.Verdict)
 	all := make([]quarantine.Verdict, len(list))
 	for i, v := range list {
 		all[i] = quarantine.Verdict{MID: v.ManagerMID, Key: v.Key, Known: v.Stand != cpq.NotKnown, Rule: v.Rule}
+		if v.For == cpq.ForAnalysis {
+			all[i].Quarantine = quarantine.FileAnalysis
+		}
 	}
 	out, gone, err := d.m.quarantine.Judged(ctx, peer, all)
 	if out.Released+out.Changed > 0 {

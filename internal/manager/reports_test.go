@@ -120,20 +120,20 @@ func TestSEC_D5_Verdicts(t *testing.T) {
 		what, reply string
 		v           cpq.Verdict
 	}{
-		{"of another's, by its key", "550 5.7.1", cpq.Verdict{Key: theirs, ManagerMID: foreign, Stand: cpq.Cleared}},
-		{"of another's, by a key of its own", "250 2.0.0 gone: 0", cpq.Verdict{Key: key, ManagerMID: foreign, Stand: cpq.Cleared}},
-		{"of nothing", "250 2.0.0 gone: 0", cpq.Verdict{Key: key, ManagerMID: 4711, Stand: cpq.Cleared}},
-		{"that nothing is known", "250 2.0.0 gone:", cpq.Verdict{Key: key, ManagerMID: own, Stand: cpq.NotKnown}},
-		{"of the same rule", "250 2.0.0 gone:", cpq.Verdict{Key: key, ManagerMID: own, Stand: cpq.ByRule, Rule: "R1"}},
+		{"of another's, by its key", "550 5.7.1", cpq.Verdict{Key: theirs, ManagerMID: foreign, For: cpq.ForRules, Stand: cpq.Cleared}},
+		{"of another's, by a key of its own", "250 2.0.0 gone: 0", cpq.Verdict{Key: key, ManagerMID: foreign, For: cpq.ForRules, Stand: cpq.Cleared}},
+		{"of nothing", "250 2.0.0 gone: 0", cpq.Verdict{Key: key, ManagerMID: 4711, For: cpq.ForRules, Stand: cpq.Cleared}},
+		{"that nothing is known", "250 2.0.0 gone:", cpq.Verdict{Key: key, ManagerMID: own, For: cpq.ForRules, Stand: cpq.NotKnown}},
+		{"of the same rule", "250 2.0.0 gone:", cpq.Verdict{Key: key, ManagerMID: own, For: cpq.ForRules, Stand: cpq.ByRule, Rule: "R1"}},
 	} {
 		if got := say(c.v); !strings.HasPrefix(got, c.reply) || state(own) != "held VOF rule:R1" || state(foreign) != "held VOF rule:R1" {
 			t.Errorf("%s: %q, %s, %s", c.what, got, state(own), state(foreign))
 		}
 	}
-	if got := say(cpq.Verdict{Key: key, ManagerMID: own, Stand: cpq.ByRule, Rule: "R2"}); !strings.HasPrefix(got, "250 2.0.0 gone:") || state(own) != "held VOF rule:R2" {
+	if got := say(cpq.Verdict{Key: key, ManagerMID: own, For: cpq.ForRules, Stand: cpq.ByRule, Rule: "R2"}); !strings.HasPrefix(got, "250 2.0.0 gone:") || state(own) != "held VOF rule:R2" {
 		t.Errorf("another rule: %q, %s", got, state(own))
 	}
-	if got := say(cpq.Verdict{Key: key, ManagerMID: own, Stand: cpq.Cleared}); !strings.HasPrefix(got, "250 2.0.0 gone: 0") || !strings.HasPrefix(state(own), "releasing") {
+	if got := say(cpq.Verdict{Key: key, ManagerMID: own, For: cpq.ForRules, Stand: cpq.Cleared}); !strings.HasPrefix(got, "250 2.0.0 gone: 0") || !strings.HasPrefix(state(own), "releasing") {
 		t.Errorf("cleared: %q, %s", got, state(own))
 	}
 	d, err := x.dial(t)

@@ -35,6 +35,8 @@ func (p *Pipeline) Examine(ctx context.Context, in Again) (mail.Finding, error) 
 		return mail.Finding{}, errs.New(errs.Invalid, "the message is too big to be held against outbreak rules")
 	case row.Antivirus.Scan && j.scan.Verdict == mail.Unscanned:
 		return mail.Finding{}, errs.New(errs.Temporary, "unscanned: %s", j.scan.Name)
+	case row.Analysis.Scan && j.files.Verdict == mail.FileUnscanned:
+		return mail.Finding{}, errs.New(errs.Temporary, "attachments unscanned: %s", j.files.Name)
 	case row.Antispam.Scan && j.spam.Verdict == mail.SpamUnknown:
 		return mail.Finding{}, errs.New(errs.Temporary, "spam unknown: %s", j.spam.Reason)
 	}

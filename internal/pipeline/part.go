@@ -26,6 +26,7 @@ type judgement struct {
 	scan      mail.Scan
 	interim   []mail.Scan // of the engine, when another verdict counts
 	spam      mail.Spam
+	files     mail.Analysis
 	released  bool // it came back from Outbreak
 
 	threats *Threats       // in force for all parts
@@ -106,6 +107,9 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 			return errs.Context(err, "looking into the attachments of MID %s", j.in.MID)
 		}
 	}
+	if err = j.askAnalyser(ctx, split); err != nil {
+		return err
+	}
 	if slices.ContainsFunc(split, func(p policy.Part) bool { return p.Row.Outbreak.Scan }) {
 		if err = j.gather(ctx); err != nil {
 			return errs.Context(err, "holding MID %s against outbreak rules", j.in.MID)
@@ -132,6 +136,9 @@ func (j *judgement) judged(row *policy.Row) mail.Judgement {
 	if row.Antispam.Scan {
 		out = out.WithSpam(j.spam)
 	}
+	if row.Analysis.Scan && j.files.Verdict > mail.FilePending {
+		out = out.With(j.files.Scan())
+	}
 	return out
 }
 
@@ -149,6 +156,9 @@ func (j *judgement) engines(part *Part, row *policy.Row, content mail.Dispositio
 	}
 	if row.Antivirus.Scan && !part.Drop {
 		j.antivirus(part, row)
+	}
+	if row.Analysis.Scan && !part.Drop {
+		j.analysis(part, row)
 	}
 	if !part.Drop {
 		j.content(part, content)

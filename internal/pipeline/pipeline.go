@@ -64,6 +64,7 @@ type Settings struct {
 	Content           map[policy.Key]*filter.Set // content filters of policies; one that is missing has none
 	Engine            Engine                     // nil: none
 	Spam              SpamEngine                 // nil: none
+	Analyser          Analyser                   // nil: attachments are not analysed
 	Auth              Authenticator              // nil: senders are not authenticated
 	OutbreakMax       int64                      // larger messages are not held against outbreak rules; 0: none is too large
 	HoldDMARC         string                     // the quarantine for what fails a DMARC policy of quarantine or reject; "": none
@@ -82,6 +83,7 @@ type Pipeline struct {
 	o        Options
 	settings atomic.Pointer[Settings]
 	threats  atomic.Pointer[Threats]
+	collect  chan struct{} // whoever has a file in memory
 }
 
 // New makes a pipeline without filters, with DEFAULT policies that scan nothing.
@@ -92,7 +94,7 @@ func New(o Options) *Pipeline {
 	if o.WorkQueue == nil {
 		o.WorkQueue = func() int { return 0 }
 	}
-	p := &Pipeline{o: o}
+	p := &Pipeline{o: o, collect: make(chan struct{}, maxCollect)}
 	p.Set(Settings{})
 	return p
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"lazaret/internal/mail"
 	"lazaret/internal/policy"
@@ -46,7 +47,13 @@ func (p *Pipeline) Rescan(ctx context.Context, in Again) (part Part, step string
 	if row.Antivirus.Scan {
 		part.Judged = part.Judged.With(j.scan)
 	}
+	if row.Analysis.Scan && j.files.Verdict > mail.FilePending {
+		part.Judged = part.Judged.With(j.files.Scan())
+	}
 	pass := policy.Response{Action: policy.Deliver}
+	if j.files.Verdict == mail.FilePending || in.Judged.Knows(j.files.Scan()) { // it waited, or somebody let it go in spite of it
+		row.Analysis.Verdicts = map[mail.FileVerdict]policy.Response{j.files.Verdict: pass}
+	}
 	if knownSpam {
 		row.Antispam.Verdicts = map[mail.SpamVerdict]policy.Response{j.spam.Verdict: pass}
 	}
@@ -100,7 +107,7 @@ func (j *judgement) again(name string) []policy.Part {
 // wanted reports whether a policy wants the message to be scanned.
 func wanted(split []policy.Part) bool {
 	return slices.ContainsFunc(split, func(p policy.Part) bool {
-		return p.Row.Antivirus.Scan || p.Row.Antispam.Scan || p.Row.Outbreak.Scan && p.Row.Outbreak.Modify > 0
+		return p.Row.Analysis.Scan || p.Row.Antivirus.Scan || p.Row.Antispam.Scan || p.Row.Outbreak.Scan && p.Row.Outbreak.Modify > 0
 	})
 }
 
@@ -117,6 +124,9 @@ func (j *judgement) together(split []policy.Part) *policy.Row {
 		if a, b := &out.Antispam, &s.Row.Antispam; j.spam.Verdict != mail.SpamNegative && (a.Scan != b.Scan || a.Scan && a.For(j.spam.Verdict) != b.For(j.spam.Verdict)) {
 			out.Antispam = policy.Antispam{Scan: true, Verdicts: map[mail.SpamVerdict]policy.Response{j.spam.Verdict: hold}}
 		}
+		if a, b := &out.Analysis, &s.Row.Analysis; j.files.Verdict != mail.FileClean && (a.Scan != b.Scan || a.Scan && a.For(j.files.Verdict) != b.For(j.files.Verdict)) {
+			out.Analysis = policy.Analysis{Scan: true, Verdicts: map[mail.FileVerdict]policy.Response{j.files.Verdict: hold}}
+		}
 		out.Antivirus.Scan = out.Antivirus.Scan || s.Row.Antivirus.Scan
 		out.Antispam.Scan = out.Antispam.Scan || s.Row.Antispam.Scan
 	}
@@ -125,15 +135,17 @@ func (j *judgement) together(split []policy.Part) *policy.Row {
 
 // step says what scanning again gave.
 func (j *judgement) step(row *policy.Row, known bool, part *Part) string {
-	if !row.Antivirus.Scan && !row.Antispam.Scan {
+	if !row.Antivirus.Scan && !row.Antispam.Scan && j.files.Files == 0 {
 		return ""
 	}
 	text := "rescanned: " + j.verdict(row)
 	switch {
 	case part.Drop:
 		by := "antivirus"
-		if part.DropReason == droppedBy("antispam") {
-			by = "antispam"
+		for _, engine := range []string{"antispam", "amp"} {
+			if part.DropReason == droppedBy(engine) {
+				by = engine
+			}
 		}
 		return text + ", dropped by " + by
 	case len(part.Quarantine) > 0:
@@ -157,10 +169,17 @@ func (j *judgement) verdict(row *policy.Row) (text string) {
 		}
 		text += "spam " + j.spam.Verdict.String()
 	}
+	if row.Analysis.Scan && j.files.Files > 0 {
+		if text != "" {
+			text += ", "
+		}
+		text += strings.TrimSpace("file analysis " + j.files.Verdict.String() + " " + j.files.Name)
+	}
 	return text
 }
 
 // harmless reports whether the engines found nothing.
 func (j *judgement) harmless(row *policy.Row) bool {
-	return (!row.Antivirus.Scan || j.scan.Verdict == mail.Clean) && (!row.Antispam.Scan || j.spam.Verdict == mail.SpamNegative)
+	return (!row.Antivirus.Scan || j.scan.Verdict == mail.Clean) && (!row.Antispam.Scan || j.spam.Verdict == mail.SpamNegative) &&
+		(!row.Analysis.Scan || j.files.Verdict == mail.FileClean)
 }

@@ -23,6 +23,7 @@ type TracedPart struct {
 	Part
 	Table, Policy string     // of mail policies; "" when the filters dropped the message
 	Spam          *mail.Spam // nil: the policy does not want it asked
+	Files         *mail.Analysis
 	Scans         []mail.Scan
 }
 
@@ -33,7 +34,8 @@ const maxSteps = 20_000
 // tells how. Nothing is logged and no number is taken. The engines and DNS are
 // asked as for any other message. With an error, what came before it is told.
 func (p *Pipeline) Trace(ctx context.Context, in Input) (*Traced, error) {
-	quiet := &Pipeline{o: p.o}
+	quiet := &Pipeline{o: p.o} // it gives nothing to analysers
+	quiet.threats.Store(p.threats.Load())
 	quiet.o.Log, quiet.o.NextMID = logs.Discard(), func() mail.MID { return 0 }
 	quiet.settings.Store(p.settings.Load())
 	t := &Traced{}
@@ -73,6 +75,9 @@ func (t *Traced) part(p Part, row *policy.Row, j *judgement) {
 	if j != nil {
 		t.Inside = j.m.inside
 		out.Table, out.Policy = j.table.Name, row.Name
+		if row.Analysis.Scan && j.files.Files > 0 {
+			out.Files = &j.files
+		}
 		if row.Antispam.Scan {
 			out.Spam = &j.spam
 		}

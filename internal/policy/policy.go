@@ -41,6 +41,7 @@ type Row struct {
 	Antivirus Antivirus
 	Ambiguous Response // zero: the default, see ForAmbiguous
 	Outbreak  Outbreak
+	Analysis  Analysis
 }
 
 // Key names a policy in its table.
@@ -165,6 +166,9 @@ func (r *Row) checkEngines() error {
 		return err
 	}
 	if err := r.Outbreak.Check(); err != nil {
+		return err
+	}
+	if err := r.Analysis.Check(); err != nil {
 		return err
 	}
 	return r.Antivirus.Check()

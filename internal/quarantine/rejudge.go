@@ -81,53 +81,75 @@ func (s *Service) rejudge(ctx context.Context, mid mail.MID, rule string, out *R
 	return s.judged(ctx, []Verdict{{MID: mid, Known: true, Rule: rule}}, "", out)
 }
 
-// rejudge lets a message go that no outbreak rule holds any more, or notes which
-// other one does.
+// rejudge lets a message go that no outbreak rule holds any more, or whose
+// analysis is over, or notes which other rule holds it.
 type rejudge struct {
-	says     map[mail.MID]Verdict
-	gateway  string // whose messages are spoken of; "": anybody's
-	outbreak func(quarantine string) bool
-	at       time.Time
+	s       *Service
+	says    map[mail.MID][]Verdict
+	gateway string // whose messages are spoken of; "": anybody's
+	at      time.Time
 }
 
 // on implements operation.
 func (op rejudge) on(r *Record) (*Change, string, error) {
-	says := op.says[r.MID]
-	switch {
-	case !says.about(r, op.gateway) || !says.Known:
-		return nil, "", nil
-	case r.State != Held:
-		return nil, r.first(everything), nil
-	case says.Rule == "" && r.Hold.On():
-		return nil, r.heldBy(), nil
-	}
 	c := &Change{Before: r, After: r.clone()}
-	for i := range c.After.Memberships {
-		m := &c.After.Memberships[i]
-		was := mail.OutbreakRule(m.Reason)
-		if m.State != In || !op.outbreak(m.Quarantine) || was == "" || was == says.Rule {
+	cause := RuleUpdate
+	for _, says := range op.says[r.MID] {
+		switch {
+		case !says.about(r, op.gateway):
 			continue
+		case r.State != Held:
+			return nil, r.first(everything), nil
+		case says.Rule == "" && r.Hold.On():
+			return nil, r.heldBy(), nil
 		}
-		if says.Rule != "" {
-			m.Reason = mail.OutbreakReason(says.Rule)
-			c.member(i)
-			continue
+		if says.Quarantine == FileAnalysis {
+			cause = Analysed
 		}
-		next, err := m.State.To(Released)
-		if err != nil {
+		if err := op.apply(c, says); err != nil {
 			return nil, "", err
 		}
-		m.State, m.Cause, m.By, m.Left, m.Decision = next, RuleUpdate, mail.System().Name, op.at, 0
-		c.member(i)
 	}
 	if len(c.Members) == 0 {
-		return nil, "message " + r.MID.String() + " is held by the same rule", nil
+		return nil, "message " + r.MID.String() + " is held as before", nil
 	}
 	if c.After.in() {
 		return c, "", nil
 	}
-	d := &decision{action: Release, cause: RuleUpdate, by: mail.System().Name, at: op.at}
+	d := &decision{action: Release, cause: cause, by: mail.System().Name, at: op.at}
 	return c, "", d.end(c, slices.ContainsFunc(c.After.Memberships, func(m Membership) bool { return m.State == Deleted }))
+}
+
+// apply does what one verdict asks for.
+func (op rejudge) apply(c *Change, says Verdict) error {
+	for i := range c.After.Memberships {
+		m := &c.After.Memberships[i]
+		was, is := says.holds(op.s, m)
+		if m.State != In || !is || says.Rule != "" && (was == says.Rule || says.Quarantine == FileAnalysis) {
+			continue
+		}
+		c.member(i)
+		if says.Rule != "" {
+			m.Reason = mail.OutbreakReason(says.Rule)
+			continue
+		}
+		next, err := m.State.To(Released)
+		if err != nil {
+			return err
+		}
+		m.State, m.Cause, m.By, m.Left, m.Decision = next, RuleUpdate, mail.System().Name, op.at, 0
+		if says.Quarantine == FileAnalysis {
+			m.Cause = Analysed
+		}
+	}
+	return nil
+}
+
+// Analysing reports whether a message waits for file analysis.
+func (m *Message) Analysing() bool {
+	return slices.ContainsFunc(m.Quarantines, func(v MembershipView) bool {
+		return v.Name == FileAnalysis && v.State == In.String() && mail.Analysing(v.Reason)
+	})
 }
 
 // RuleCount is what one outbreak rule holds.

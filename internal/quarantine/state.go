@@ -156,8 +156,9 @@ const (
 	Expired   Cause = "expired"
 	QueueFull Cause = "queue full"
 
-	RuleUpdate Cause = "rule update" // ours: no outbreak rule holds it any more
-	FoundClean Cause = "found clean" // our own: scanned again, and nothing was found
+	RuleUpdate Cause = "rule update"   // ours: no outbreak rule holds it any more
+	Analysed   Cause = "analysis over" // ours: the analyser has said all it has to say of its attachments
+	FoundClean Cause = "found clean"   // our own: scanned again, and nothing was found
 )
 
 func name(names []string, i int) string {

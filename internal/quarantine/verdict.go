@@ -6,12 +6,23 @@ import (
 	"lazaret/internal/mail"
 )
 
-// Verdict is what outbreak rules say now of one message.
+// Verdict is what outbreak rules say now of one message, or file analysis.
 type Verdict struct {
-	MID   mail.MID
-	Key   mail.Key // of the message, or empty: whatever has the number
-	Known bool     // false: it could not be judged
-	Rule  string   // that holds it; "": none
+	MID        mail.MID
+	Key        mail.Key // of the message, or empty: whatever has the number
+	Quarantine string   // what for: FileAnalysis, or else Outbreak
+	Known      bool     // false: it could not be judged
+	Rule       string   // of outbreak rules, that holds it; "": nothing does
+}
+
+// holds gives the rule by which a membership is one that a verdict is about;
+// that of file analysis has no name.
+func (v Verdict) holds(s *Service, m *Membership) (rule string, is bool) {
+	if v.Quarantine == FileAnalysis {
+		return "", mail.Analysing(m.Reason) && s.isKind(m.Quarantine, KindFileAnalysis)
+	}
+	rule = mail.OutbreakRule(m.Reason)
+	return rule, rule != "" && s.isKind(m.Quarantine, KindOutbreak)
 }
 
 // about reports whether the verdict is about a record, and by whoever may speak
@@ -64,35 +75,43 @@ func (s *Service) byRuleYet(r *Record) bool {
 	back := undo{rules: s.rules(), at: s.stamp()}
 	for i := range r.Memberships {
 		m := &r.Memberships[i]
-		if mail.OutbreakRule(m.Reason) != "" && s.isOutbreak(m.Quarantine) && (m.State == In || m.Decision != 0 && back.inTime(r, m)) {
+		_, byRule := Verdict{}.holds(s, m)
+		_, byAnalysis := Verdict{Quarantine: FileAnalysis}.holds(s, m)
+		if (byRule || byAnalysis) && (m.State == In || m.Decision != 0 && back.inTime(r, m)) {
 			return true
 		}
 	}
 	return false
 }
 
-func (s *Service) isOutbreak(name string) bool {
+func (s *Service) isKind(name string, k Kind) bool {
 	q, ok := s.setting(name)
-	return ok && q.Kind == KindOutbreak
+	return ok && q.Kind == k
 }
 
 // judged does what verdicts ask for.
 func (s *Service) judged(ctx context.Context, list []Verdict, gateway string, out *Rejudged) error {
-	op := rejudge{says: make(map[mail.MID]Verdict, len(list)), gateway: gateway, at: s.stamp(), outbreak: s.isOutbreak}
+	op := rejudge{s: s, says: make(map[mail.MID][]Verdict, len(list)), gateway: gateway, at: s.stamp()}
 	var mids []mail.MID
 	for _, v := range list {
 		if v.Known {
-			op.says[v.MID] = v
+			op.says[v.MID] = append(op.says[v.MID], v)
 			mids = append(mids, v.MID)
 		}
 	}
 	_, err := s.act(ctx, mids, party{p: mail.System(), may: everything}, op, func(c *Change) {
-		if op.says[c.After.MID].Rule != "" {
+		why := ""
+		for _, i := range c.Members {
+			if c.Went(i) {
+				why = map[Cause]string{RuleUpdate: "no outbreak rule holds it any more", Analysed: "the analysis of its attachments is over"}[c.After.Memberships[i].Cause]
+			}
+		}
+		if why == "" {
 			out.Changed++
 			return
 		}
 		out.Released++
-		s.opt.Audit.Record(mail.System(), "quarantine release MID "+c.After.MID.String()+": no outbreak rule holds it any more", "ok")
+		s.opt.Audit.Record(mail.System(), "quarantine release MID "+c.After.MID.String()+": "+why, "ok")
 	})
 	return err
 }

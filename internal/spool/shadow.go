@@ -15,7 +15,7 @@ import (
 	"lazaret/internal/queue"
 )
 
-// A message that outbreak rules hold, and whose custody a manager takes, leaves
+// A message that outbreak rules hold, or file analysis, and whose custody a manager takes, leaves
 // its content here (reference 2.6): a shadow, by which it is judged again when
 // there are other rules. It comes to be in the batch that writes the ledger
 // "sent" and removes the message, so a crash knows no state between the two, and
@@ -45,15 +45,17 @@ type shadows struct {
 func (s *Spool) shadowOf(u *queue.Update, mid mail.MID) *queue.Receipt {
 	for i := range u.Receipts {
 		r := &u.Receipts[i]
-		if r.Item.MID == mid && r.Remote != Own && byOutbreakRule(r.Item.Placements) && s.shadowRoom(r.Item.Size) {
+		if r.Item.MID == mid && r.Remote != Own && again(r.Item.Placements) && s.shadowRoom(r.Item.Size) {
 			return r
 		}
 	}
 	return nil
 }
 
-func byOutbreakRule(held []mail.Placement) bool {
-	return slices.ContainsFunc(held, func(p mail.Placement) bool { return mail.OutbreakRule(p.Reason) != "" })
+// again reports whether a message is judged again while it is held: by outbreak
+// rules, or until its analysis is over.
+func again(held []mail.Placement) bool {
+	return slices.ContainsFunc(held, func(p mail.Placement) bool { return mail.OutbreakRule(p.Reason) != "" || mail.Analysing(p.Reason) })
 }
 
 // shadowRoom reports whether one more may be kept. Without room a message has
