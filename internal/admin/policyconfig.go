@@ -24,9 +24,9 @@ type Scanner interface {
 // ScanningCommands gives the commands about mail policies and antivirus, of a
 // gateway. Changes are pending until commit.
 func (f Configuration) ScanningCommands(s Scanner) []Command {
-	return append(append(f.dictionaryCommands(), f.contentCommands()...), []Command{
+	return append(append(append(f.dictionaryCommands(), f.contentCommands()...), f.dlpCommands()...), []Command{
 		{Name: "policyconfig", Summary: "Change the mail policies",
-			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\npolicyconfig filters ...   (see policyconfig filters)\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantispam and antivirus (default, custom, off), spam_positive, spam_suspect, spam_unknown, and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned and spam_unknown also wait), and ambiguous (default, deliver, drop, quarantine: mail that two readers would understand differently),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value);\noutbreak (default, custom, off), outbreak_threshold (3), outbreak_viral_retention (1d), outbreak_other_retention (4h), outbreak_deliver_nonviral (on, off), outbreak_bypass (extensions with commas),\noutbreak_modify (level from which on delivered mail is changed; 0: never), outbreak_subject (with $threat_verdict, $threat_category, $threat_type, $threat_description, $threat_level), outbreak_headers (on, off);\nfile_analysis (default, custom, off), file_malicious, file_pending, file_unscannable, file_unscanned with _tag and _header.",
+			Usage: "policyconfig\npolicyconfig new TABLE NAME [PARAMETER=VALUE...]\npolicyconfig edit TABLE NAME|DEFAULT PARAMETER=VALUE...\npolicyconfig delete TABLE NAME\npolicyconfig move TABLE NAME POSITION\npolicyconfig list [TABLE]\npolicyconfig print TABLE NAME|DEFAULT\npolicyconfig match TABLE SENDER RECIPIENT\npolicyconfig filters ...   (see policyconfig filters)\n\nTABLE is inbound or outbound.  Parameters are sender, recipient (lists with commas: user@domain, user@, domain, .domain, ALL),\nantispam and antivirus (default, custom, off), spam_positive, spam_suspect, spam_unknown, and repaired, encrypted, unscannable, infected, unscanned (deliver, drop, quarantine; unscanned and spam_unknown also wait), and ambiguous (default, deliver, drop, quarantine: mail that two readers would understand differently),\neach with VERDICT_tag (in front of the subject) and VERDICT_header (X-Name: value);\noutbreak (default, custom, off), outbreak_threshold (3), outbreak_viral_retention (1d), outbreak_other_retention (4h), outbreak_deliver_nonviral (on, off), outbreak_bypass (extensions with commas),\noutbreak_modify (level from which on delivered mail is changed; 0: never), outbreak_subject (with $threat_verdict, $threat_category, $threat_type, $threat_description, $threat_level), outbreak_headers (on, off);\nfile_analysis (default, custom, off), file_malicious, file_pending, file_unscannable, file_unscanned with _tag and _header;\nin outbound dlp (default, custom, off) and dlp_policy (names with commas).",
 			Right: auth.ConfigChange, MaxArgs: 40, Run: f.policies},
 		{Name: "policyconfig list", Summary: "List the mail policies", Usage: "policyconfig list [inbound|outbound]", Right: auth.ConfigView, MaxArgs: 1, Run: f.listPolicies},
 		{Name: "policyconfig print", Summary: "Print all settings of a mail policy", Usage: "policyconfig print inbound|outbound NAME|DEFAULT", Right: auth.ConfigView, MaxArgs: 2, Run: f.printPolicy},
@@ -38,7 +38,7 @@ func (f Configuration) ScanningCommands(s Scanner) []Command {
 			Usage: "antivirusconfig [PARAMETER=VALUE...]\n\nclamd (the path of its socket, or host:port; empty: nothing is scanned), max_database_age (7d), max_message_size (25M), timeout (2m)",
 			Right: auth.ConfigChange, MaxArgs: 4, Run: f.antivirus},
 		{Name: "fileanalysisconfig", Summary: "Change where the analyser of attachments is",
-			Usage: "fileanalysisconfig [PARAMETER=VALUE...]\n\nanalyser (the URL of its interface; empty: none), key (what it wants to see), ca_file (roots for its server; empty: those of the system),\nkind (of files that it is asked about, with commas: executable, document, compressed, pdf, html, ... or all), max_file_size (20M), timeout (30s).\nWhat is done with a message is a setting of its mail policy: policyconfig.",
+			Usage: "fileanalysisconfig [PARAMETER=VALUE...]\n\nanalyser (the URL of its interface; empty: none), analyser_password (what it wants to see; asked for), ca_file (roots for its server; empty: those of the system),\nkind (of files that it is asked about, with commas: executable, document, compressed, pdf, html, ... or all), max_file_size (20M), timeout (30s).\nWhat is done with a message is a setting of its mail policy: policyconfig.",
 			Right: auth.ConfigChange, MaxArgs: 6, Run: f.fileAnalysis},
 		{Name: "senderauthconfig", Summary: "Change how senders are authenticated: SPF, DKIM, DMARC, ARC",
 			Usage: "senderauthconfig [PARAMETER=VALUE...]\n\nverify (on, off), dmarc_fail (deliver, quarantine)",
@@ -126,7 +126,7 @@ func fill(c *Call, to settable) error {
 			return Usage("%q is not PARAMETER=VALUE", Clip(word, 60))
 		}
 		if isSecret(name) { // command lines are in the audit log
-			return Usage("%s is asked for, and not taken from the command line; antispamconfig alone asks", name)
+			return Usage("%s is asked for, and not taken from the command line; the command alone asks", name)
 		}
 		if err := to.Set(name, value); err != nil {
 			return err

@@ -100,6 +100,10 @@ type TracePart struct {
 	Recipients []string           `json:"recipients"`
 	Antispam   string             `json:"antispam"`
 	Antivirus  []string           `json:"antivirus"`
+	Files      string             `json:"file_analysis,omitempty"`
+	Filters    []TraceFilter      `json:"content_filters,omitempty"`
+	Outbreak   string             `json:"outbreak,omitempty"`
+	DLP        string             `json:"dlp,omitempty"`
 	Drop       string             `json:"drop,omitempty"` // who dropped it
 	Quarantine []mail.Placement   `json:"quarantine"`
 	Copies     []mail.Placement   `json:"copies"`

@@ -87,6 +87,19 @@ func printTracedPart(c *Call, p *TracePart) {
 		for _, a := range p.Antivirus {
 			c.Printf(" - %s\n", Plain(a))
 		}
+		if p.Files != "" {
+			c.Printf("File Analysis Evaluation:\n - %s\n", Plain(p.Files))
+		}
+		for _, f := range p.Filters {
+			c.Printf("Content ")
+			printTracedFilter(c, &f)
+		}
+		if p.Outbreak != "" {
+			c.Printf("Outbreak Filter Evaluation:\n - %s\n", Plain(p.Outbreak))
+		}
+		if p.DLP != "" {
+			c.Printf("DLP Evaluation:\n - %s\n", Plain(p.DLP))
+		}
 	}
 	for _, n := range p.Notes {
 		c.Printf("Log entry: %s\n", Plain(n))

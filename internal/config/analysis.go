@@ -14,7 +14,7 @@ import (
 // FileAnalysis is where the analyser of attachments is.
 type FileAnalysis struct {
 	Analyser string   `xml:"analyser"`
-	Key      string   `xml:"key" secret:"1"`
+	Key      string   `xml:"analyser_password" secret:"1"`
 	CAFile   string   `xml:"ca_file"`
 	Kinds    []string `xml:"kind"`
 	MaxSize  string   `xml:"max_file_size"`
@@ -55,7 +55,7 @@ func (a FileAnalysis) Effective() (kinds []string, size int64, timeout time.Dura
 		return nil, 0, 0, errs.New(errs.Invalid, "kind is what a file is, such as executable, document, pdf, or all; %d at most", maxAnalysisKinds)
 	}
 	if strings.ContainsFunc(a.Key, func(r rune) bool { return r <= ' ' || r > '~' }) || len(a.Key) > 500 {
-		return nil, 0, 0, errs.New(errs.Invalid, "key is at most 500 printable characters without blanks")
+		return nil, 0, 0, errs.New(errs.Invalid, "analyser_password is at most 500 printable characters without blanks")
 	}
 	if a.MaxSize != "" {
 		if size, err = ParseSize(a.MaxSize); err != nil || size < 1 || size > maxAnalysisSize {
@@ -84,7 +84,7 @@ func (a FileAnalysis) Parameters() []Parameter {
 	if a.Key != "" {
 		key = mask
 	}
-	return []Parameter{{"analyser", a.Analyser}, {"key", key}, {"ca_file", a.CAFile}, {"kind", strings.Join(a.Kinds, ",")}, {"max_file_size", a.MaxSize}, {"timeout", a.Timeout}}
+	return []Parameter{{"analyser", a.Analyser}, {"analyser_password", key}, {"ca_file", a.CAFile}, {"kind", strings.Join(a.Kinds, ",")}, {"max_file_size", a.MaxSize}, {"timeout", a.Timeout}}
 }
 
 // Set changes one setting by its name.
@@ -93,9 +93,9 @@ func (a *FileAnalysis) Set(name, value string) error {
 		a.Kinds = list(strings.ToLower(value))
 		return nil
 	}
-	to := map[string]*string{"analyser": &a.Analyser, "key": &a.Key, "ca_file": &a.CAFile, "max_file_size": &a.MaxSize, "timeout": &a.Timeout}[name]
+	to := map[string]*string{"analyser": &a.Analyser, "analyser_password": &a.Key, "ca_file": &a.CAFile, "max_file_size": &a.MaxSize, "timeout": &a.Timeout}[name]
 	if to == nil {
-		return errs.New(errs.Invalid, "%q is not a parameter; known are analyser, key, ca_file, kind, max_file_size, timeout", clip(name))
+		return errs.New(errs.Invalid, "%q is not a parameter; known are analyser, analyser_password, ca_file, kind, max_file_size, timeout", clip(name))
 	}
 	*to = value
 	return nil
@@ -106,7 +106,7 @@ func (k checker) fileAnalysis() error {
 		return k.at("file_analysis", 0, "", "%s", errs.Public(err))
 	}
 	if k.c.FileAnalysis.Key == mask {
-		return k.at("file_analysis", 0, "key", "the passphrase is masked; a file with masked passphrases cannot be loaded")
+		return k.at("file_analysis", 0, "analyser_password", "the passphrase is masked; a file with masked passphrases cannot be loaded")
 	}
 	if k.c.Role != string(Gateway) && !k.c.FileAnalysis.empty() {
 		return k.at("file_analysis", 0, "", "file_analysis is a setting of a gateway")

@@ -68,6 +68,9 @@ type MailPolicy struct {
 
 	Threats []OutbreakPolicy `xml:"outbreak_settings"` // one, when Outbreak is custom
 
+	DLPMode string   `xml:"dlp"`        // outbound: default, custom or off
+	DLP     []string `xml:"dlp_policy"` // with custom: those that count
+
 	FileAnalysis string         `xml:"file_analysis"`
 	FileVerdicts []VirusVerdict `xml:"file_analysis_verdict"`
 

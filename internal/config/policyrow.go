@@ -32,7 +32,8 @@ func (p MailPolicy) Parameters() []Parameter {
 		all = append(all, Parameter{name, r.Action}, Parameter{name + "_tag", r.Tag}, Parameter{name + "_header", r.Header})
 	}
 	all = append(all, Parameter{"ambiguous", cmpOr(p.Ambiguous, "default")}, Parameter{"ambiguous_tag", p.AmbiguousTag}, Parameter{"ambiguous_header", p.AmbiguousHeader})
-	return append(append(all, p.outbreakParameters()...), p.analysisParameters()...)
+	all = append(append(all, p.outbreakParameters()...), p.analysisParameters()...)
+	return append(all, Parameter{"dlp", cmpOr(p.DLPMode, "default")}, Parameter{"dlp_policy", strings.Join(p.DLP, ",")})
 }
 
 func cmpOr(s, def string) string {
@@ -83,6 +84,14 @@ func (p *MailPolicy) Set(name, value string) error {
 		if p.ContentMode = value; value != "custom" {
 			p.Content = nil
 		}
+		return nil
+	case "dlp":
+		if p.DLPMode = value; value != "custom" {
+			p.DLP = nil
+		}
+		return nil
+	case "dlp_policy":
+		p.DLP, p.DLPMode = list(value), "custom"
 		return nil
 	case "content_filter":
 		p.Content, p.ContentMode = list(value), "custom"

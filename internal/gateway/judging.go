@@ -38,6 +38,9 @@ func (g *Gateway) judging(c *config.Config) (s pipeline.Settings, err error) {
 	if spam := c.Antispam; spam.Rspamd != "" {
 		s.Spam = spamEngine{g.rspamd(c)}
 	}
+	if s.DLP, err = c.DLPSets(); err != nil {
+		return s, err
+	}
 	if c.FileAnalysis.Analyser != "" {
 		if s.Analyser, err = g.analyser(c.FileAnalysis); err != nil {
 			return s, err

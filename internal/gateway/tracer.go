@@ -14,6 +14,7 @@ import (
 	"lazaret/internal/access"
 	"lazaret/internal/admin"
 	"lazaret/internal/errs"
+	"lazaret/internal/filter"
 	"lazaret/internal/listener"
 	"lazaret/internal/mail"
 	"lazaret/internal/message"
@@ -116,15 +117,27 @@ func (t tracer) dialogue(ctx context.Context, q *admin.TraceQuery, c *listener.C
 
 // judged tells of what was seen of the whole message.
 func (t tracer) judged(traced *pipeline.Traced, out *admin.Trace) {
-	for _, s := range traced.Steps {
+	out.Filters = append(out.Filters, filterSteps(traced.Steps)...)
+	if a := traced.Auth; a != nil {
+		out.SenderAuth = a.Field
+	}
+	for _, f := range traced.Inside {
+		out.Attachments = append(out.Attachments, admin.TraceInside{Finding: f.Kind, Path: f.Path})
+	}
+	out.Ambiguous = traced.Ambiguous
+}
+
+// filterSteps gives the way through filters, filter by filter.
+func filterSteps(steps []filter.Step) (out []admin.TraceFilter) {
+	for _, s := range steps {
 		if s.Rule == "" && s.Action == "" {
-			out.Filters = append(out.Filters, admin.TraceFilter{Name: s.Filter, Rules: []admin.TraceRule{}, Actions: []string{}})
+			out = append(out, admin.TraceFilter{Name: s.Filter, Rules: []admin.TraceRule{}, Actions: []string{}})
 			continue
 		}
-		if len(out.Filters) == 0 {
+		if len(out) == 0 {
 			continue
 		}
-		f := &out.Filters[len(out.Filters)-1]
+		f := &out[len(out)-1]
 		if s.Rule != "" {
 			r := admin.TraceRule{Rule: s.Rule, Result: s.Held}
 			for _, m := range s.Matched {
@@ -135,13 +148,7 @@ func (t tracer) judged(traced *pipeline.Traced, out *admin.Trace) {
 			f.Actions = append(f.Actions, s.Action)
 		}
 	}
-	if a := traced.Auth; a != nil {
-		out.SenderAuth = a.Field
-	}
-	for _, f := range traced.Inside {
-		out.Attachments = append(out.Attachments, admin.TraceInside{Finding: f.Kind, Path: f.Path})
-	}
-	out.Ambiguous = traced.Ambiguous
+	return out
 }
 
 // part tells of one part.
@@ -168,6 +175,10 @@ func (t tracer) part(q *admin.TraceQuery, c *listener.Considered, env mail.Envel
 	}
 	if len(out.Antivirus) == 0 {
 		out.Antivirus = []string{"Not scanned"}
+	}
+	out.Filters, out.Outbreak, out.DLP = filterSteps(p.Content), p.Outbreak, p.Leak
+	if p.Files != nil {
+		out.Files = strings.TrimSpace(p.Files.Verdict.String() + " " + p.Files.Name)
 	}
 	for _, h := range p.Headers {
 		out.Headers = append(out.Headers, strings.TrimRight(h.String(), "\r\n"))

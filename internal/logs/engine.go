@@ -92,3 +92,8 @@ func (m *Mail) FileAnalysis(mid mail.MID, a mail.Analysis) {
 	}
 	l.put()
 }
+
+// DLPViolation: a DLP policy is violated (reference 5.4).
+func (m *Mail) DLPViolation(mid mail.MID, severity string, risk int, policy string) {
+	m.begin(info).mid(mid).s(" DLP violation. Severity: ").s(severity).s(" (Risk Factor: ").n(uint64(risk)).s("). DLP policy match: ").q(policy, '\'').s(".").put()
+}

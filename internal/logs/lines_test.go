@@ -131,6 +131,7 @@ var catalogue = []golden{
 		}},
 	{"SenderAuth", "no signature, no author", "Info: MID 6 SPF: none DKIM: none DMARC: permerror", func(m *Mail) { m.SenderAuth(6, mail.SenderAuth{SPF: "none", DMARC: "permerror"}) }},
 	{"Antispam", "the engine's word", "Info: MID 6 using engine: Rspamd spam positive", func(m *Mail) { m.Antispam(6, mail.Spam{Engine: "Rspamd", Verdict: mail.SpamPositive}) }},
+	{"DLPViolation", "5.4", "Info: MID 111 DLP violation. Severity: LOW (Risk Factor: 15). DLP policy match: 'name'.", func(m *Mail) { m.DLPViolation(111, "LOW", 15, "name") }},
 	{"FileAnalysis", "5.5, and our own: the name", "Info: MID 6 AMP file reputation verdict : MALWARE 'Bad'", func(m *Mail) { m.FileAnalysis(6, mail.Analysis{Verdict: mail.FileMalicious, Name: "Bad"}) }},
 	{"FileAnalysis", "our own: it goes on", "Info: MID 6 AMP file reputation verdict : PENDING", func(m *Mail) { m.FileAnalysis(6, mail.Analysis{Verdict: mail.FilePending}) }},
 	{"Antispam", "our own: no finished answer", "Info: MID 6 using engine: Rspamd spam unknown 'it is away'", func(m *Mail) { m.Antispam(6, mail.Spam{Engine: "Rspamd", Reason: "it is away"}) }},

@@ -39,7 +39,7 @@ func (j *judgement) contentOf(ctx context.Context, part *Part, row *policy.Row) 
 	if set.Empty() {
 		return d, nil
 	}
-	d, err = set.Run(ctx, partView{j.m, part})
+	d, err = set.Watch(ctx, partView{j.m, part}, j.t.contentSteps(row.Name))
 	return d, errs.Context(err, "content filters, MID %s", j.in.MID)
 }
 

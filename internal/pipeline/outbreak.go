@@ -189,6 +189,21 @@ func (j *judgement) outbreak(part *Part, row *policy.Row) {
 	}
 }
 
+// threatWords says what outbreak rules say of a part, for a trace.
+func (j *judgement) threatWords(row *policy.Row) string {
+	switch {
+	case !row.Outbreak.Scan || j.threats == nil:
+		return ""
+	case j.tooBig:
+		return "too big to be held against rules"
+	}
+	v := j.threats.set.Judge(j.facts, row.Outbreak.Bypass, j.p.o.Now())
+	if !v.Positive() {
+		return "negative"
+	}
+	return "positive: rule " + v.ID + ", level " + strconv.Itoa(v.Level) + ", " + v.Kind.Word() + " - " + v.TypeWord()
+}
+
 // holds reports whether a policy holds what meets a rule.
 func holds(o *policy.Outbreak, v outbreak.Verdict) bool {
 	return v.Level >= o.Threshold && (v.Kind.Viral() || !o.Through)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/filter/dlp"
 	"lazaret/internal/mail"
 	"lazaret/internal/outbreak"
 	"lazaret/internal/policy"
@@ -27,7 +28,8 @@ type judgement struct {
 	interim   []mail.Scan // of the engine, when another verdict counts
 	spam      mail.Spam
 	files     mail.Analysis
-	released  bool // it came back from Outbreak
+	leak      dlp.Violation // of the part under way
+	released  bool          // it came back from Outbreak
 
 	threats *Threats       // in force for all parts
 	facts   outbreak.Facts // what outbreak rules ask for
@@ -45,16 +47,20 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 	if err := j.ask(ctx, split); err != nil {
 		return nil, err
 	}
-	content := make([]mail.Disposition, len(split))
+	content, leaks := make([]mail.Disposition, len(split)), make([]dlp.Violation, len(split))
 	for i, s := range split {
 		var err error
 		if content[i], err = j.contentOf(ctx, &Part{MID: j.in.MID, Recipients: s.Recipients}, s.Row); err != nil {
+			return nil, err
+		}
+		if leaks[i], err = j.violation(ctx, s.Row); err != nil {
 			return nil, err
 		}
 	}
 	if len(split) == 1 {
 		j.p.o.Log.MatchedPolicy(j.in.MID, split[0].Row.Name, j.table.Name)
 		part := Part{MID: j.in.MID, Disposition: d, Judged: j.judged(split[0].Row), Whole: len(d.Copies)}
+		j.leak = leaks[0]
 		j.engines(&part, split[0].Row, content[0])
 		j.t.part(part, split[0].Row, j)
 		return []Part{part}, nil
@@ -67,6 +73,7 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 			part.Copies, part.CopiedBy, part.Whole, part.Bcc = nil, nil, 0, nil // of the whole message, once
 		}
 		j.p.o.Log.Split(j.in.MID, part.MID, s.Row.Name, j.table.Name)
+		j.leak = leaks[i]
 		j.engines(&part, s.Row, content[i])
 		j.t.part(part, s.Row, j)
 		out = append(out, part)
@@ -165,6 +172,9 @@ func (j *judgement) engines(part *Part, row *policy.Row, content mail.Dispositio
 	}
 	if row.Outbreak.Scan && !part.Drop && !content.Skip.Outbreak {
 		j.outbreak(part, row)
+	}
+	if !part.Drop {
+		j.dlp(part, j.leak)
 	}
 }
 

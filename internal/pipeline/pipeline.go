@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"lazaret/internal/filter"
+	"lazaret/internal/filter/dlp"
 	"lazaret/internal/logs"
 	"lazaret/internal/mail"
 	"lazaret/internal/policy"
@@ -64,6 +65,7 @@ type Settings struct {
 	Content           map[policy.Key]*filter.Set // content filters of policies; one that is missing has none
 	Engine            Engine                     // nil: none
 	Spam              SpamEngine                 // nil: none
+	DLP               map[policy.Key]*dlp.Set    // of outbound policies; one that is missing has none
 	Analyser          Analyser                   // nil: attachments are not analysed
 	Auth              Authenticator              // nil: senders are not authenticated
 	OutbreakMax       int64                      // larger messages are not held against outbreak rules; 0: none is too large

@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"strconv"
 
 	"lazaret/internal/filter"
+	"lazaret/internal/filter/dlp"
 	"lazaret/internal/logs"
 	"lazaret/internal/mail"
 	"lazaret/internal/policy"
@@ -16,6 +18,8 @@ type Traced struct {
 	Ambiguous string           // why it is, in words
 	Inside    []Found          // in attachments
 	Parts     []TracedPart     // as Judge gives them
+
+	content map[string][]filter.Step // of the content filters of a mail policy
 }
 
 // TracedPart is one part with what led to it.
@@ -24,6 +28,9 @@ type TracedPart struct {
 	Table, Policy string     // of mail policies; "" when the filters dropped the message
 	Spam          *mail.Spam // nil: the policy does not want it asked
 	Files         *mail.Analysis
+	Content       []filter.Step // of the content filters
+	Outbreak      string        // what outbreak rules say, in words; "": they were not asked
+	Leak          string        // of a DLP policy, in words
 	Scans         []mail.Scan
 }
 
@@ -55,6 +62,22 @@ func (t *Traced) filters() func(filter.Step) {
 	}
 }
 
+// contentSteps gives who hears of the steps of the content filters of a mail
+// policy.
+func (t *Traced) contentSteps(policy string) func(filter.Step) {
+	if t == nil {
+		return nil
+	}
+	if t.content == nil {
+		t.content = map[string][]filter.Step{}
+	}
+	return func(s filter.Step) {
+		if len(t.content[policy]) < maxSteps {
+			t.content[policy] = append(t.content[policy], s)
+		}
+	}
+}
+
 // looked notes what was seen of the message as a whole.
 func (t *Traced) looked(m *input, ambiguous string) {
 	if t == nil {
@@ -75,8 +98,12 @@ func (t *Traced) part(p Part, row *policy.Row, j *judgement) {
 	if j != nil {
 		t.Inside = j.m.inside
 		out.Table, out.Policy = j.table.Name, row.Name
+		out.Content, out.Outbreak = t.content[row.Name], j.threatWords(row)
 		if row.Analysis.Scan && j.files.Files > 0 {
 			out.Files = &j.files
+		}
+		if v := j.leak; v.Severity != dlp.None {
+			out.Leak = v.Severity.String() + " (risk factor " + strconv.Itoa(v.Risk) + "), DLP policy " + v.Policy.Name
 		}
 		if row.Antispam.Scan {
 			out.Spam = &j.spam

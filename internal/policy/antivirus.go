@@ -83,6 +83,9 @@ func (r Response) check(open bool) error {
 	return err
 }
 
+// Check finds what is wrong with a response to a verdict that was given.
+func (r Response) Check() error { return r.check(false) }
+
 // Extras gives what is added, as the message editor takes it.
 func (r Response) Extras() (mail.Extras, error) {
 	x := mail.Extras{Tag: r.Tag}
