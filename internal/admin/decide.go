@@ -187,6 +187,20 @@ func (q Quarantines) copies(ctx context.Context, c *Call) error {
 	return outcome(c, "copied", len(ch.mids), out, badArguments(err))
 }
 
+// report sends copies to whoever makes the outbreak rules.
+func (q Quarantines) report(ctx context.Context, c *Call) error {
+	ch, err := q.choose(ctx, c, "--as=")
+	if err != nil {
+		return err
+	}
+	as := ch.opt.last("--as")
+	if as == "" {
+		return Usage("report needs --as false-positive or --as suspicious")
+	}
+	out, err := q.Service.Report(ctx, c.Principal, ch.mids, quarantine.Opinion(as))
+	return outcome(c, "reported", len(ch.mids), out, badArguments(err))
+}
+
 func (q Quarantines) hold(ctx context.Context, c *Call) error {
 	opt, err := c.options("--why=", "--lift")
 	if err != nil {

@@ -63,13 +63,14 @@ func (q Quarantines) Commands() []Command {
 		cmd("move", "Move messages into another policy quarantine", "--from NAME --to NAME MID...\nquarantine move --from NAME --to NAME --all [CONDITION...]", maxMIDs+4, q.move),
 		cmd("rescan", "Have messages scanned again by their gateways", selection+rescanned, maxMIDs+2, q.rescan),
 		cmd("copy", "Send copies of messages to an address; nothing else changes", "--to ADDRESS MID...\nquarantine copy --to ADDRESS --all [CONDITION...]\n--to may be given up to ten times. A copy leaves at once, from here.", maxMIDs+4, q.copies),
+		cmd("report", "Report messages in Outbreak to whoever makes the rules", "--as false-positive|suspicious "+selection+"\nA copy goes to the address that quarantineconfig rules has (report_false_positive, report_suspicious; none at first).", maxMIDs+4, q.report),
 		cmd("hold", "Keep messages from leaving, whoever wants it", "MID... --why TEXT\nquarantine hold MID... --lift", maxMIDs+2, q.hold),
 		cmd("rules", "Show what each outbreak rule holds", "[--json]\n\nAll that one rule holds: quarantine search --rule ID, quarantine release --all --quarantine Outbreak --rule ID, quarantine delete --all ...", 1, q.rules),
 		cmd("forecast", "Say when the pool is full, and what the clock will do", "[--at DATE] [--json]", 3, q.forecast),
 	}
 	offers := map[string][]string{"search": nil, "list": {"--json"}, "show": {"--content", "--base64", "--json", "--part"}, "parts": {"--json"},
 		"release": {"--quarantine", "--all"}, "delete": {"--quarantine", "--all"}, "undo": {"--decision"}, "delay": {"--by", "--quarantine", "--all"},
-		"move": {"--from", "--to", "--all"}, "copy": {"--to", "--all"}, "hold": {"--why", "--lift"}, "forecast": {"--at", "--json"}}
+		"move": {"--from", "--to", "--all"}, "copy": {"--to", "--all"}, "report": {"--as", "--all"}, "hold": {"--why", "--lift"}, "forecast": {"--at", "--json"}}
 	for i := range all {
 		name := strings.TrimPrefix(all[i].Name, "quarantine ")
 		if words := offers[name]; name == "copy" { // its --to is an address

@@ -192,6 +192,8 @@ func (q Quarantines) editRules(c *Call) error {
 		{"pool_size", "How much may all quarantines hold? (20G, 0: as much as the disk)", "20G", &r.Pool},
 		{"keep_released", "How long is released mail kept at most, until its delivery is proven? (5d, 0: not at all)", "5d", &r.KeepReleased},
 		{"search_text", "How much of the text of each message can be searched? (16K, 0: none)", "0", &r.SearchText},
+		{"report_false_positive", "To which address do false positives of outbreak rules go? (empty: nobody hears)", "", &r.ReportFalse},
+		{"report_suspicious", "To which address does suspicious mail go? (empty: nobody hears)", "", &r.ReportSuspicious},
 	}
 	if c.Batch {
 		if len(c.Args) == 0 || len(c.Args)%2 != 0 {
@@ -218,7 +220,7 @@ func (q Quarantines) editRules(c *Call) error {
 			}
 		}
 	}
-	return q.Config.Change(c.Principal, "quarantine rules "+quoted([]string{r.UndoRelease, r.DeleteRest, r.Pool, r.KeepReleased, r.SearchText}), func(next *config.Config) error {
+	return q.Config.Change(c.Principal, "quarantine rules "+quoted([]string{r.UndoRelease, r.DeleteRest, r.Pool, r.KeepReleased, r.SearchText, r.ReportFalse, r.ReportSuspicious}), func(next *config.Config) error {
 		next.QuarantineRules = r
 		return nil
 	})

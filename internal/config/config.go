@@ -210,6 +210,9 @@ type QuarantineRules struct {
 	Pool         string `xml:"pool_size"`
 	KeepReleased string `xml:"keep_released"`
 	SearchText   string `xml:"search_text"`
+
+	ReportFalse      string `xml:"report_false_positive"` // address; empty: nobody hears
+	ReportSuspicious string `xml:"report_suspicious"`
 }
 
 // Appliance is a gateway that a manager works for.

@@ -139,6 +139,17 @@ func (c *Config) Rules() (r quarantine.Rules, err error) {
 			return r, errs.Context(err, "search_text")
 		}
 	}
+	for _, f := range []struct {
+		name, text string
+		to         *mail.Address
+	}{{"report_false_positive", c.QuarantineRules.ReportFalse, &r.FalsePositives}, {"report_suspicious", c.QuarantineRules.ReportSuspicious, &r.Suspicious}} {
+		if f.text == "" {
+			continue
+		}
+		if *f.to, err = mail.ParseAddress(f.text); err != nil || f.to.Domain == "" {
+			return r, errs.New(errs.Invalid, "%s is an address such as outbreak@vendor.example, not %q", f.name, clip(f.text))
+		}
+	}
 	return r, r.Check()
 }
 

@@ -88,12 +88,12 @@ func (m *Mail) FileAnalysis(mid mail.MID, a mail.Analysis) {
 	word := map[mail.FileVerdict]string{mail.FileClean: "CLEAN", mail.FilePending: "PENDING", mail.FileUnscannable: "UNSCANNABLE", mail.FileUnscanned: "UNSCANNED", mail.FileMalicious: "MALWARE"}[a.Verdict]
 	l := m.begin(info).mid(mid).s(" AMP file reputation verdict : ").s(word)
 	if a.Name != "" {
-		l.s(" ").q(a.Name, '\'')
+		l = l.s(" ").q(a.Name, '\'')
 	}
 	l.put()
 }
 
 // DLPViolation: a DLP policy is violated (reference 5.4).
 func (m *Mail) DLPViolation(mid mail.MID, severity string, risk int, policy string) {
-	m.begin(info).mid(mid).s(" DLP violation. Severity: ").s(severity).s(" (Risk Factor: ").n(uint64(risk)).s("). DLP policy match: ").q(policy, '\'').s(".").put()
+	m.begin(info).mid(mid).s(" DLP violation. Severity: ").t(severity).s(" (Risk Factor: ").n(uint64(risk)).s("). DLP policy match: ").q(policy, '\'').s(".").put()
 }

@@ -46,11 +46,16 @@ func newPosting(t *testing.T, edit func(*config.Config)) *posting {
 
 func (p *posting) hold(t *testing.T, content string) mail.MID {
 	t.Helper()
+	return p.place(t, content, mail.Placement{Quarantine: "Policy", Reason: "message filter:x"})
+}
+
+func (p *posting) place(t *testing.T, content string, to mail.Placement) mail.MID {
+	t.Helper()
 	hash := mail.Hash(sha256.Sum256([]byte(content)))
 	mid := p.NextMID()
 	_, _, err := p.quarantine.Ingest(t.Context(), quarantine.Deposit{MID: mid, Key: mail.NewKey("GATEWAY001", mid, hash), Gateway: "GATEWAY001", GatewayMID: mid, Accepted: p.Now(),
 		Envelope: mail.Envelope{From: mail.Address{Local: "alice", Domain: "partner.example"}, To: []mail.Address{{Local: "bob", Domain: "example.com"}}},
-		Size:     int64(len(content)), Hash: hash, Subject: "x", Prepend: []byte("Received: by gw1\r\n"), Placements: []mail.Placement{{Quarantine: "Policy", Reason: "message filter:x"}}}, strings.NewReader(content))
+		Size:     int64(len(content)), Hash: hash, Subject: "x", Prepend: []byte("Received: by gw1\r\n"), Placements: []mail.Placement{to}}, strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,4 +210,48 @@ func TestOutboxOutlivesKill(t *testing.T) {
 	until(t, "both", func() bool { return len(p.mailbox.Messages()) == 2 })
 	cancel()
 	<-done
+}
+
+// Whoever works in Outbreak reports what is in it, to the address that an
+// administrator has set, and to no other; without one nothing leaves (F47).
+func TestReportToVendor(t *testing.T) {
+	p := newPosting(t, nil)
+	mid := p.place(t, letter, mail.Placement{Quarantine: "Outbreak", Reason: mail.OutbreakReason("R1")})
+	other := p.hold(t, letter)
+	report := func(by mail.Principal, o quarantine.Opinion, count int, want string) {
+		t.Helper()
+		out, err := p.quarantine.Report(t.Context(), by, []mail.MID{mid, other}, o)
+		if out.Count != count || want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v %v, want %q", out, err, want)
+		}
+	}
+	report(root, quarantine.FalsePositive, 0, "nobody is to hear of it")
+	set := func(change func(*config.Config)) {
+		t.Helper()
+		if err := p.Config.Change(root, "rules", func(c *config.Config) error { change(c); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Config.Commit(root, "rules"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(func(c *config.Config) { c.QuarantineRules.ReportFalse = "fp@vendor.example" })
+	report(root, quarantine.FalsePositive, 1, "")
+	report(root, quarantine.Suspicious, 0, "nobody is to hear of it")
+	report(root, "wrong", 0, "false-positive or suspicious")
+	until(t, "the report", func() bool { return len(p.mailbox.Messages()) == 1 })
+	m := p.mailbox.Messages()[0]
+	if len(m.To) != 1 || !strings.Contains(m.To[0], "<fp@vendor.example>") || !strings.HasSuffix(string(m.Content), letter) {
+		t.Errorf("%v %q", m.To, m.Content)
+	}
+	stranger := mail.Principal{Name: "gina", Role: mail.Operator, Via: "ssh"}
+	if out, err := p.quarantine.Report(t.Context(), stranger, []mail.MID{mid}, quarantine.FalsePositive); out.Count != 0 {
+		t.Errorf("who may not see it: %+v %v", out, err)
+	}
+	if got, err := p.quarantine.Show(t.Context(), root, mid); err != nil || got.State != "held" {
+		t.Errorf("%+v %v", got, err)
+	}
+	if err := p.Config.Change(root, "rules", func(c *config.Config) error { c.QuarantineRules.ReportFalse = "nobody"; return nil }); err == nil {
+		t.Error("an address without a domain got in")
+	}
 }

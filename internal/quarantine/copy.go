@@ -32,6 +32,12 @@ func (s *Service) Copy(ctx context.Context, p mail.Principal, mids []mail.MID, t
 		s.opt.Audit.Record(p, what, errs.Public(err))
 		return out, err
 	}
+	return s.sendCopies(ctx, p, what, mids, to, func(*Record) string { return "" })
+}
+
+// sendCopies sends copies of what the principal may see; but says why one is
+// left out.
+func (s *Service) sendCopies(ctx context.Context, p mail.Principal, what string, mids []mail.MID, to []mail.Address, but func(*Record) string) (out Outcome, err error) {
 	mids = unique(mids)
 	list, err := s.opt.Store.Load(ctx, mids)
 	if err != nil {
@@ -44,7 +50,11 @@ func (s *Service) Copy(ctx context.Context, p mail.Principal, mids []mail.MID, t
 			out.Missed = append(out.Missed, Missed{MID: mid, Why: "there is no message " + mid.String() + " in the quarantine"})
 			continue
 		}
-		if why, err := s.copyOne(ctx, p, list[i], to); err != nil {
+		why := but(list[i])
+		if why == "" {
+			why, err = s.copyOne(ctx, p, list[i], to)
+		}
+		if err != nil {
 			s.opt.Audit.Record(p, what, strconv.Itoa(out.Count)+" of "+strconv.Itoa(len(mids))+", then: "+err.Error())
 			return out, err
 		} else if why != "" {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/mail"
 	"lazaret/internal/message"
 )
 
@@ -14,7 +15,11 @@ type Rules struct {
 	DeleteRest  time.Duration // what is deleted rests in the bin for this
 	Pool        int64         // bytes of content that all quarantines may hold; 0: as much as the disk
 	Text        int64         // bytes of decoded text of each message that can be searched; 0: none
-	KeepTaken   time.Duration // what a gateway took is kept for this at most, until delivery is proven, so that it can be released again
+
+	FalsePositives mail.Address // who hears of a false positive of an outbreak rule; null: nobody
+	Suspicious     mail.Address // who hears that something is suspicious; null: nobody
+
+	KeepTaken time.Duration // what a gateway took is kept for this at most, until delivery is proven, so that it can be released again
 }
 
 // DefaultRules are those of a new appliance.
