@@ -32,10 +32,10 @@ func TestPolicyConfig(t *testing.T) {
 	wants(t, "new", first(run(t, l, admin, "policyconfig new inbound Sales recipient=sales@,.sales.example infected=deliver 'infected_tag=[VIRUS]'; policyconfig new inbound Lab recipient=lab@ antivirus=off")), "Commit to put this in force.\n")
 	wants(t, "default", first(run(t, l, admin, "policyconfig edit inbound default unscannable=drop")), "Commit")
 	wants(t, "move", first(run(t, l, admin, "policyconfig move inbound Lab 1; policyconfig list inbound")),
-		"  1  Lab                      any                            lab@                           off       off\n  2  Sales                    any                            sales@,.sales.example          off       custom\n     DEFAULT                  all others                     all others                     off       custom\n")
+		"  1  Lab                      any                            lab@                           off       off       off       off\n  2  Sales                    any                            sales@,.sales.example          off       custom    off       off\n     DEFAULT                  all others                     all others                     off       custom    off       off\n")
 	wants(t, "print", first(run(t, l, admin, "policyconfig print inbound Sales")), "infected=deliver\ninfected_tag=[VIRUS]\n", "unscanned=wait\n")
 	wants(t, "match", first(run(t, l, admin, "policyconfig match inbound <> LAB@x.example; policyconfig match outbound a@b.c sales@d.e")), "Lab\n", "DEFAULT\n")
-	wants(t, "spam", first(run(t, l, admin, "antispamconfig rspamd=http://127.0.0.1:11333; antispamconfig; policyconfig edit inbound Sales spam_positive=drop spam_suspect_tag=[SPAM]; policyconfig list inbound")), "rspamd=http://127.0.0.1:11333\n", "sales@,.sales.example          custom    custom\n")
+	wants(t, "spam", first(run(t, l, admin, "antispamconfig rspamd=http://127.0.0.1:11333; antispamconfig; policyconfig edit inbound Sales spam_positive=drop spam_suspect_tag=[SPAM]; policyconfig list inbound")), "rspamd=http://127.0.0.1:11333\n", "sales@,.sales.example          custom    custom    off       off\n")
 	wants(t, "ambiguous", first(run(t, l, admin, "policyconfig edit inbound Lab ambiguous_tag=[ODD]; policyconfig print inbound Lab; policyconfig edit inbound Lab ambiguous=drop; policyconfig print inbound Lab; policyconfig print inbound Sales")),
 		"ambiguous=quarantine\nambiguous_tag=[ODD]\n", "ambiguous=drop\nambiguous_tag=\n", "ambiguous=default\n")
 	conf, _ := st.Pending()
