@@ -45,3 +45,27 @@ func (j Judgement) WithSpam(s Spam) Judgement {
 // KnowsSpam reports whether the verdict is one of those remembered. There are
 // four.
 func (j Judgement) KnowsSpam(s Spam) bool { return slices.Contains(j.Spam, s.Verdict) }
+
+// What a filter had a message skip is remembered among its verdicts: no engine
+// gives one by these names.
+var (
+	skippedVirus = Seen{Unscanned, "skip-viruscheck"}
+	skippedSpam  = Seen{Unscanned, "skip-spamcheck"}
+)
+
+// WithSkip gives the judgement of a message that was not shown to engines,
+// because a filter said so.
+func (j Judgement) WithSkip(s Skip) Judgement {
+	if s.Virus && !slices.Contains(j.Seen, skippedVirus) {
+		j.Seen = append(slices.Clone(j.Seen), skippedVirus)
+	}
+	if s.Spam && !slices.Contains(j.Seen, skippedSpam) {
+		j.Seen = append(slices.Clone(j.Seen), skippedSpam)
+	}
+	return j
+}
+
+// Skipped gives what WithSkip noted.
+func (j Judgement) Skipped() Skip {
+	return Skip{Virus: slices.Contains(j.Seen, skippedVirus), Spam: slices.Contains(j.Seen, skippedSpam)}
+}

@@ -28,6 +28,7 @@ type judgement struct {
 	interim   []mail.Scan // of the engine, when another verdict counts
 	spam      mail.Spam
 	files     mail.Analysis
+	skip      mail.Skip     // what message filters had it skip
 	leak      dlp.Violation // of the part under way
 	released  bool          // it came back from Outbreak
 
@@ -43,6 +44,7 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 	if len(split) == 0 {
 		split = []policy.Part{{Row: &j.table.Default}}
 	}
+	j.skip = d.Skip
 	skip(split, d.Skip)
 	if err := j.ask(ctx, split); err != nil {
 		return nil, err
@@ -136,7 +138,7 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 
 // judged is what is remembered with a part.
 func (j *judgement) judged(row *policy.Row) mail.Judgement {
-	out := mail.Judgement{Policy: row.Name}
+	out := mail.Judgement{Policy: row.Name}.WithSkip(j.skip)
 	if row.Antivirus.Scan {
 		out = out.With(j.scan)
 	}

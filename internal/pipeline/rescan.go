@@ -77,6 +77,7 @@ func (p *Pipeline) anew(in Again) (*judgement, []policy.Part) {
 	m := &input{Input: in.Input, auth: s.Auth, site: &p.o, scanned: s.Engine != nil}
 	j := &judgement{p: p, s: s, in: in.Input, m: m, table: s.table(in.Origin), released: in.Outbreak}
 	split := j.again(in.Judged.Policy)
+	skip(split, in.Judged.Skipped()) // what a filter let pass unseen is not seen on its way out either
 	if !in.Outbreak {
 		for i := range split {
 			row := *split[i].Row

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"lazaret/internal/errs"
+	"lazaret/internal/filter"
 	"lazaret/internal/mail"
 	"lazaret/internal/pipeline"
 	"lazaret/internal/policy"
@@ -252,5 +253,31 @@ func TestExamine(t *testing.T) {
 		if len(b.lines) != 0 {
 			t.Errorf("%s: %q", name, b.lines)
 		}
+	}
+}
+
+// What a message filter had a message skip it skips on its way out too: filters
+// do not run again, and what they said counts (reference 2.5).
+func TestRescanSkips(t *testing.T) {
+	b := newBench(t, "")
+	o := &oracle{answer: infected("A")}
+	s := policy.Row{Name: policy.Default, Antivirus: policy.Antivirus{Scan: true}}
+	filters, err := filter.Parse(`pass: if (subject == "x") { skip-viruscheck(); quarantine("Policy"); }` + "\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Set(pipeline.Settings{Filters: filters, Engine: o, Inbound: &policy.Table{Name: "inbound", Default: s}})
+	in := b.input("Subject: x\r\n\r\n")
+	parts, err := b.Judge(t.Context(), in)
+	if err != nil || len(parts) != 1 || parts[0].Judged.Skipped() != (mail.Skip{Virus: true}) {
+		t.Fatalf("%+v %v", parts, err)
+	}
+	part, step, err := b.Rescan(t.Context(), pipeline.Again{Input: in, Judged: parts[0].Judged})
+	if err != nil || step != "" || len(part.Quarantine) != 0 || part.Judged.Skipped() != (mail.Skip{Virus: true}) {
+		t.Errorf("%+v %q %v", part, step, err)
+	}
+	part, _, err = b.Rescan(t.Context(), pipeline.Again{Input: in, Judged: mail.Judgement{Policy: policy.Default}})
+	if err != nil || len(part.Quarantine) != 1 {
+		t.Errorf("one that did not skip: %+v %v", part, err)
 	}
 }
