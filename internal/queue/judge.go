@@ -12,29 +12,42 @@ import (
 	"lazaret/internal/stats"
 )
 
-// judge gives one message to the processor and carries out the routing.
-func (q *Queue) judge(e *entry, j job) {
+// verdict is what the processor made of one message.
+type verdict struct {
+	r         Routing
+	poisonous bool
+	err       error
+}
+
+// judge gives one message to the processor. False: it is not to be judged now.
+func (q *Queue) judge(e *entry, j job) (v verdict, ok bool) {
 	e.mu.Lock()
 	it, ok := q.begin(e, j)
 	if !ok {
 		e.mu.Unlock()
-		return
+		return v, false
 	}
 	e.judging = true
 	e.mu.Unlock()
 	var damaged error
-	r, poisonous, err := q.process(it, q.opener(e.mid, it.Size, func(err error) { damaged = err }))
+	v.r, v.poisonous, v.err = q.process(it, q.opener(e.mid, it.Size, func(err error) { damaged = err }))
 	if damaged != nil {
-		err = damaged
+		v.err = damaged
 	}
+	return v, true
+}
+
+// judged carries out a verdict.
+func (q *Queue) judged(e *entry, j job, v verdict) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.judging = false
+	err := v.err
 	if err == nil {
-		err = q.route(e, j, r)
+		err = q.route(e, j, v.r)
 	}
 	switch {
-	case poisonous:
+	case v.poisonous:
 		q.poisoned(e, j, err)
 	case errs.Is(err, errs.Damaged):
 		e.setAside(q, err)
@@ -45,8 +58,8 @@ func (q *Queue) judge(e *entry, j job) {
 		if !e.gone {
 			q.schedule(e.item)
 		}
-		q.takeCopies(r.Copies)
-		q.takeCopies(r.Parts)
+		q.takeCopies(v.r.Copies)
+		q.takeCopies(v.r.Parts)
 		q.mu.Unlock()
 	}
 }
@@ -181,7 +194,7 @@ func (q *Queue) hold(e *entry, why string) {
 // (placements), and what ends a re-run is durable before anything is sent;
 // the plain case is not written at all. entry.mu is held.
 func (q *Queue) route(e *entry, j job, r Routing) error {
-	if !r.Drop && len(r.Copies) == 0 && len(r.Parts) == 0 && len(r.Placements) == 0 && !j.rerun && e.item.Tries == 0 && e.drop == nil {
+	if r.plain() && !j.rerun && e.item.Tries == 0 && e.drop == nil {
 		assign(e.item, r)
 		e.dirty = true
 		return nil
@@ -218,6 +231,12 @@ func (q *Queue) route(e *entry, j job, r Routing) error {
 		q.stats.Add(stats.DroppedMessages, 1)
 	}
 	return nil
+}
+
+// plain reports whether nothing of a routing has to be durable before the
+// message goes on.
+func (r *Routing) plain() bool {
+	return !r.Drop && len(r.Copies) == 0 && len(r.Parts) == 0 && len(r.Placements) == 0
 }
 
 // handOver ends a message that goes on as its parts. Recipients that were

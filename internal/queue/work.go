@@ -15,6 +15,7 @@ type workQueue struct {
 	again    slots
 	held     []mail.MID
 	busy     int  // being judged
+	keeping  int  // of these: verdicts that are written beside the judges
 	turn     bool // old mail is next
 	timer    *time.Timer
 }
@@ -101,12 +102,45 @@ func (q *Queue) judgeSuspects() {
 	}
 }
 
+// maxKeeping is how many verdicts are being written beside the judges.
+const maxKeeping = 64
+
 // do makes one judgement. Queue.mu is held before and after.
+//
+// What has to be on stable storage before the message goes on is not waited for
+// here: few judges, each behind a flush, would let few messages share it, and a
+// slow disk would leave the processors idle.
 func (q *Queue) do(j job) {
 	q.work.busy++
 	e := q.acquire(j.mid)
 	q.mu.Unlock()
-	q.judge(e, j)
+	v, ok := q.judge(e, j)
+	if ok && !j.rerun && v.err == nil && !v.r.plain() {
+		q.mu.Lock()
+		if q.work.keeping < maxKeeping {
+			q.work.keeping++
+			q.wg.Go(func() { // the group is not over: this judge is of it
+				q.finish(e, j, v)
+				q.work.keeping--
+				q.mu.Unlock()
+			})
+			return
+		}
+		q.mu.Unlock()
+	}
+	if ok {
+		q.finish(e, j, v)
+		return
+	}
+	q.release(e)
+	q.mu.Lock()
+	q.work.busy--
+}
+
+// finish carries out a verdict and lets go of the message. Queue.mu is held when
+// it returns.
+func (q *Queue) finish(e *entry, j job, v verdict) {
+	q.judged(e, j, v)
 	q.release(e)
 	q.mu.Lock()
 	q.work.busy--
