@@ -12,8 +12,9 @@
 //
 // # Form on disk
 //
-// One Pebble store. An object has a random number of 16 bytes and a class:
-// small (one chunk) or large. Its keys:
+// One Pebble store. An object has a number of 16 bytes (the time, then 72 random
+// bits; objects of a bucket have nothing but random ones) and a class: small (one
+// chunk) or large. Its keys:
 //
 //	i ID          nothing; the list of what is there, so that a sweep reads no content
 //	o ID          version, sealed header (size, SHA-256, chunks), and the chunk of a small object

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"time"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
@@ -40,7 +41,7 @@ func (s *Store) Put(ctx context.Context, content io.Reader) (quarantine.ContentI
 	if !last {
 		class = classLarge
 	}
-	p, err := s.newPutter(newObject(class))
+	p, err := s.newPutter(localObject(class, time.Now()))
 	if err != nil {
 		return "", 0, mail.Hash{}, err
 	}
