@@ -22,7 +22,7 @@ func hashOf(b []byte) mail.Hash { return sha256.Sum256(b) }
 // BenchmarkIngest is the whole way of a deposit: content, record, number, on
 // stable storage, with so many writers at once.
 func BenchmarkIngest(b *testing.B) {
-	for _, writers := range []int{1, 8, 32} {
+	for _, writers := range []int{1, 8, 32, 128, 512} {
 		b.Run(fmt.Sprintf("4KiB/%dwriters", writers), func(b *testing.B) {
 			s, bl, svc, err := place(b.TempDir())
 			if err != nil {

@@ -17,7 +17,7 @@ func suiteTogether(t *testing.T, open func(*testing.T, *memContents) backend) {
 	c := &memContents{}
 	s := open(t, c).(*Store)
 	var recs []*quarantine.Record
-	for i := range 3*mostRows - 1 { // statements of 16, 16, 8, ... rows
+	for i := range 3*mostRows - 1 { // two whole statements, and one that is not
 		recs = append(recs, record(t, s, c, i, fmt.Sprint("body", i), "Policy", "Virus"))
 	}
 	twin := record(t, s, c, 900, "body0", "Policy")

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// mostRows is how many rows one statement has. What there is more goes into
-// further ones, of halves of that: so there are few texts to be prepared.
-const mostRows = 16
+// mostRows is how many rows one statement has at most. There is a text to be
+// prepared for each number up to that.
+const mostRows = 32
 
 // form is a statement for any number of rows.
 type form struct {
@@ -49,10 +49,8 @@ func (t *tx) among(head string, values []any, each func(*sql.Rows) error) error 
 
 // split calls run with statements for pieces of args.
 func (t *tx) split(f form, args []any, run func(string, []any) error) error {
-	for n := mostRows; len(args) > 0; {
-		for n*f.columns > len(args) {
-			n /= 2
-		}
+	for len(args) > 0 {
+		n := min(mostRows, len(args)/f.columns)
 		if err := run(t.s.text(&f, n), args[:n*f.columns]); err != nil {
 			return err
 		}
