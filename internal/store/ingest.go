@@ -41,7 +41,7 @@ func (s *Store) Add(ctx context.Context, r *quarantine.Record) (mid mail.MID, ex
 }
 
 func (s *Store) addition(r *quarantine.Record) (*addition, error) {
-	d, err := json.Marshal(detail{r.Envelope.Params, r.Envelope.Rcpt, r.Policy, r.Direction, r.Prepend, r.Origin})
+	d, err := json.Marshal(detail{r.Envelope.Params, r.Envelope.Rcpt, r.Policy, r.Direction, r.Prepend, origin(r.Origin)})
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, err, "writing the record of %s", r.Key)
 	}

@@ -156,7 +156,7 @@ func scanRecord(rows *sql.Rows) (*quarantine.Record, error) {
 		return r, errs.Wrap(errs.Damaged, err, "message %s: its record is damaged", r.MID)
 	}
 	r.Envelope.Params, r.Envelope.Rcpt = d.Params, d.Rcpt
-	r.Policy, r.Direction, r.Prepend, r.Origin = d.Policy, d.Direction, d.Prepend, d.Origin
+	r.Policy, r.Direction, r.Prepend, r.Origin = d.Policy, d.Direction, d.Prepend, mail.Origin(d.Origin)
 	if r.Envelope.From, err = mail.ParseAddress(sender); err == nil {
 		r.Envelope.To, err = splitAddresses(recipients)
 	}

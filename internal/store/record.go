@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -19,7 +20,23 @@ type detail struct {
 	Policy    string            `json:"policy,omitempty"`
 	Direction string            `json:"direction,omitempty"`
 	Prepend   []byte            `json:"prepend,omitempty"`
-	Origin    mail.Origin       `json:"origin"`
+	Origin    origin            `json:"origin,omitzero"`
+}
+
+// origin is mail.Origin, of which nothing is stored but what there is: a million
+// messages have it.
+type origin struct {
+	ICID        mail.ICID  `json:"icid,omitzero"`
+	Listener    string     `json:"listener,omitzero"`
+	Interface   string     `json:"interface,omitzero"`
+	RemoteIP    netip.Addr `json:"remote_ip,omitzero"`
+	RemoteHost  string     `json:"remote_host,omitzero"`
+	Helo        string     `json:"helo,omitzero"`
+	Protocol    string     `json:"protocol,omitzero"`
+	SenderGroup string     `json:"sender_group,omitzero"`
+	Policy      string     `json:"policy,omitzero"`
+	Relay       bool       `json:"relay,omitzero"`
+	User        string     `json:"user,omitzero"`
 }
 
 func ms(t time.Time) int64 {
