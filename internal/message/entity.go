@@ -105,6 +105,11 @@ func (w *walker) contentValues(h *Header, path, name string, twice Kind) []strin
 		w.note(HeaderLimit, path)
 		all = all[:maxContentFields]
 	}
+	for _, f := range h.short {
+		if strings.EqualFold(f.Name, name) {
+			all = append(all, f.Value)
+		}
+	}
 	var out []string
 	for _, v := range all {
 		if i := strings.IndexByte(v, 0); i >= 0 {
@@ -121,7 +126,9 @@ func (w *walker) contentType(e *entity, p *parsed) {
 	t := p.main
 	if major, minor, ok := strings.Cut(t, "/"); !ok || major == "" || minor == "" || strings.ContainsAny(t, "\"=,<>@") {
 		w.note(MalformedType, e.path)
-		t = "application/octet-stream"
+		if t = "application/octet-stream"; major == "message" && ok {
+			t = "message/rfc822" // some readers look no further
+		}
 	}
 	if !slices.Contains(e.types, t) {
 		e.types = append(e.types, t)
@@ -130,6 +137,14 @@ func (w *walker) contentType(e *entity, p *parsed) {
 		w.misplaced(e, p)
 	} else {
 		all := p.values("boundary")
+		for _, b := range all {
+			if d := DecodeHeader(b); d != b {
+				all = append(all, d) // not allowed in a parameter, RFC 2047 section 5, but done
+			}
+		}
+		if p.given["boundary"] > 0 && len(all) == 0 {
+			w.note(BoundaryAmbiguous, e.path) // for some readers "--" stands between the parts then
+		}
 		for _, b := range all {
 			if b = strings.TrimRight(b, " \t"); b != "" && !slices.Contains(e.boundaries, b) {
 				e.boundaries = append(e.boundaries, b)
@@ -181,7 +196,16 @@ func (w *walker) encodings(h *Header, e *entity) {
 
 func multipart(t string) bool { return strings.HasPrefix(t, "multipart/") }
 
-func attachedMessage(t string) bool { return t == "message/rfc822" || t == "message/global" }
+// attachedMessage reports whether a part of the type is read as a message by
+// some reader: message/rfc822 and message/global by all, message/news and types
+// that are not known by some; but not those that have the form of mail only.
+func attachedMessage(t string) bool {
+	minor, ok := strings.CutPrefix(t, "message/")
+	return ok && !slices.Contains(noMessages[:], minor)
+}
+
+var noMessages = [...]string{"partial", "external-body", "delivery-status", "global-delivery-status", "disposition-notification", "global-disposition-notification",
+	"global-headers", "feedback-report", "tracking-status", "http", "s-http", "sip", "sipfrag", "imdn+xml", "cpim", "ohttp-req", "ohttp-res"}
 
 // nameList gathers the readings of a part's file name.
 type nameList struct {

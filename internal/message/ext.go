@@ -39,11 +39,12 @@ func (p *parsed) extended(name string) []string {
 		}
 		if rest == "" {
 			out = appendOnce(out, decodeExtended(q.value))
+			out = appendOnce(out, decodeExtended(q.value[:brokenPercent(q.value)]))
 			continue
 		}
 		digits, star := strings.CutSuffix(rest, "*")
-		n, err := strconv.Atoi(digits)
-		if err != nil || n < 0 || n > 9999 {
+		n, ok := pieceNumber(digits)
+		if !ok {
 			continue
 		}
 		if have := pieces[n]; q.again && len(have) > 0 {
@@ -70,7 +71,37 @@ func (p *parsed) extended(name string) []string {
 			}
 		}
 	}
+	for i, n := range order { // some readers give up at a piece that they cannot decode
+		if v := pieces[n][0].first; coded[n] && brokenPercent(v) < len(v) {
+			out = appendOnce(out, assemble(order[:i], pieces, coded, firstOnly))
+			break
+		}
+	}
 	return out
+}
+
+// brokenPercent gives the place of the first escape that is none, or the length.
+func brokenPercent(v string) int {
+	for i := 0; i < len(v); i++ {
+		if v[i] == '%' && (i+2 >= len(v) || unhex(v[i+1]) < 0 || unhex(v[i+2]) < 0) {
+			return i
+		}
+	}
+	return len(v)
+}
+
+// lastPiece is the number of all pieces with a larger one.
+const lastPiece = 10_000
+
+func pieceNumber(digits string) (n int, ok bool) {
+	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil || n > lastPiece {
+		n = lastPiece
+	}
+	return n, true
 }
 
 // pick says which of several pieces of one number count.
@@ -116,12 +147,10 @@ func assemble(order []int, pieces map[int][]piece, coded map[int]bool, which pic
 				}
 				v = unpercent(v)
 			}
-			if len(b) < maxValue {
-				b = append(b, v...)
-			}
+			b = append(b, v...)
 		}
 	}
-	return toUTF8(charset, string(b))
+	return cutMiddle(toUTF8(charset, string(b)))
 }
 
 func decodeExtended(v string) string {

@@ -16,6 +16,8 @@ type Field struct {
 type Header struct {
 	Fields []Field
 	Stray  []byte // lines that are neither a field nor part of one, LF behind each
+
+	short []Field // Content fields as they are for who does not take a stray line for a part of them
 }
 
 // Values gives the bodies of all fields of the name, in order, raw.
@@ -145,7 +147,7 @@ func (h *block) line(l []byte) {
 		h.note(HeaderLimit)
 		return
 	}
-	l = bytes.TrimRight(l, "\r\n")
+	l = bytes.TrimSuffix(bytes.TrimSuffix(l, []byte("\n")), []byte("\r"))
 	for {
 		i := bytes.IndexByte(l, '\r')
 		if i < 0 {
@@ -239,6 +241,10 @@ func (h *block) garbage(l []byte) {
 	h.stray(l)
 	if h.isField && len(h.raw) > 8 && strings.EqualFold(string(h.raw[:8]), "Content-") {
 		h.note(UnfoldedLine)
+		if len(h.short) < maxContentFields {
+			name, value, _ := strings.Cut(string(h.raw), ":")
+			h.short = append(h.short, Field{name, strings.Trim(value, " \t")})
+		}
 		h.join(bytes.Trim(l, " \t"))
 		return
 	}

@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"io"
+	"lazaret/internal/testlib/odd"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -40,8 +41,8 @@ func FuzzDecodeHeader(f *testing.F) {
 // FuzzWalk: no message makes the walk fail or work without bound; names are
 // one line of valid UTF-8 in length; what is no multipart gives all its bytes.
 func FuzzWalk(f *testing.F) {
-	for _, c := range evasions {
-		f.Add([]byte(c.raw))
+	for _, c := range odd.Messages() {
+		f.Add([]byte(c.Raw))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		w := newWalker(bytes.NewReader(raw), Limits{Reread: 1 << 16}, func(p *Part) error {

@@ -60,6 +60,11 @@ func (s *paramScanner) mainWord() {
 		s.pos++
 	}
 	s.out.main = strings.ToLower(clip(s.v[start:s.pos]))
+	if i := strings.IndexByte(s.out.main, '='); i > 0 && strings.IndexAny(s.out.main, `/"?`) < 0 {
+		s.out.malformed = true // a parameter in the place of the word
+		s.pos = start
+		return
+	}
 	s.blanks()
 	if s.pos < len(s.v) && s.v[s.pos] != ';' {
 		s.out.malformed = true
@@ -138,7 +143,7 @@ func (s *paramScanner) param() {
 
 // quoted reads "value"; end is the place of the closing quote.
 func (s *paramScanner) quoted(name string, end int) {
-	raw := clip(s.v[s.pos+1 : end])
+	raw := s.cut(name, s.v[s.pos+1:end])
 	value := unescape(raw)
 	s.add(name, value)
 	if value != raw {
@@ -152,8 +157,8 @@ func (s *paramScanner) quoted(name string, end int) {
 	// Something follows without a semicolon: a parameter, or more of the value.
 	s.out.malformed = true
 	rest := s.v[s.pos:s.segment()]
-	s.add(name, clip(value+strings.TrimSpace(clip(rest))))
-	s.add(name, clip(`"`+raw+`"`+strings.TrimSpace(clip(rest)))) // the quotes read as letters
+	s.add(name, s.cut(name, value+strings.TrimSpace(s.cut(name, rest))))
+	s.add(name, s.cut(name, `"`+raw+`"`+strings.TrimSpace(s.cut(name, rest)))) // the quotes read as letters
 	if strings.IndexByte(rest, '=') >= 0 {
 		return
 	}
@@ -165,10 +170,10 @@ func (s *paramScanner) bare(name string) {
 	rest := s.v[s.pos:s.segment()]
 	if strings.HasPrefix(rest, `"`) {
 		s.out.malformed = true
-		defer s.add(name, strings.TrimSpace(clip(rest))) // the quote read as a letter
+		defer s.add(name, strings.TrimSpace(s.cut(name, rest))) // the quote read as a letter
 		rest = rest[1:]
 	}
-	whole := strings.TrimSpace(clip(rest))
+	whole := strings.TrimSpace(s.cut(name, rest))
 	word := whole
 	if i := strings.IndexAny(whole, " \t"); i >= 0 {
 		word = whole[:i]
@@ -179,6 +184,9 @@ func (s *paramScanner) bare(name string) {
 	}
 	if strings.IndexByte(whole, '(') >= 0 {
 		s.add(name, strings.TrimSpace(withoutComments(whole)))
+	}
+	if i := strings.IndexByte(rest, '"'); i > 0 && !s.noQuote {
+		s.halfQuoted(name, i)
 	}
 	if len(word) > 1 && word[0] == '\'' && strings.HasSuffix(whole, "'") {
 		s.add(name, strings.Trim(whole, "'"))
@@ -191,6 +199,18 @@ func (s *paramScanner) bare(name string) {
 	s.pos = next
 }
 
+// halfQuoted adds the value as one reads it who lets a quote begin in its middle:
+// a semicolon behind it is part of the value. i is the place of the quote.
+func (s *paramScanner) halfQuoted(name string, i int) {
+	end := quoteEnd(s.v, s.pos+i)
+	if end < 0 {
+		s.noQuote = true
+		return
+	}
+	tail, _, _ := strings.Cut(s.v[end:min(len(s.v), end+maxValue)], ";")
+	s.add(name, strings.TrimSpace(s.cut(name, s.v[s.pos:end]+tail)))
+}
+
 func (s *paramScanner) add(name, value string) {
 	if value != "" && len(s.out.params) < maxParams {
 		s.out.params = append(s.out.params, param{name, value, s.again})
@@ -201,6 +221,31 @@ func (s *paramScanner) add(name, value string) {
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 func clip(s string) string { return s[:min(len(s), maxValue)] }
+
+// cut makes a value short enough. Of a name the end counts as much as the
+// beginning: there stands what kind of file it is.
+func (s *paramScanner) cut(name, value string) string {
+	if len(value) <= maxValue {
+		return value
+	}
+	s.out.malformed = true
+	if name == "boundary" {
+		return clip(value)
+	}
+	return cutMiddle(value)
+}
+
+// cutMiddle takes the middle out of what is too long.
+func cutMiddle(v string) string {
+	if len(v) <= maxValue {
+		return v
+	}
+	head, tail := v[:maxValue/2], v[len(v)-maxValue/2:]
+	if isUTF8(v) { // and no letter is cut in two
+		head, tail = strings.ToValidUTF8(head, ""), strings.ToValidUTF8(tail, "")
+	}
+	return head + tail
+}
 
 // quoteEnd gives the place of the quote that closes the one at i, or -1.
 func quoteEnd(v string, i int) int {

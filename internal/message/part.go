@@ -100,7 +100,7 @@ func (p *Part) IsAttachment() bool {
 	case Preamble, Epilogue, Stray:
 		return p.Attached
 	case Container:
-		return len(p.Names) > 0 || p.Types[0] == "message/rfc822" && p.Path != ""
+		return len(p.Names) > 0 || attachedMessage(p.Types[0]) && p.Path != ""
 	case Embedded:
 		return true
 	}

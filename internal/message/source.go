@@ -136,6 +136,9 @@ func (b *bodyReader) fill() {
 	if n > 0 && piece[n-1] == '\r' {
 		n--
 	}
+	if len(b.w.stack) > 0 {
+		b.w.bareCR(piece[:n], b.path)
+	}
 	if !start && n == 0 && piece[0] == '\n' && len(b.held) == 1 && b.held[0] == '\r' {
 		b.held = append(b.held, '\n') // a line end cut in two by the end of a piece
 		return

@@ -111,10 +111,31 @@ func (w *walker) delimiter(line []byte, path string) bool {
 			prefix = true
 		}
 	}
+	if prefix && bytes.ContainsAny(rest, "\x00\r") {
+		w.note(BoundaryAmbiguous, path) // the line ends there for some readers
+	}
 	if prefix {
 		w.note(BoundaryPrefix, path)
 	}
 	return false
+}
+
+// bareCR looks for delimiters behind a carriage return alone, where some
+// readers end a line.
+func (w *walker) bareCR(line []byte, path string) {
+	for {
+		i := bytes.IndexByte(line, '\r')
+		if i < 0 {
+			return
+		}
+		line = line[i+1:]
+		if len(line) < 3 || line[0] != '-' {
+			continue
+		}
+		if first, _, _ := bytes.Cut(line, []byte{'\r'}); w.isDelimiter(first) {
+			w.note(BoundaryAmbiguous, path)
+		}
+	}
 }
 
 // isDelimiter is delimiter without its consequences.
@@ -279,8 +300,11 @@ func (w *walker) push(at place, boundaries []string) {
 // when the boundary parameter is missing.
 func (w *walker) between(at place, role Role, guess bool) error {
 	body := &bodyReader{w: w, path: at.path}
+	in := &inText{w: w, at: at} // uuencoded files there are files for some readers
+	body.watch = in.line
 	if role == Epilogue {
 		body.watch = func(line []byte) {
+			in.line(line)
 			if len(trimEnd(line)) > 0 && !w.isDelimiter(line) {
 				w.note(TextAfterClose, at.path)
 			}
@@ -288,6 +312,7 @@ func (w *walker) between(at place, role Role, guess bool) error {
 	}
 	if guess {
 		body.watch = func(line []byte) {
+			in.line(line)
 			top := len(w.stack) - 1
 			if len(w.stack[top]) > 0 || len(line) < 3 || line[0] != '-' || line[1] != '-' || w.delimiter(line, at.path) {
 				return
@@ -300,5 +325,8 @@ func (w *walker) between(at place, role Role, guess bool) error {
 	if err := w.aside(at, role, body); err != nil {
 		return err
 	}
-	return body.drain()
+	if err := body.drain(); err != nil {
+		return err
+	}
+	return in.give()
 }
