@@ -41,7 +41,7 @@ var untold = [...]message.Kind{message.MIMEVersion, message.DuplicateField, mess
 
 // hiding are the findings in attachments that say that other readers may see
 // something else.
-var hiding = [...]string{"hidden-member", "duplicate-member", "archive-in-other", "embedded-object"}
+var hiding = [...]string{"hidden-member", "duplicate-member", "overlapping-member", "archive-in-other", "embedded-object"}
 
 // strange reports whether an engine may read a message in another way than we
 // do (register C1), or not at all.

@@ -30,20 +30,21 @@ type Kind string
 
 // What was found in a file.
 const (
-	Encrypted        Kind = "encrypted"         // its content cannot be seen without a password
-	Macro            Kind = "macro"             // VBA or XLM in an Office file
-	ExternalTemplate Kind = "external-template" // an Office file that loads another one
-	DDE              Kind = "dde"               // an Office field that starts a program
-	EmbeddedObject   Kind = "embedded-object"   // a file inside a document
-	PDFScript        Kind = "pdf-javascript"    // JavaScript in a PDF file
-	PDFLaunch        Kind = "pdf-launch"        // a PDF file that starts a program
-	PDFOpenAction    Kind = "pdf-open-action"   // a PDF file that does something when it is opened
-	HiddenMember     Kind = "hidden-member"     // a file that the list of its archive does not have
-	DuplicateMember  Kind = "duplicate-member"  // two files of one name in an archive
-	MemberPath       Kind = "member-path"       // a name that leads out of the directory: ../, absolute, a drive
-	Link             Kind = "archive-link"      // a symbolic or hard link in an archive
-	Polyglot         Kind = "archive-in-other"  // an archive behind something else
-	TypeMismatch     Kind = "type-mismatch"     // a program under the name of a document
+	Encrypted        Kind = "encrypted"          // its content cannot be seen without a password
+	Macro            Kind = "macro"              // VBA or XLM in an Office file
+	ExternalTemplate Kind = "external-template"  // an Office file that loads another one
+	DDE              Kind = "dde"                // an Office field that starts a program
+	EmbeddedObject   Kind = "embedded-object"    // a file inside a document
+	PDFScript        Kind = "pdf-javascript"     // JavaScript in a PDF file
+	PDFLaunch        Kind = "pdf-launch"         // a PDF file that starts a program
+	PDFOpenAction    Kind = "pdf-open-action"    // a PDF file that does something when it is opened
+	HiddenMember     Kind = "hidden-member"      // a file that the list of its archive does not have
+	DuplicateMember  Kind = "duplicate-member"   // two files of one name in an archive
+	OverlapMember    Kind = "overlapping-member" // two files of an archive share bytes of it
+	MemberPath       Kind = "member-path"        // a name that leads out of the directory: ../, absolute, a drive
+	Link             Kind = "archive-link"       // a symbolic or hard link in an archive
+	Polyglot         Kind = "archive-in-other"   // an archive behind something else
+	TypeMismatch     Kind = "type-mismatch"      // a program under the name of a document
 )
 
 // Why something was not seen to its end: unscannable.
@@ -188,7 +189,7 @@ func (k Kind) known() bool {
 // error texts.
 func Kinds() []Kind {
 	return append([]Kind{Macro, ExternalTemplate, DDE, EmbeddedObject, PDFScript, PDFLaunch, PDFOpenAction, HiddenMember,
-		DuplicateMember, MemberPath, Link, Polyglot, TypeMismatch}, unseenKinds[:]...)
+		DuplicateMember, OverlapMember, MemberPath, Link, Polyglot, TypeMismatch}, unseenKinds[:]...)
 }
 
 // wireLimits gives what is left of the limits.

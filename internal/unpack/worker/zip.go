@@ -153,11 +153,9 @@ func (s *session) zip(f *file) {
 	}
 	doc := s.newOffice(f)
 	names := map[string]bool{}
-	var spans []span
+	spans := zipSpans(f, z)
+	s.overlap(f, spans)
 	for _, e := range z.File {
-		if off, err := e.DataOffset(); err == nil {
-			spans = append(spans, span{off, off + int64(min(e.CompressedSize64, uint64(f.data.size)))})
-		}
 		low := strings.ToLower(e.Name)
 		if names[low] {
 			s.found(unpack.DuplicateMember, f, e.Name)
@@ -169,6 +167,17 @@ func (s *session) zip(f *file) {
 	}
 	doc.done()
 	s.gaps(f, spans)
+}
+
+// overlap looks for files that share bytes: a few kilobytes that are a thousand
+// files each unpack to any size, and only a forger writes such an archive.
+func (s *session) overlap(f *file, spans []span) {
+	for i := 1; i < len(spans); i++ {
+		if spans[i].from < spans[i-1].to {
+			s.found(unpack.OverlapMember, f, "")
+			return
+		}
+	}
 }
 
 func (s *session) zipEntry(f *file, e *zip.File, doc *office) error {
@@ -208,9 +217,19 @@ func (s *session) unread(f *file, name string, why unpack.Kind, detail string) e
 // span is a run of bytes that belongs to a listed file.
 type span struct{ from, to int64 }
 
-// gaps looks between the listed files for others.
-func (s *session) gaps(f *file, spans []span) {
+// zipSpans gives the runs of all listed files, in order.
+func zipSpans(f *file, z *zip.Reader) (spans []span) {
+	for _, e := range z.File {
+		if off, err := e.DataOffset(); err == nil {
+			spans = append(spans, span{off, off + int64(min(e.CompressedSize64, uint64(f.data.size)))})
+		}
+	}
 	sort.Slice(spans, func(i, j int) bool { return spans[i].from < spans[j].from })
+	return spans
+}
+
+// gaps looks between the listed files for others; spans are in order.
+func (s *session) gaps(f *file, spans []span) {
 	known := map[int64]bool{}
 	for _, p := range spans {
 		known[p.from] = true
