@@ -36,6 +36,8 @@ func TestPolicyConfig(t *testing.T) {
 	wants(t, "print", first(run(t, l, admin, "policyconfig print inbound Sales")), "infected=deliver\ninfected_tag=[VIRUS]\n", "unscanned=wait\n")
 	wants(t, "match", first(run(t, l, admin, "policyconfig match inbound <> LAB@x.example; policyconfig match outbound a@b.c sales@d.e")), "Lab\n", "DEFAULT\n")
 	wants(t, "spam", first(run(t, l, admin, "antispamconfig rspamd=http://127.0.0.1:11333; antispamconfig; policyconfig edit inbound Sales spam_positive=drop spam_suspect_tag=[SPAM]; policyconfig list inbound")), "rspamd=http://127.0.0.1:11333\n", "sales@,.sales.example          custom    custom    off       off\n")
+	wants(t, "unopened", first(run(t, l, admin, "policyconfig edit inbound Lab unopened=deliver unopened_tag=[NOT]; policyconfig print inbound Lab; policyconfig edit inbound Lab unopened=engine; policyconfig print inbound Lab; policyconfig edit inbound Lab unopened=default; policyconfig print inbound Lab")),
+		"unopened=deliver\nunopened_tag=[NOT]\n", "unopened=engine\nunopened_tag=\n", "unopened=default\n")
 	wants(t, "ambiguous", first(run(t, l, admin, "policyconfig edit inbound Lab ambiguous_tag=[ODD]; policyconfig print inbound Lab; policyconfig edit inbound Lab ambiguous=drop; policyconfig print inbound Lab; policyconfig print inbound Sales")),
 		"ambiguous=quarantine\nambiguous_tag=[ODD]\n", "ambiguous=drop\nambiguous_tag=\n", "ambiguous=default\n")
 	conf, _ := st.Pending()
@@ -54,6 +56,9 @@ func TestPolicyConfig(t *testing.T) {
 		"policyconfig edit inbound Lab infected=wait":           "only what is unscanned can wait",
 		"policyconfig edit inbound Lab infected_header=To:x":    "begins with X-",
 		"policyconfig edit inbound Lab ambiguous=wait":          "waiting changes nothing",
+		"policyconfig edit inbound Lab unopened=wait":           "unopened: only what is unscanned can wait",
+		"policyconfig edit inbound Lab unopened=hold":           "or engine",
+		"policyconfig edit inbound Lab unopened_tag=x":          "unopened: action is deliver",
 		"policyconfig edit inbound Lab ambiguous=hold":          "ambiguous: action is deliver",
 		"policyconfig edit inbound Lab ambiguous_header=To:x":   "adds nothing",
 		"policyconfig edit inbound Sales ambiguous_header=To:x": "begins with X-",

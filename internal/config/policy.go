@@ -257,6 +257,12 @@ func (p MailPolicy) antivirus(def policy.Antivirus, engine bool) (policy.Antivir
 	}
 	out := policy.Antivirus{Scan: true, Verdicts: policy.Defaults()}
 	for _, v := range p.Verdicts {
+		if v.Verdict == policy.Unopened {
+			if out.Unopened = v.response(); v == (VirusVerdict{Verdict: v.Verdict, Action: "default"}) {
+				out.Unopened = policy.Response{}
+			}
+			continue
+		}
 		verdict, err := mail.ParseVerdict(v.Verdict)
 		if err != nil {
 			return def, err

@@ -31,6 +31,8 @@ func (p MailPolicy) Parameters() []Parameter {
 		name := v.String()
 		all = append(all, Parameter{name, r.Action}, Parameter{name + "_tag", r.Tag}, Parameter{name + "_header", r.Header})
 	}
+	r := p.unopened()
+	all = append(all, Parameter{policy.Unopened, r.Action}, Parameter{policy.Unopened + "_tag", r.Tag}, Parameter{policy.Unopened + "_header", r.Header})
 	all = append(all, Parameter{"ambiguous", cmpOr(p.Ambiguous, "default")}, Parameter{"ambiguous_tag", p.AmbiguousTag}, Parameter{"ambiguous_header", p.AmbiguousHeader})
 	all = append(append(all, p.outbreakParameters()...), p.analysisParameters()...)
 	return append(all, Parameter{"dlp", cmpOr(p.DLPMode, "default")}, Parameter{"dlp_policy", strings.Join(p.DLP, ",")})
@@ -46,6 +48,12 @@ func cmpOr(s, def string) string {
 // response gives what is done about a verdict, by default what all do.
 func (p MailPolicy) response(v mail.Verdict) VirusVerdict {
 	return given(p.Verdicts, v.String(), policy.Defaults()[v])
+}
+
+// unopened gives what is done about archives that we do not open; default is what
+// is done about all that is unscannable.
+func (p MailPolicy) unopened() VirusVerdict {
+	return given(p.Verdicts, policy.Unopened, policy.Response{Action: "default"})
 }
 
 func (p MailPolicy) spamResponse(v mail.SpamVerdict) VirusVerdict {
@@ -125,6 +133,10 @@ func (p *MailPolicy) Set(name, value string) error {
 		return answer(&p.Spam, p.spamResponse(v), name, field, value)
 	}
 	word, field, _ := strings.Cut(name, "_")
+	if word == policy.Unopened {
+		p.Antivirus = "custom"
+		return answer(&p.Verdicts, p.unopened(), name, field, value)
+	}
 	v, err := mail.ParseVerdict(word)
 	if err != nil || !slices.Contains(verdicts[:], v) {
 		return unknownParameter(name)
@@ -161,7 +173,7 @@ func answer(rows *[]VirusVerdict, r VirusVerdict, name, field, value string) err
 	switch field {
 	case "":
 		r.Action = value
-		if value == string(policy.Drop) || value == string(policy.Wait) {
+		if value == string(policy.Drop) || value == string(policy.Wait) || value == string(policy.Engine) || value == "default" {
 			r.Tag, r.Header = "", "" // nothing goes on that could have them
 		}
 	case "tag":

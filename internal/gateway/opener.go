@@ -77,7 +77,7 @@ func (o opening) Findings() []pipeline.Found {
 		unread := f.Kind == unpack.TextLimit || f.Kind == unpack.Unsupported && o.groups[f.Path] == filetype.Document && strings.HasPrefix(f.Detail, "PDF filter ")
 		out = append(out, pipeline.Found{
 			Kind: string(f.Kind), Path: f.Path, Encrypted: f.Kind == unpack.Encrypted, Corrupt: f.Kind == unpack.Corrupt,
-			Unread: unread, Unseen: f.Unseen(), Fault: f.Fault(),
+			Unread: unread, Unopened: f.Kind == unpack.Unsupported || f.Kind == unpack.Corrupt, Unseen: f.Unseen(), Fault: f.Fault(),
 		})
 	}
 	return out

@@ -23,7 +23,7 @@ func (p *Pipeline) Examine(ctx context.Context, in Again) (mail.Finding, error) 
 	var lethal *Lethal
 	switch err := j.ask(ctx, split); {
 	case errors.As(err, &lethal):
-		j.scan = Unopened
+		j.scan, j.left, j.unopened = Unopened, Unopened, false
 	case err != nil:
 		return mail.Finding{}, err
 	}

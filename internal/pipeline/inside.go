@@ -59,6 +59,7 @@ type Found struct {
 	Encrypted  bool   // something cannot be seen without a password
 	Corrupt    bool   // something is damaged
 	Unread     bool   // only its text was not read: the bytes are there for an engine
+	Unopened   bool   // it is Unseen because nobody here reads its kind, or because it is damaged
 	Unseen     bool   // something was not seen, encryption apart: it is never clean (P3)
 	Fault      bool   // the process that opened it was lost over it
 }
@@ -105,26 +106,33 @@ func (j *judgement) inside(ctx context.Context) error {
 		case f.Unseen && !f.Unread:
 			verdict = mail.Unscannable
 		}
-		if verdict > j.scan.Verdict {
-			j.counts(mail.Scan{Verdict: verdict, Engine: "Lazaret", Name: f.Kind})
-		}
+		j.counts(mail.Scan{Verdict: verdict, Engine: "Lazaret", Name: f.Kind}, f.Unopened)
 	}
-	if j.scan.Verdict != mail.Clean || !m.strange() {
+	if j.left.Verdict != mail.Clean || j.scan.Verdict != mail.Clean && !j.unopened || !m.strange() {
 		return nil
 	}
 	s, err := j.union(ctx)
 	if err == nil && s.Verdict != mail.Clean {
-		j.counts(s)
+		j.counts(s, false)
 	}
 	return err
 }
 
-// counts makes another verdict than the engine's first the one that counts.
-func (j *judgement) counts(s mail.Scan) {
+// counts makes another verdict than the engine's first the one that counts, if
+// it is graver; what nobody has finished with is the gravest. unopened says that
+// it is about an archive that we do not open, and nothing worse.
+func (j *judgement) counts(s mail.Scan, unopened bool) {
+	graver := func(than mail.Scan) bool { return s.Verdict > than.Verdict || s.Verdict == mail.Unscanned }
+	if !unopened && graver(j.left) {
+		j.left = s
+	}
+	if !graver(j.scan) && (s.Verdict != j.scan.Verdict || unopened || !j.unopened) {
+		return
+	}
 	if len(j.interim) == 0 {
 		j.interim = []mail.Scan{j.scan}
 	}
-	j.scan = s
+	j.scan, j.unopened = s, unopened
 }
 
 // take adds what was found in attachments to the content that filters see.

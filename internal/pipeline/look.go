@@ -164,11 +164,16 @@ func (k *look) opened(p *message.Part, m *measure, file int) error {
 	return nil
 }
 
+// ourOwn are the types that an engine which we ask may not open, or not with all
+// their methods. clamd opens RAR archives only where a library of its own for
+// that is installed, and calls them clean where it is not.
+var ourOwn = [...]string{"zst", "lz4", "ar", "rar", "7z"}
+
 // inner takes something out of an attachment.
 func (k *look) inner(of string, file int, i *Inner) error {
 	id := strings.TrimSuffix(i.Path, ":")
 	kinds := []string{i.Type, i.Group}
-	k.in.odd = k.in.odd || i.Type == "zst" // no engine that we ask opens it
+	k.in.odd = k.in.odd || slices.Contains(ourOwn[:], i.Type)
 	switch {
 	case i.Extracted:
 	case i.Depth == 0:

@@ -26,6 +26,8 @@ type judgement struct {
 	ambiguous string // why the message is, in words; "" when it is not
 	scan      mail.Scan
 	interim   []mail.Scan // of the engine, when another verdict counts
+	left      mail.Scan   // what counts for whom archives that we do not open are the engine's affair
+	unopened  bool        // scan is about such archives, and nothing worse
 	spam      mail.Spam
 	files     mail.Analysis
 	skip      mail.Skip     // what message filters had it skip
@@ -112,6 +114,7 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 		if j.scan, err = j.s.Engine.Scan(ctx, j.in.Hash, j.in.Size, asMail(j.in.Open)); err != nil {
 			return errs.Context(err, "scanning MID %s", j.in.MID)
 		}
+		j.left = j.scan
 		if err := j.inside(ctx); err != nil {
 			return errs.Context(err, "looking into the attachments of MID %s", j.in.MID)
 		}
@@ -140,7 +143,8 @@ func (j *judgement) ask(ctx context.Context, split []policy.Part) (err error) {
 func (j *judgement) judged(row *policy.Row) mail.Judgement {
 	out := mail.Judgement{Policy: row.Name}.WithSkip(j.skip)
 	if row.Antivirus.Scan {
-		out = out.With(j.scan)
+		scan, _ := j.counting(row)
+		out = out.With(scan)
 	}
 	if row.Antispam.Scan {
 		out = out.WithSpam(j.spam)
@@ -196,10 +200,19 @@ func (j *judgement) antivirus(part *Part, row *policy.Row) {
 	for _, s := range append(j.interim, j.scan) {
 		log.InterimVerdict(part.MID, s)
 	}
-	log.Antivirus(part.MID, j.scan, j.released)
-	if j.scan.Verdict != mail.Clean {
-		j.respond(part, row.Antivirus.For(j.scan.Verdict), "antivirus", mail.Placement{Quarantine: VirusQuarantine, Reason: reason(j.scan)})
+	scan, response := j.counting(row)
+	log.Antivirus(part.MID, scan, j.released)
+	if scan.Verdict != mail.Clean {
+		j.respond(part, response, "antivirus", mail.Placement{Quarantine: VirusQuarantine, Reason: reason(scan)})
 	}
+}
+
+// counting gives the verdict that counts for a policy, and what it wants done.
+func (j *judgement) counting(row *policy.Row) (mail.Scan, policy.Response) {
+	if r, ok := row.Antivirus.Respond(j.scan.Verdict, j.unopened); ok {
+		return j.scan, r
+	}
+	return j.left, row.Antivirus.For(j.left.Verdict)
 }
 
 // respond does what is wanted about the verdict of an engine.

@@ -35,7 +35,7 @@ func (p *Pipeline) Rescan(ctx context.Context, in Again) (part Part, step string
 	var lethal *Lethal
 	switch err := j.ask(ctx, split); {
 	case errors.As(err, &lethal):
-		j.scan = Unopened // and no poison: a person has decided about that before
+		j.scan, j.left, j.unopened = Unopened, Unopened, false // and no poison: a person has decided about that before
 	case err != nil:
 		return part, "", err
 	}
@@ -58,7 +58,7 @@ func (p *Pipeline) Rescan(ctx context.Context, in Again) (part Part, step string
 		row.Antispam.Verdicts = map[mail.SpamVerdict]policy.Response{j.spam.Verdict: pass}
 	}
 	if known {
-		row.Antivirus.Verdicts = map[mail.Verdict]policy.Response{j.scan.Verdict: pass}
+		row.Antivirus.Verdicts, row.Antivirus.Unopened = map[mail.Verdict]policy.Response{j.scan.Verdict: pass}, policy.Response{}
 	}
 	j.engines(&part, row, mail.Disposition{}) // filters do not run a second time (reference 2.5)
 	return part, j.step(row, known && (knownSpam || !row.Antispam.Scan), &part), nil
@@ -116,10 +116,14 @@ func wanted(split []policy.Part) bool {
 // whole, for it has one account. Where policies differ about a verdict it is
 // held: nobody loses it and nobody gets what his policy would have dropped.
 func (j *judgement) together(split []policy.Part) *policy.Row {
+	leaves := func(p policy.Part) bool { return p.Row.Antivirus.Unopened.Action == policy.Engine }
+	if j.unopened && !slices.ContainsFunc(split, func(p policy.Part) bool { return p.Row.Antivirus.Scan && !leaves(p) }) {
+		j.scan, j.unopened = j.left, false
+	}
 	out := *split[0].Row
 	hold := policy.Response{Action: policy.Quarantine}
 	for _, s := range split[1:] {
-		if a, b := &out.Antivirus, &s.Row.Antivirus; j.scan.Verdict != mail.Clean && (a.Scan != b.Scan || a.Scan && a.For(j.scan.Verdict) != b.For(j.scan.Verdict)) {
+		if a, b := &out.Antivirus, &s.Row.Antivirus; j.scan.Verdict != mail.Clean && (a.Scan != b.Scan || a.Scan && j.differ(a, b)) {
 			out.Antivirus = policy.Antivirus{Scan: true, Verdicts: map[mail.Verdict]policy.Response{j.scan.Verdict: hold}}
 		}
 		if a, b := &out.Antispam, &s.Row.Antispam; j.spam.Verdict != mail.SpamNegative && (a.Scan != b.Scan || a.Scan && a.For(j.spam.Verdict) != b.For(j.spam.Verdict)) {
@@ -132,6 +136,13 @@ func (j *judgement) together(split []policy.Part) *policy.Row {
 		out.Antispam.Scan = out.Antispam.Scan || s.Row.Antispam.Scan
 	}
 	return &out
+}
+
+// differ reports whether two policies want something else about the verdict.
+func (j *judgement) differ(a, b *policy.Antivirus) bool {
+	x, left := a.Respond(j.scan.Verdict, j.unopened)
+	y, right := b.Respond(j.scan.Verdict, j.unopened)
+	return x != y || left != right
 }
 
 // step says what scanning again gave.

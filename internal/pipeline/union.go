@@ -40,8 +40,8 @@ type fronted struct {
 var untold = [...]message.Kind{message.MIMEVersion, message.DuplicateField, message.EncodedName, message.NameAmbiguous, message.ExternalBody, message.SpaceBeforeColon}
 
 // hiding are the findings in attachments that say that other readers may see
-// something else.
-var hiding = [...]string{"hidden-member", "duplicate-member", "overlapping-member", "archive-in-other", "embedded-object"}
+// something else, or not as much as we do.
+var hiding = [...]string{"unusual-method", "macro", "hidden-member", "duplicate-member", "overlapping-member", "archive-in-other", "embedded-object"}
 
 // strange reports whether an engine may read a message in another way than we
 // do (register C1), or not at all.

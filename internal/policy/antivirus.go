@@ -22,6 +22,7 @@ const (
 type Antivirus struct {
 	Scan     bool
 	Verdicts map[mail.Verdict]Response // each but clean; one that is missing is the default
+	Unopened Response                  // what Respond says; zero: as unscannable
 }
 
 // Response is an action and what is added to a message that goes on.
@@ -61,7 +62,7 @@ func (a *Antivirus) Check() error {
 			return errs.New(errs.Invalid, "antivirus, %s: %s", v, errs.Public(err))
 		}
 	}
-	return nil
+	return a.checkUnopened()
 }
 
 // check finds what is wrong with a response; open is of a verdict that no engine

@@ -41,6 +41,7 @@ const (
 	HiddenMember     Kind = "hidden-member"      // a file that the list of its archive does not have
 	DuplicateMember  Kind = "duplicate-member"   // two files of one name in an archive
 	OverlapMember    Kind = "overlapping-member" // two files of an archive share bytes of it
+	UnusualMethod    Kind = "unusual-method"     // a file of a ZIP archive that is packed otherwise than by DEFLATE
 	MemberPath       Kind = "member-path"        // a name that leads out of the directory: ../, absolute, a drive
 	Link             Kind = "archive-link"       // a symbolic or hard link in an archive
 	Polyglot         Kind = "archive-in-other"   // an archive behind something else
@@ -189,7 +190,7 @@ func (k Kind) known() bool {
 // error texts.
 func Kinds() []Kind {
 	return append([]Kind{Macro, ExternalTemplate, DDE, EmbeddedObject, PDFScript, PDFLaunch, PDFOpenAction, HiddenMember,
-		DuplicateMember, OverlapMember, MemberPath, Link, Polyglot, TypeMismatch}, unseenKinds[:]...)
+		DuplicateMember, OverlapMember, UnusualMethod, MemberPath, Link, Polyglot, TypeMismatch}, unseenKinds[:]...)
 }
 
 // wireLimits gives what is left of the limits.

@@ -89,6 +89,8 @@ var signatures = [...]signature{
 	{0, "!<arch>\n", Type{"ar", Compressed}},
 	{0, "\xed\xab\xee\xdb", Type{"rpm", Compressed}},
 	{0x8001, "CD001", Type{"iso", Compressed}},
+	{0x8001, "BEA01", Type{"udf", Compressed}},
+	{0x8001, "NSR0", Type{"udf", Compressed}},
 	{0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Type{"ole", Document}},
 	{0, "{\\rt", Type{"rtf", Document}},
 	{0, "\x78\x9f\x3e\x22", Type{"tnef", Document}},

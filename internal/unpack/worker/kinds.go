@@ -21,12 +21,13 @@ func init() {
 		"docx": (*session).zip, "docm": (*session).zip, "xlsx": (*session).zip, "xlsm": (*session).zip, "xlsb": (*session).zip,
 		"pptx": (*session).zip, "pptm": (*session).zip, "odt": (*session).zip, "ods": (*session).zip, "odp": (*session).zip,
 		"7z": (*session).seven, "rar": (*session).rar, "tar": (*session).tar,
-		"gz": (*session).gzip, "bz2": (*session).bzip2, "xz": (*session).xz, "zst": (*session).zstd,
+		"gz": (*session).gzip, "bz2": (*session).bzip2, "xz": (*session).xz, "zst": (*session).zstd, "lz4": (*session).lz4,
+		"iso": (*session).iso, "cab": (*session).cab, "ar": (*session).ar, "cpio": (*session).cpio,
 		"ole": (*session).ole, "doc": (*session).ole, "xls": (*session).ole, "ppt": (*session).ole, "msg": (*session).ole, "msi": (*session).ole,
 		"pdf": (*session).pdf, "tnef": (*session).tnef, "rtf": (*session).rtf, "html": (*session).html, "mail": (*session).mail,
 	}
-	for _, name := range []string{"rar1", "cab", "arj", "ace", "lzh", "z", "lz4", "lz", "xar", "wim", "vhdx", "vhd", "vmdk", "squashfs", "zpaq", "zoo", "cpio", "ar",
-		"rpm", "iso", "chm", "one", "pst", "mdb", "accdb"} {
+	for _, name := range []string{"rar1", "arj", "ace", "lzh", "z", "lz", "xar", "wim", "vhdx", "vhd", "vmdk", "dmg", "udf", "squashfs", "zpaq", "zoo",
+		"rpm", "chm", "one", "pst", "mdb", "accdb"} {
 		openers[name] = (*session).unsupported
 	}
 }

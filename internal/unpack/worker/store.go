@@ -88,6 +88,9 @@ func (b *blob) reader(from int64) *io.SectionReader {
 	return io.NewSectionReader(b, from, max(0, b.size-from))
 }
 
+// section reads a piece.
+func (b *blob) section(from, size int64) *io.SectionReader { return io.NewSectionReader(b, from, size) }
+
 // head gives the first bytes.
 func (b *blob) head(n int) []byte {
 	p := make([]byte, min(int64(n), b.size))

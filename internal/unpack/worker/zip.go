@@ -190,6 +190,9 @@ func (s *session) zipEntry(f *file, e *zip.File, doc *office) error {
 	if e.Flags&1 != 0 || e.Method == 99 {
 		return s.sealed(f, e.Name)
 	}
+	if e.Method != zip.Store && e.Method != zip.Deflate {
+		s.found(unpack.UnusualMethod, f, "ZIP method "+itoa(int(e.Method)))
+	}
 	r, err := e.Open()
 	switch {
 	case errors.Is(err, zip.ErrAlgorithm):
