@@ -72,6 +72,6 @@ go test $race $sqlite -timeout 12m ./...
 
 if [ -n "$race" ]; then
 	echo "== proofs of which a share or nothing runs with the race detector"
-	go test -run 'TestMemoryOfWaitingMessages|TestCrashAtEveryOperation|TestPowerCut|TestFullDiskAnswers|TestSEC_B1|TestSEC_C2_Memory|TestSEC_C4' ./internal/spool ./internal/blob ./internal/smtp ./internal/message ./internal/unpack
+	go test -run 'TestMemoryOfWaitingMessages|TestCrashAtEveryOperation|TestPowerCut|TestFullDiskAnswers|TestSEC_B1|TestSEC_C2_Memory|TestSEC_C4' ./internal/spool ./internal/blob ./internal/smtp ./internal/message ./internal/unpack ./internal/pipeline
 fi
 echo "all tests passed"

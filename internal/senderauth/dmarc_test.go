@@ -187,3 +187,35 @@ func TestAuthor(t *testing.T) {
 		}
 	}
 }
+
+// The examples of RFC 9989 appendix B.1: identifier alignment by SPF and by
+// DKIM, in order, with the policy relaxed and strict.
+func TestDMARCExamples(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		author          string
+		spf, dkim       string
+		relaxed, strict Verdict
+	}{
+		{"B.1.1 example 1", "example.com", "example.com", "", Pass, Pass},
+		{"B.1.1 example 2", "example.com", "child.example.com", "", Pass, Fail},
+		{"B.1.1 example 3", "child.example.com", "example.net", "", Fail, Fail},
+		{"B.1.2 example 1", "example.com", "", "example.com", Pass, Pass},
+		{"B.1.2 example 2", "child.example.com", "", "example.com", Pass, Fail},
+		{"B.1.2 example 3", "example.com", "", "sample.net", Fail, Fail},
+	} {
+		for mode, want := range map[string]Verdict{"": c.relaxed, "; adkim=s; aspf=s": c.strict} {
+			v := New(&dns.Fake{TXT: map[string][]string{"_dmarc.example.com": {"v=DMARC1; p=reject" + mode}, "_dmarc.example.net": {"v=DMARC1; p=none"}, "_dmarc.sample.net": {"v=DMARC1; p=none"}}})
+			var r Result
+			if c.spf != "" {
+				r.SPF = SPF{Verdict: Pass, Domain: c.spf}
+			}
+			if c.dkim != "" {
+				r.DKIM = []Signature{{Verdict: Pass, Domain: c.dkim}}
+			}
+			if d := v.DMARC(t.Context(), c.author, r); d.Verdict != want {
+				t.Errorf("%s, %q: %+v, want %s", c.name, mode, d, want)
+			}
+		}
+	}
+}

@@ -227,8 +227,10 @@ func (x *exchange) done(p []byte) error {
 	if err := wire.Decode(p, &d); err != nil {
 		return err
 	}
-	if d.Parts < 0 || d.Bytes < 0 {
-		return errs.New(errs.Invalid, "counts below zero")
+	// A worker stops at the limit, some bytes behind it.
+	l := x.m.p.o.Limits
+	if d.Parts < 0 || d.Bytes < 0 || d.Parts > 2*l.Parts+10 || d.Bytes > 2*l.Bytes+1<<20 {
+		return errs.New(errs.Invalid, "counts that cannot be")
 	}
 	x.m.report.Parts += d.Parts
 	x.m.report.Bytes += d.Bytes
@@ -300,8 +302,11 @@ func (b *partBody) fill() {
 
 // clip makes text from outside short and valid.
 func clip(s string) string {
-	const most = 1 << 10
+	most := 1 << 10
 	if len(s) > most {
+		for most > 0 && !utf8.RuneStart(s[most]) {
+			most-- // no letter is cut in two
+		}
 		s = s[:most]
 	}
 	if !utf8.ValidString(s) {

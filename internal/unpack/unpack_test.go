@@ -124,15 +124,15 @@ func TestFormats(t *testing.T) {
 			return tool(t, "x.zip", e, "7z", "a", "-tzip", "-psecret", "-mem=AES256", "x.zip", "evil.exe")
 		}, "zip", []unpack.Kind{unpack.Encrypted}, nil},
 		{"zip by LZMA", func(t *testing.T) []byte {
-			return tool(t, "x.zip", e, "7z", "a", "-tzip", "-mm=LZMA", "x.zip", "evil.exe")
+			return tool(t, "x.zip", entry{"evil.exe", bytes.Repeat(e.data, 100)}, "7z", "a", "-tzip", "-mm=LZMA", "x.zip", "evil.exe")
 		}, "zip", []unpack.Kind{unpack.UnusualMethod}, []string{mark}},
 		{"zip by bzip2", func(t *testing.T) []byte {
-			return tool(t, "x.zip", e, "7z", "a", "-tzip", "-mm=BZip2", "x.zip", "evil.exe")
+			return tool(t, "x.zip", entry{"evil.exe", bytes.Repeat(e.data, 100)}, "7z", "a", "-tzip", "-mm=BZip2", "x.zip", "evil.exe")
 		}, "zip", []unpack.Kind{unpack.UnusualMethod}, []string{mark}},
 		{"zip by Deflate64", func(t *testing.T) []byte {
 			big := entry{"evil.exe", bytes.Repeat(e.data, 100)}
 			return tool(t, "x.zip", big, "7z", "a", "-tzip", "-mm=Deflate64", "x.zip", "evil.exe")
-		}, "zip", []unpack.Kind{unpack.Unsupported}, nil},
+		}, "zip", []unpack.Kind{unpack.Unsupported, unpack.UnusualMethod}, nil},
 		{"zip behind a picture", func(t *testing.T) []byte { return append([]byte("GIF89a......"), zipOf(t, e)...) }, "gif", []unpack.Kind{unpack.Polyglot}, []string{mark}},
 		{"rar behind a program", func(*testing.T) []byte { return append([]byte("MZ......"), rarOf(false, e)...) }, "exe", []unpack.Kind{unpack.Polyglot}, []string{mark}},
 		{"zip without its list", func(t *testing.T) []byte { b := zipOf(t, e); return b[:bytes.Index(b, []byte("PK\x01\x02"))] }, "zip", []unpack.Kind{unpack.Corrupt, unpack.HiddenMember}, []string{mark}},

@@ -21,7 +21,8 @@ func seeds(f *testing.F) [][]byte {
 		files.OLE(files.Entry{Name: "WordDocument", Data: []byte("text")}, files.Entry{Name: "VBA/M", Data: files.VBA("Sub AutoOpen()")}, files.Entry{Name: "\x01Ole10Native", Data: files.Ole10("evil.exe", e.Data)}),
 		files.Docx(f, "hello", files.Entry{Name: "word/vbaProject.bin", Data: files.OLE(files.Entry{Name: "VBA/M", Data: files.VBA("Sub AutoOpen()")})}),
 		files.PDF(f, "BT (wire) Tj ET", "3 0 obj << /OpenAction 4 0 R /JS (x) /Encrypt 1 0 R >> endobj"), files.TNEF("evil.exe", e.Data), eml,
-		[]byte(`{\rtf1 a\'e4\u228?{\object{\*\objdata 01050000d0cf11e0a1b11ae1}}}`), []byte("<html><p>wire <b>tr</b>ansfer"), []byte("MZ..Rar!\x1a\x07\x01\x00"), []byte("BZh91AY&SY"), []byte("7z\xbc\xaf\x27\x1c\x00\x04"),
+		[]byte(`{\rtf1 a\'e4\u228?{\object{\*\objdata 01050000d0cf11e0a1b11ae1}}}`), []byte("<html><p>wire <b>tr</b>ansfer"), files.ISO(true, []files.Entry{e}, files.Entry{Name: "b.zip", Data: z}), files.Cab(f, 0, e, e), files.Cab(f, 1, e), files.Ar(e, files.Entry{Name: "a name that is longer than its place.exe", Data: z}), files.Cpio(e, e), files.LZ4(f, e.Data),
+		[]byte("MZ..Rar!\x1a\x07\x01\x00"), []byte("BZh91AY&SY"), []byte("7z\xbc\xaf\x27\x1c\x00\x04"),
 	}
 }
 
