@@ -247,7 +247,7 @@ func (g *Gateway) forget(ctx context.Context) {
 		case <-t.C:
 		}
 		g.forgetKept()
-		if _, err := g.spool.Forget(ctx, g.Now().Add(-ledgerMemory)); err != nil && ctx.Err() == nil {
+		if _, err := g.spool.Forget(ctx, g.Steady().Add(-ledgerMemory)); err != nil && ctx.Err() == nil {
 			g.Log.Fault("ledger", err.Error())
 		}
 	}

@@ -134,7 +134,7 @@ func (g *Gateway) forgetKept() {
 	if days == 0 {
 		days = config.DefaultKeepDays
 	}
-	limit := g.Now().Add(-time.Duration(days) * 24 * time.Hour)
+	limit := g.Steady().Add(-time.Duration(days) * 24 * time.Hour)
 	g.kept.busy.Lock()
 	defer g.kept.busy.Unlock()
 	mids, err := g.kept.all()
