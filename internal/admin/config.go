@@ -32,7 +32,7 @@ func (f Configuration) Commands() []Command {
 	if f.Clock == nil {
 		f.Clock = time.Now
 	}
-	return slices.Concat(f.filterCommands(), f.dnsCommands(), f.certCommands(), f.listenerCommands(), []Command{
+	return slices.Concat(f.filterCommands(), f.dnsCommands(), f.metricsCommands(), f.certCommands(), f.listenerCommands(), []Command{
 		{Name: "passwd", Summary: "Change a password", Usage: "passwd\npasswd USER   (the passwords are read from the input: the old one for your own, then the new one twice)",
 			Right: auth.Login, MaxArgs: 1, Input: true, Run: f.passwd},
 		{Name: "cpqconfig", Summary: "Show and change where CPQ connections are taken, and renew the CPQ certificate",

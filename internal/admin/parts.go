@@ -64,7 +64,11 @@ func (q Quarantines) parts(ctx context.Context, c *Call) error {
 		if p.Role == message.Container {
 			size = "-"
 		}
-		c.Printf("%-10s %14s  %s\n", id, size, oneLine(strings.Join(p.Types, " or ")+", "+strings.Join(p.Names, " or "), 300))
+		says := strings.Join(p.Types, " or ")
+		if len(p.Names) > 0 {
+			says += ", " + strings.Join(p.Names, " or ")
+		}
+		c.Printf("%-10s %14s  %s\n", id, size, oneLine(says, 300))
 		return c.Err()
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"lazaret/internal/mail"
 	"lazaret/internal/quarantine"
 )
 
@@ -21,6 +22,10 @@ func TestShowReadable(t *testing.T) {
 		if strings.Contains(out, bad) {
 			t.Errorf("%q is shown:\n%s", bad, out)
 		}
+	}
+	wants(t, "parts without names", first(run(t, l, admin, "quarantine parts 43")), "  multipart/alternative\n", "  text/html\n")
+	if out, status := run(t, l, mail.Principal{Name: "guest", Role: mail.Guest}, "quarantine search"); status == 0 || strings.Contains(out, "Gateway MID") {
+		t.Errorf("a refused search has a heading: %d\n%s", status, out)
 	}
 	wants(t, "part", first(run(t, l, admin, "quarantine show 43 --part 2")), "Grüße world")
 	if out := first(run(t, l, admin, "quarantine show 43 --part 2 --base64")); strings.ReplaceAll(out, "\n", "") != base64.StdEncoding.EncodeToString([]byte(html)) {

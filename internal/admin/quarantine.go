@@ -167,13 +167,16 @@ func (q Quarantines) search(ctx context.Context, c *Call) error {
 		return err
 	}
 	n, last, asJSON := 0, quarantine.Cursor{}, given["--json"]
-	if !asJSON {
-		c.Printf("MID        Gateway MID          Received             Sender / Recipients / Subject\n")
+	head := func() { // not above a refusal
+		if n == 0 && !asJSON {
+			c.Printf("MID        Gateway MID          Received             Sender / Recipients / Subject\n")
+		}
 	}
 	for m, err := range q.Service.Search(ctx, c.Principal, query) {
 		if err != nil {
 			return err
 		}
+		head()
 		n++
 		if last, err = m.Place(); err != nil {
 			return err
@@ -189,6 +192,7 @@ func (q Quarantines) search(ctx context.Context, c *Call) error {
 			return err
 		}
 	}
+	head()
 	return q.foundAll(ctx, c, query, page{n, last, asJSON, given["--total"]})
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"lazaret/internal/adminssh"
 	"lazaret/internal/alert"
+	"lazaret/internal/appliance/metrics"
 	"lazaret/internal/auth"
 	"lazaret/internal/certs"
 	"lazaret/internal/config"
@@ -78,6 +79,8 @@ type Appliance struct {
 	Started  time.Time
 
 	Listeners *listener.Group // made by Listen
+
+	metrics *metrics.Server // made by Measure
 
 	reputation *reputation.Service
 

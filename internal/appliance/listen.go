@@ -144,6 +144,7 @@ func (a *Appliance) Apply(next *config.Config) {
 		a.Log.Fault("configuration", err.Error())
 	}
 	a.moveSSH(next)
+	a.moveMetrics(next.Metrics.Listen)
 }
 
 // listenerSettings translates the configuration.

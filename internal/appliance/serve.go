@@ -38,6 +38,7 @@ func (a *Appliance) OpenAdmin(runner adminssh.Runner) error {
 	if err := a.listenSSH(c); err != nil {
 		return err
 	}
+	a.moveMetrics(c.Metrics.Listen)
 	local, err := adminssh.ListenLocal(SocketPath(a.Dir))
 	if err != nil {
 		return err
@@ -103,6 +104,9 @@ func (a *Appliance) CloseAdmin() error {
 	}
 	err := a.ssh.Close()
 	k.wg.Wait()
+	if a.metrics != nil {
+		err = errors.Join(err, a.metrics.Close())
+	}
 	return err
 }
 

@@ -78,6 +78,8 @@ type Config struct {
 
 	Database Database `xml:"database" doc:"on a manager: where the records of the quarantines are; both empty is a file in its own directory; dsn is the address of a PostgreSQL database (docs/database.md), or dsn_file a file of mode 600 that has it, relative to the appliance's directory if not absolute; a change takes effect at the next start"`
 
+	Metrics Metrics `xml:"metrics" doc:"listen is IP:port where numbers are shown at /metrics in the form of Prometheus (docs/metrics.md); empty is off; nobody logs in there, so it belongs on 127.0.0.1 or on a network of its own"`
+
 	GatewayQuota  GatewayQuota  `xml:"gateway_quota" doc:"on a manager: what one gateway may bring; 0 is the default"`
 	ReleaseLimits ReleaseLimits `xml:"release_limits" doc:"on a gateway: what a manager may give back; 0 is the default"`
 }

@@ -148,6 +148,7 @@ func (g *Gateway) openQueue(opt Options) (err error) {
 }
 
 func (g *Gateway) openListeners(Options) error {
+	g.Measure(g.queue, g.quarantines.Measure)
 	return g.Listen(appliance.Sinks{SMTP: intake{g}, CPQ: custody{g}, Passes: g.passes})
 }
 

@@ -147,6 +147,7 @@ func (m *Manager) openQuarantine(opt Options) error {
 }
 
 func (m *Manager) openListeners(Options) error {
+	m.Measure(m.queue, m.pvo.Measure)
 	return m.Listen(appliance.Sinks{CPQ: deposits{m}})
 }
 

@@ -156,7 +156,7 @@ func enough(list []Weight, bytes int64) (mids []mail.MID) {
 
 // tellLevel warns when the pool rises to a level, once until it has sunk again.
 func (s *Service) tellLevel(u Usage) {
-	limit := s.rules().Pool
+	limit := s.PoolLimit()
 	if limit == 0 {
 		return
 	}

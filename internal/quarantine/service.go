@@ -121,6 +121,10 @@ func (s *Service) Configure(all []Settings, rules Rules) error {
 // rules gives those in force.
 func (s *Service) rules() Rules { return *s.ruled.Load() }
 
+// PoolLimit gives how many bytes of content all quarantines may hold; 0: as much
+// as the disk.
+func (s *Service) PoolLimit() int64 { return s.rules().Pool }
+
 // setting gives the settings of a quarantine; those of Unclassified for one
 // that does not exist any more.
 func (s *Service) setting(name string) (Settings, bool) {
