@@ -2,7 +2,9 @@ package worker
 
 import (
 	"bytes"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -11,7 +13,7 @@ import (
 )
 
 // seeds gives a file of each format.
-func seeds(f *testing.F) [][]byte {
+func seeds(f testing.TB) [][]byte {
 	e := files.Entry{Name: "evil.exe", Data: []byte("MZ\x00\x00some code, some more code")}
 	z := files.Zip(f, e)
 	eml := []byte("From: a@b\r\nTo: c@d\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Disposition: attachment; filename=evil.exe\r\n\r\nMZ\r\n--b--\r\n")
@@ -42,26 +44,79 @@ func FuzzServe(f *testing.F) {
 		if len(data) > 1<<20 {
 			return
 		}
-		limits := wire.Limits{Depth: 5, Parts: 200, Bytes: 4 << 20, Ratio: 200, Millis: 10_000}
-		var in bytes.Buffer
-		c := wire.New(&in, &in)
-		if len(name) > 1000 {
-			name = name[:1000]
+		serve(t, scratch, name, data, content)
+	})
+}
+
+// Damaged files of every format, the same ones each time: octets changed, pieces
+// cut out, doubled and put elsewhere. LAZARET_DAMAGED=n tries n.
+func TestDamagedFiles(t *testing.T) {
+	n := 600
+	if s := os.Getenv("LAZARET_DAMAGED"); s != "" {
+		if _, err := fmt.Sscan(s, &n); err != nil {
+			t.Fatal(err)
 		}
-		must := func(err error) {
-			t.Helper()
-			if err != nil {
-				t.Fatal(err)
+	}
+	scratch, err := os.CreateTemp(t.TempDir(), "scratch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer scratch.Close()
+	rnd := rand.New(rand.NewPCG(11, 12))
+	all := seeds(t)
+	edges := []byte{0, 1, 0x7f, 0x80, 0xff}
+	for i := range n {
+		b := bytes.Clone(all[i%len(all)])
+		for range 1 + rnd.IntN(4) {
+			if len(b) < 2 {
+				break
+			}
+			at := rnd.IntN(len(b))
+			if rnd.IntN(2) == 0 { // where heads and lists are
+				at = rnd.IntN(min(len(b), 300))
+			}
+			switch rnd.IntN(5) {
+			case 0:
+				b[at] = edges[rnd.IntN(len(edges))]
+			case 1:
+				b[at] ^= byte(1 << rnd.IntN(8))
+			case 2:
+				b = b[:at]
+			case 3:
+				end := min(len(b), at+1+rnd.IntN(64))
+				b = append(b[:at:at], b[end:]...)
+			case 4:
+				end := min(len(b), at+1+rnd.IntN(64))
+				b = append(append(b[:end:end], b[at:end]...), b[end:]...)
 			}
 		}
-		must(c.Send(wire.KindBegin, wire.Begin{Name: name, Limits: limits, Content: content, Text: true}))
-		must(c.Data(data))
-		must(c.Send(wire.KindEnd, wire.End{}))
-		must(c.Flush())
-		var out bytes.Buffer
-		must(Serve(&in, &out, scratch, nil, nil))
-		answered(t, wire.New(&out, io.Discard), limits)
-	})
+		serve(t, scratch, "a.bin", b, true)
+	}
+	t.Logf("proof: damaged-files trials=%d violations=0", n)
+}
+
+// serve has the worker open a file, and reads its answer.
+func serve(t *testing.T, scratch *os.File, name string, data []byte, content bool) {
+	t.Helper()
+	limits := wire.Limits{Depth: 5, Parts: 200, Bytes: 4 << 20, Ratio: 200, Millis: 10_000}
+	var in bytes.Buffer
+	c := wire.New(&in, &in)
+	if len(name) > 1000 {
+		name = name[:1000]
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(c.Send(wire.KindBegin, wire.Begin{Name: name, Limits: limits, Content: content, Text: true}))
+	must(c.Data(data))
+	must(c.Send(wire.KindEnd, wire.End{}))
+	must(c.Flush())
+	var out bytes.Buffer
+	must(Serve(&in, &out, scratch, nil, nil))
+	answered(t, wire.New(&out, io.Discard), limits)
 }
 
 // answered reads an answer to its end.
