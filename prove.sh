@@ -115,7 +115,7 @@ hostile)
 	;;
 faults)
 	shift
-	[ $# -gt 0 ] || set -- F1 F2 F3 F10 F11 F13 F18 F19 F20 F21 F22
+	[ $# -gt 0 ] || set -- F1 F2 F3 F10 F11 F13 F18 F19 F20 F21 F22 release
 	prove "$@"
 	set -- faults
 	;;

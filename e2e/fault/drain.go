@@ -69,6 +69,9 @@ func (w *World) Drain(ctx context.Context, within time.Duration) error {
 // Finish ends the run: heal, drain, note what is there, end in good order, judge.
 func (w *World) Finish(ctx context.Context, within time.Duration) (*history.Report, error) {
 	w.Link.Set(Up)
+	if w.Back != nil {
+		w.Back.Set(Up)
+	}
 	for _, s := range w.Sinks {
 		s.Behave(nil)
 	}

@@ -148,6 +148,8 @@ type engine struct {
 	asked chan struct{} // for a kill
 
 	mu    sync.Mutex
+	idle  bool          // it calls everything clean
+	hit   chan struct{} // closed by the next that is marked
 	conns map[net.Conn]bool
 	seen  map[string]int // poisonous messages, how often each was shown
 }
@@ -177,6 +179,38 @@ func newEngine() (*engine, error) {
 		}
 	})
 	return e, nil
+}
+
+// arm says whether the engine answers about what is marked.
+func (e *engine) arm(on bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.idle = !on
+}
+
+// first gives a channel that is closed when the engine is shown the next marked
+// message.
+func (e *engine) first() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hit = make(chan struct{})
+	return e.hit
+}
+
+// poisoned notes a marked message; false when the engine is to answer.
+func (e *engine) poisoned(b []byte) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.idle || !bytes.Contains(b, []byte(poisonMark)) {
+		return false
+	}
+	key, _, _, _ := identify(b)
+	e.seen[key]++
+	if e.hit != nil {
+		close(e.hit)
+		e.hit = nil
+	}
+	return true
 }
 
 func (e *engine) close() {
@@ -214,11 +248,7 @@ func (e *engine) serve(c net.Conn) {
 			_, err = io.WriteString(c, session+"ClamAV 1.4.6\x00")
 		case "INSTREAM":
 			var b []byte
-			if b, err = stream(in); err == nil && bytes.Contains(b, []byte(poisonMark)) {
-				key, _, _, _ := identify(b)
-				e.mu.Lock()
-				e.seen[key]++
-				e.mu.Unlock()
+			if b, err = stream(in); err == nil && e.poisoned(b) {
 				e.asked <- struct{}{}
 				_, _ = in.ReadByte() // until it is dead
 				return

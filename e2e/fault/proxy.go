@@ -20,7 +20,10 @@ type Proxy struct {
 	mu     sync.Mutex
 	pairs  map[*pair]bool
 	cutAt  int64 // of the next connection: reset behind so many octets; 0: never
+	holdAt int64 // of the next connection: it stands still behind so many octets; 0: never
+	hit    chan struct{}
 	closed bool
+	last   int64 // octets of the dialogue that ended last
 	longed int64 // octets of the longest dialogue so far, both ways
 }
 
@@ -62,11 +65,27 @@ func (p *Proxy) CutAt(n int64) {
 	p.mu.Unlock()
 }
 
+// HoldAt lets the next connection stand still behind so many octets of both
+// directions together, until breakAll; the channel is closed when it does.
+func (p *Proxy) HoldAt(n int64) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.holdAt, p.hit = n, make(chan struct{})
+	return p.hit
+}
+
 // Longest gives the octets of the longest dialogue so far.
 func (p *Proxy) Longest() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.longed
+}
+
+// Last gives the octets of the dialogue that ended last.
+func (p *Proxy) Last() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.last
 }
 
 // Close ends the link.
@@ -93,13 +112,18 @@ type pair struct {
 	p      *Proxy
 	a, b   net.Conn
 	cutAt  int64
+	holdAt int64
+	hit    chan struct{}
 	passed atomic.Int64
 	once   sync.Once
+	held   sync.Once
+	gone   chan struct{} // closed by reset
 }
 
 // reset ends both halves with RST.
 func (c *pair) reset() {
 	c.once.Do(func() {
+		close(c.gone)
 		for _, conn := range []net.Conn{c.a, c.b} {
 			if t, ok := conn.(*net.TCPConn); ok {
 				_ = t.SetLinger(0)
@@ -132,9 +156,10 @@ func (p *Proxy) serve(a net.Conn) {
 		_ = a.Close()
 		return
 	}
-	c := &pair{p: p, a: a, b: b}
+	c := &pair{p: p, a: a, b: b, gone: make(chan struct{})}
 	p.mu.Lock()
 	c.cutAt, p.cutAt = p.cutAt, 0
+	c.holdAt, p.holdAt, c.hit = p.holdAt, 0, p.hit
 	if p.closed {
 		p.mu.Unlock()
 		c.reset()
@@ -152,6 +177,7 @@ func (p *Proxy) serve(a net.Conn) {
 	c.reset()
 	p.mu.Lock()
 	delete(p.pairs, c)
+	p.last = c.passed.Load()
 	p.longed = max(p.longed, c.passed.Load())
 	p.mu.Unlock()
 }
@@ -193,7 +219,15 @@ func (c *pair) isClosed() bool {
 
 // write passes octets on, up to the one behind which the connection breaks.
 func (c *pair) write(dst net.Conn, b []byte) bool {
-	if c.cutAt > 0 {
+	if c.holdAt > 0 {
+		left := c.holdAt - c.passed.Add(int64(len(b))) + int64(len(b))
+		if left <= int64(len(b)) {
+			_, _ = dst.Write(b[:max(left, 0)])
+			c.held.Do(func() { close(c.hit) })
+			<-c.gone
+			return false
+		}
+	} else if c.cutAt > 0 {
 		left := c.cutAt - c.passed.Add(int64(len(b))) + int64(len(b))
 		if left <= int64(len(b)) {
 			_, _ = dst.Write(b[:max(left, 0)])

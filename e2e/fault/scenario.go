@@ -77,6 +77,7 @@ func Scenarios() []Scenario {
 		{"F19", "foreign hosts that misbehave, beside one that does not", 40, 2, hostile},
 		{"F20", "messages that kill the gateway in their judgement (a trial is a message)", 20, 0, poison},
 		{"F21", "mails of 45 MiB, several at once, in control groups of 512 and 256 MiB by turns", 4, 0, memory},
+		{"release", "kill -9 at each step of the way of a release (a trial is a batch and a kill)", 105, 0, circle},
 		{"F22", "suspend and resume, reload, stop and start under a hundred sessions", 8, 4, operations},
 	}
 }

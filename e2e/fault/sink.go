@@ -52,6 +52,26 @@ type Behaviour func(event, args string) Act
 // Behave changes the behaviour; nil is honest.
 func (s *Sink) Behave(b Behaviour) { s.act.Store(&b) }
 
+// holdOnce lets the first event of a name stand still until heal; hit is closed
+// when it does.
+func (s *Sink) holdOnce(event string) (hit <-chan struct{}, heal func()) {
+	reached, gone := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s.Behave(func(e, _ string) Act {
+		if e == event {
+			once.Do(func() {
+				close(reached)
+				<-gone
+			})
+		}
+		return Act{}
+	})
+	return reached, func() {
+		s.Behave(nil)
+		close(gone)
+	}
+}
+
 func (s *Sink) behaviour(event, args string) Act {
 	if b := s.act.Load(); b != nil && *b != nil {
 		return (*b)(event, args)

@@ -36,7 +36,9 @@ type World struct {
 	Sinks            map[string]*Sink // by domain
 	H                *history.Writer
 	Link             *Proxy // from the gateway to the manager
+	Back             *Proxy // from the manager to the gateway: releases; nil: none
 
+	relay  *relay
 	loads  int
 	groups []string // control groups, to be removed in the end
 	events string   // the file behind H
@@ -47,6 +49,7 @@ type World struct {
 type Config struct {
 	Binary  string
 	Dir     string
+	Back    bool     // there is a link in the direction of releases
 	Clock   bool     // the clocks of both appliances can be set; Binary is made by stepping
 	Domains []string // each has a sink of its own; nil: a.example, b.example
 	// Edit changes the gateway's configuration file before its first start.
@@ -84,6 +87,11 @@ func New(ctx context.Context, c Config) (*World, error) {
 	}
 	if err := w.configure(c.Edit); err != nil {
 		return nil, err
+	}
+	if c.Back {
+		if err := w.relayed(gw); err != nil {
+			return nil, err
+		}
 	}
 	if c.Clock {
 		if err := w.clocked(ctx); err != nil {
@@ -209,6 +217,12 @@ func (w *World) Kill() {
 		s.Close()
 	}
 	w.Link.Close()
+	if w.Back != nil {
+		w.Back.Close()
+	}
+	if w.relay != nil {
+		w.relay.close()
+	}
 	for _, g := range w.groups {
 		_ = os.Remove(g) // is empty now
 	}
