@@ -52,7 +52,7 @@ func TestKillDuringRuleUpdate(t *testing.T) {
 	g.must(gw, "outbreakupdate")
 	waits := func() {
 		t.Helper()
-		for end := time.Now().Add(patience); !strings.Contains(g.must(gw, "outbreakstatus"), "verdicts wait"); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(patience); !strings.Contains(g.must(gw, "outbreakstatus"), "verdicts that wait"); time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("nothing waits: %s", g.must(gw, "outbreakstatus"))
 			}
@@ -73,7 +73,7 @@ func TestKillDuringRuleUpdate(t *testing.T) {
 		d.delivered(fmt.Sprintf("cleared-%d", i), 1, patience)
 		d.delivered(fmt.Sprintf("stays-%d", i), 0, 0)
 	}
-	for end := time.Now().Add(patience); !strings.Contains(g.must(gw, "outbreakstatus"), fmt.Sprintf("Copies:     %d messages", messages)); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); !strings.Contains(g.must(gw, "outbreakstatus"), fmt.Sprintf("Copies:     of messages that the manager holds: %d,", messages)); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%s", g.must(gw, "outbreakstatus"))
 		}

@@ -20,7 +20,7 @@ type rulesInForce struct{ outbreak.Status }
 
 func (r rulesInForce) OutbreakStatus() outbreak.Status { return r.Status }
 
-func (r rulesInForce) OutbreakCopies() string { return "2 messages that the manager holds, 3 KB" }
+func (r rulesInForce) OutbreakCopies() string { return "of messages that the manager holds: 2, 3 KB" }
 
 func (r rulesInForce) OutbreakUpdate(context.Context) (string, error) {
 	if r.Trouble != "" {
@@ -102,6 +102,7 @@ func TestOutbreakStatus(t *testing.T) {
 	if out, status := run(t, l, admin, "outbreakupdate"); status == 0 || !strings.Contains(out, "it is away") || strings.Contains(out, "\x1b") {
 		t.Errorf("%d %q", status, out)
 	}
+	wants(t, "copies", first(run(t, l, admin, "outbreakstatus")), "Copies:     of messages that the manager holds: 2, 3 KB\n")
 	s.Trouble, s.Good = "", at
 	s.Feed = outbreak.Feed{Name: "example", Serial: 42, Published: at, Expires: at.Add(24 * time.Hour), Rules: []outbreak.Rule{
 		{ID: "R1", Level: 4, Kind: outbreak.Virus, Type: "Trojan", Text: "a program", Published: at, File: &outbreak.File{Extensions: []string{".exe"}, Size: &outbreak.Range{Max: 9}}},

@@ -19,6 +19,7 @@ quarantineconfig edit NAME [retention 10d] [action Delete|Release] [exempt yes|n
 quarantineconfig rename NAME NEWNAME   what it holds goes along; filters that use the old name still reach it
 quarantineconfig delete NAME Y
 quarantineconfig rules [undo_release 30s] [delete_rest 7d] [pool_size 20G] [keep_released 5d] [search_text 0]
+                     [report_false_positive ADDRESS] [report_suspicious ADDRESS]
 quarantineconfig retain NAME      apply the retention in force to what is held there already; at once
 quarantineconfig confirmclock Y   say that the clock is right, after it jumped; at once
 The early_ settings, with action Release, are done to what is released to make room, before its time: text in
@@ -101,6 +102,11 @@ func (q Quarantines) showSettings(c *Call) {
 		textOr(r.UndoRelease, "30s"), textOr(r.DeleteRest, "7d"), textOr(r.Pool, "20G"), textOr(r.KeepReleased, "5d"))
 	if text := textOr(r.SearchText, "0"); text != "0" {
 		c.Printf("Of the text of each message %s can be searched.\n", Plain(text))
+	}
+	for _, to := range []struct{ what, address string }{{"False positives of outbreak rules are", r.ReportFalse}, {"What is suspicious is", r.ReportSuspicious}} {
+		if to.address != "" {
+			c.Printf("%s reported to %s.\n", to.what, Plain(to.address))
+		}
 	}
 	if clock := q.Service.Clock(); clock.Doubt {
 		c.Printf("The clock jumped: nothing expires until %s.\n", stamp(clock.Until))

@@ -37,9 +37,8 @@ func TestOutbreakAtManager(t *testing.T) {
 		mids[name] = waitHeld(t, sma, name)
 	}
 	copies := func() string { return local(t, gw.Dir, "outbreakstatus") }
-	if text := copies(); !strings.Contains(text, "Copies:     5 messages that the manager holds") {
-		t.Errorf("%s", text)
-	}
+	// The manager may hold a message before the gateway has noted that.
+	waitFor(t, func() bool { return strings.Contains(copies(), "Copies:     of messages that the manager holds: 5,") })
 	show := func(name string) string { return local(t, sma, fmt.Sprint("quarantine show ", mids[name])) }
 	arrived := func(name string) (n int) {
 		for _, b := range files(t, a.Mailbox.Maildir) {
@@ -77,7 +76,7 @@ func TestOutbreakAtManager(t *testing.T) {
 		t.Errorf("what was deleted arrived %d times", n)
 	}
 	// What is in the bin can come back yet.
-	waitFor(t, func() bool { return strings.Contains(copies(), "Copies:     1 messages") })
+	waitFor(t, func() bool { return strings.Contains(copies(), "Copies:     of messages that the manager holds: 1,") })
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)

@@ -327,9 +327,9 @@ func (g *Gateway) OutbreakCopies() string {
 	}
 	g.shadows.mu.Lock()
 	defer g.shadows.mu.Unlock()
-	text := fmt.Sprintf("%d messages that the manager holds, %d KB", n, (bytes+1023)/1024)
+	text := fmt.Sprintf("of messages that the manager holds: %d, %d KB", n, (bytes+1023)/1024)
 	if g.shadows.waiting > 0 || g.shadows.trouble != "" {
-		text += fmt.Sprintf("; %d verdicts wait", g.shadows.waiting)
+		text += fmt.Sprintf("; verdicts that wait: %d", g.shadows.waiting)
 	}
 	if g.shadows.trouble != "" {
 		text += ": " + g.shadows.trouble

@@ -60,14 +60,15 @@ func (h *holder) Judge(_ context.Context, list []cpq.Verdict) (gone []int, err e
 	return gone, nil
 }
 
-// take gives what was said, sorted, and forgets it.
+// take gives what was said, sorted and each once, and forgets it: on a slow
+// machine a pass may be tried again before the test sees the first.
 func (h *holder) take() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	out := slices.Clone(h.said)
 	h.said = nil
 	slices.Sort(out)
-	return strings.Join(out, ", ")
+	return strings.Join(slices.Compact(out), ", ")
 }
 
 // gave hands a message that a rule holds to the manager, which calls it by a
@@ -143,7 +144,7 @@ func TestManagerHearsRules(t *testing.T) {
 	m.mu.Unlock()
 	update(`R2 3 phish "body":["for a parcel"]`)
 	w.until("the gateway says what waits", func() bool {
-		return strings.Contains(w.OutbreakCopies(), "3 messages") && strings.Contains(w.OutbreakCopies(), "verdicts wait: the manager is away")
+		return strings.Contains(w.OutbreakCopies(), "holds: 3,") && strings.Contains(w.OutbreakCopies(), ": the manager is away")
 	})
 	stop()
 	w.end() // a start brings back what the manager has yet to hear
@@ -152,7 +153,7 @@ func TestManagerHearsRules(t *testing.T) {
 	m.away, m.lose = false, true
 	m.mu.Unlock()
 	stop = w.shadow(m)
-	w.until("it is said", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.said) == 3 })
+	w.until("it is said", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.said) >= 3 })
 	stop()
 	if got := m.take(); got != "41 cleared, 42 held R2, 43 held R2" || !copies(3)() {
 		t.Errorf("%s; %s", got, w.OutbreakCopies())
