@@ -95,10 +95,10 @@ crash)
 	export LAZARET_CRASH_ROUNDS
 	run ./internal/disk 'TestReplace|TestFull|TestStall'
 	run ./internal/spool 'TestCrashAtEveryOperation|TestFail|TestFullDisk|TestDamaged'
-	run ./internal/blob 'TestCrash|TestPowerCut|TestDamage|TestFullDiskAnswers'
+	run ./internal/blob 'TestCrash|TestFail|TestPowerCut|TestDamage|TestFullDiskAnswers'
 	run ./internal/config 'TestSaveCrash|TestSaveFails|TestDamagedFile'
 	run ./internal/appliance 'TestState'
-	run ./internal/store 'TestKill|TestNoRoom|TestSQLiteCrashAtEveryOperation'
+	run ./internal/store 'TestKill|TestNoRoom|TestSQLiteCrashAtEveryOperation|TestSQLiteFail'
 	LAZARET_MANAGERS_SECONDS=120 run ./internal/store 'TestSeveralManagers'
 	LAZARET_LINEAR_ROUNDS=1000000 run ./internal/quarantine 'TestLinear$'
 	;;

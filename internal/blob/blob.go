@@ -225,12 +225,12 @@ func (s *Store) checkKey() error {
 // Close ends the store. Nobody may use it any more.
 func (s *Store) Close() error {
 	s.opt.Disk.Stop() // nobody waits for room any more
-	s.endSweep()
 	s.codec.close()
 	if e := s.dead.Load(); e != nil {
 		return *e // the engine may hang: leave it to the end of the process
 	}
 	err := s.orDead(func() error {
+		s.endSweep() // asks the engine, which may hang
 		s.gate.Close()
 		return s.db.Close()
 	})

@@ -79,6 +79,7 @@ type sqlLife struct {
 	now      atomic.Int64 // after start
 	did      map[string]int
 	fails    bool // errors are the disk's
+	dead     atomic.Bool
 	seq      uint64
 }
 
@@ -92,7 +93,8 @@ func (l *sqlLife) open(path, vfs string) {
 		}
 	}
 	var err error
-	if l.s, err = Open(ctx, Options{Path: path, Contents: l.contents, Clock: l.clock, OnFault: fault, OnFatal: fault, vfs: vfs}); err != nil {
+	if l.s, err = Open(ctx, Options{Path: path, Contents: l.contents, Clock: l.clock, OnFault: fault, vfs: vfs,
+		OnFatal: func(err error) { l.dead.Store(true); fault(err) }}); err != nil {
 		l.t.Fatal(err)
 	}
 	settings := quarantine.Defaults()
@@ -262,7 +264,7 @@ func (l *sqlLife) prove(it *queue.Item) {
 // live makes n operations at random.
 func (l *sqlLife) live(n int) {
 	for range n {
-		if l.fails && l.s.w.dead != nil {
+		if l.dead.Load() {
 			return
 		}
 		switch k := l.rng.IntN(12); {
