@@ -425,5 +425,5 @@ func TestSEC_C1_Differential(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("proof: differential trials=%d violations=%d", 2*len(raws), bad)
+	t.Logf("proof: differential trials=%d violations=%d (seed %d)", 2*len(raws), bad, seed)
 }
