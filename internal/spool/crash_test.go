@@ -29,7 +29,7 @@ var shared = pebble.NewCache(1 << 20)
 // small are the options of a spool that flushes and compacts early. Small
 // chunks keep the engine from searching long blocks for flipped bits.
 func small(fs vfs.FS) Options {
-	return Options{Dir: "spool", Serial: serial, FS: fs, Log: &faults{}, MemTable: 32 << 10, chunk: 600, cache: shared, wait: time.Hour}
+	return Options{Dir: "spool", Serial: serial, FS: fs, Log: &faults{}, MemTable: 32 << 10, ahead: 32 << 10, chunk: 600, cache: shared, wait: time.Hour}
 }
 
 // life is a spool that goes through all that a gateway does with one, and what

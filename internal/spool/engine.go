@@ -14,24 +14,22 @@ import (
 // in is mostly gone before the write buffer is full, so that it never reaches
 // a table.
 func (s *Spool) openEngine() (err error) {
-	size := s.opt.MemTable
-	if size == 0 {
-		// Not more: files of the log are used again only when they are full grown,
-		// some five write buffers after a start, and until then each flush has
-		// to make a file longer (docs/decisions/spool-engine.md).
-		size = 32 << 20
-	}
 	if s.cache = s.opt.cache; s.cache == nil {
 		s.cache = pebble.NewCache(16 << 20)
 	} else {
 		s.cache.Ref()
 	}
+	fs := s.opt.FS
+	if s.opt.ahead > 0 {
+		s.ahead = disk.NewAhead(disk.AheadOptions{FS: fs, Dir: s.opt.Dir, Size: s.opt.ahead, Room: s.roomAhead})
+		fs = s.ahead
+	}
 	o := &pebble.Options{
-		FS:                          disk.Engine(s.opt.FS, s.opt.Disk, func(err error) { _ = s.die(err) }),
+		FS:                          disk.Engine(fs, s.opt.Disk, func(err error) { _ = s.die(err) }),
 		Cache:                       s.cache,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      engineLog{s},
-		MemTableSize:                size,
+		MemTableSize:                s.opt.MemTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       16,
 		L0StopWritesThreshold:       1000, // back-pressure comes from the space floor, not from stalls

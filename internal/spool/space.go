@@ -78,3 +78,10 @@ func (s *Spool) Free() (bytes, inodes uint64, err error) {
 
 // Used gives the bytes that the spool takes on disk.
 func (s *Spool) Used() uint64 { return s.db.Metrics().DiskSpaceUsage() }
+
+// roomAhead says whether there is room for a log file that is not needed yet:
+// mail goes first.
+func (s *Spool) roomAhead() bool {
+	bytes, inodes, err := s.Free()
+	return err == nil && bytes >= s.opt.MinBytes+4*uint64(s.opt.ahead) && inodes > s.opt.MinInodes
+}

@@ -82,6 +82,7 @@ type Options struct {
 
 	chunk int           // bytes of content in one key, for tests; 0: chunkSize
 	wait  time.Duration // for the answer to a client, for tests; 0: patience
+	ahead int64         // octets of a log file made ahead, for tests; with FS nil: MemTable
 	cache *pebble.Cache // for tests that open many spools; nil: one of its own
 
 	MemTable uint64 // bytes of the engine's write buffer; 0: 32 MiB
@@ -93,6 +94,7 @@ type Spool struct {
 	now   func() time.Time
 	db    *pebble.DB
 	cache *pebble.Cache
+	ahead *disk.Ahead // nil: the engine makes its own log files
 	space space
 
 	number   number
@@ -133,8 +135,11 @@ func Open(opt Options) (*Spool, error) {
 	if opt.Disk == nil {
 		opt.Disk = disk.NewWatch("spool", nil)
 	}
+	if opt.MemTable == 0 {
+		opt.MemTable = 32 << 20 // docs/decisions/spool-engine.md says why not more
+	}
 	if opt.FS == nil {
-		opt.FS = vfs.Default
+		opt.FS, opt.ahead = vfs.Default, int64(opt.MemTable)
 		if opt.Space == nil {
 			opt.Space = func() (uint64, uint64, error) { return free(opt.Dir) }
 		}
@@ -185,6 +190,7 @@ func (s *Spool) start() error {
 	if err := s.begin(); err != nil {
 		if s.dead.Load() == nil {
 			err = errors.Join(err, s.db.Close())
+			s.ahead.Close()
 			s.cache.Unref()
 		}
 		return err
@@ -235,6 +241,7 @@ func (s *Spool) Close() (err error) {
 		if s.dead.Load() != nil {
 			return
 		}
+		s.ahead.Close()
 		if e := s.closeDeparted(); err == nil {
 			err = e
 		}
