@@ -44,6 +44,7 @@ func (q *Queue) spawn(h *host, probe bool) bool {
 		q.unproven++
 	}
 	h.starting++
+	h.lastTake = time.Now()
 	f := &Feed{q: q, h: h, began: q.now(), probe: probe, proven: proven, ready: make(chan struct{}, 1), tasks: make(map[*Task]struct{})}
 	h.feeds[f] = struct{}{}
 	q.wg.Go(f.run)
@@ -184,6 +185,50 @@ func (f *Feed) Next(ctx context.Context) (*Task, bool) {
 	}
 }
 
+// More gives a task that is due already, and never waits: so a courier can begin
+// the next message before the one at hand has its answer.
+func (f *Feed) More(ctx context.Context) (*Task, bool) {
+	for {
+		f.q.mu.Lock()
+		s, ok := slot{}, false
+		if !f.ended(ctx) && !f.q.wanted(f) {
+			s, ok = f.due(f.q.now())
+		}
+		f.q.mu.Unlock()
+		if !ok {
+			return nil, false
+		}
+		if t := f.q.load(f, s); t != nil {
+			return t, true
+		}
+	}
+}
+
+// ended reports whether the run gets no more tasks. Queue.mu is held.
+func (f *Feed) ended(ctx context.Context) bool {
+	h := f.h
+	return f.q.closing || f.over || h.state == Suspended || ctx.Err() != nil || h.state == Down && !f.probe
+}
+
+// mayTake is false for a probe that had its one message. Queue.mu is held.
+func (f *Feed) mayTake() bool { return f.h.state != Down || f.taken == 0 }
+
+// due takes a slot that is due. Queue.mu is held.
+func (f *Feed) due(now time.Time) (slot, bool) {
+	h := f.h
+	if !f.mayTake() || h.rate.left(h.set, now) == 0 || h.wait.len() == 0 || h.wait.s[0].next > now.UnixNano() {
+		return slot{}, false
+	}
+	f.took()
+	return h.wait.pop(), true
+}
+
+// took notes that the run got a slot. Queue.mu is held.
+func (f *Feed) took() {
+	f.taken++
+	f.h.lastTake = time.Now()
+}
+
 // take gets a slot, waiting for one if it must.
 func (f *Feed) take(ctx context.Context) (slot, bool) {
 	q, h := f.q, f.h
@@ -194,22 +239,20 @@ func (f *Feed) take(ctx context.Context) (slot, bool) {
 	for {
 		if f.given {
 			f.given = false
-			f.taken++
+			f.took()
 			return f.slot, true
 		}
-		if q.closing || f.over || h.state == Suspended || ctx.Err() != nil || h.state == Down && !f.probe {
+		if f.ended(ctx) {
 			return slot{}, false
 		}
 		now := q.now()
-		mayTake := h.state != Down || f.taken == 0 // a probe is one message
-		if mayTake && h.rate.left(h.set, now) > 0 && h.wait.len() > 0 && h.wait.s[0].next <= now.UnixNano() {
-			f.taken++
-			return h.wait.pop(), true
+		if s, ok := f.due(now); ok {
+			return s, true
 		}
 		if waited || len(f.tasks) == 0 && q.wanted(f) {
 			return slot{}, false // idle long enough, or others need the permit
 		}
-		if mayTake {
+		if f.mayTake() {
 			q.arm(h, now)
 		}
 		waited = f.sleep(ctx)
