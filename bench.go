@@ -52,6 +52,8 @@ OPTIONS
   --size OCTETS    of one message (4096); for fill and search the mean
   --runs N         median, least and most are given (3; release 1, search 20)
   --rate N         messages a second, to see the latency below full load
+  --stall 20ms     relay: each flush of the queue takes so much longer, as on a disk
+                   that stalls; a message that is refused then is an error
   --peer postfix   or postfix-default: measured in turn with us
   --alone          all without Postfix, also where it is installed
   --clamd ADDRESS  relay: have each message scanned by the clamd at this socket or
@@ -110,6 +112,7 @@ func benchOptions(e env, kind string, args []string) (bench.Options, []string, e
 	f.IntVar(&o.Size, "size", 0, "")
 	f.IntVar(&o.Runs, "runs", 0, "")
 	f.IntVar(&o.Rate, "rate", 0, "")
+	f.DurationVar(&o.Stall, "stall", 0, "")
 	f.StringVar(&o.Peer, "peer", "", "")
 	f.BoolVar(&o.Tools, "tools", false, "")
 	f.BoolVar(&o.Alone, "alone", false, "")

@@ -55,6 +55,10 @@ type Options struct {
 	OnCrash func(*os.File) error // gets the file that a crash of the process is to be written to; nil: nobody
 	Status  func(error) int      // the status that the process ends with after an error, for the log; nil: 1
 
+	// Stall makes each flush of a gateway's queue take longer: the disk of a
+	// measurement. Zero, as always otherwise: it takes as long as it takes.
+	Stall time.Duration
+
 	// Check builds everything without opening a port, a database or a log file.
 	Check bool
 }

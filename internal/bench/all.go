@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"lazaret/internal/errs"
 )
@@ -55,14 +56,15 @@ var steps = []struct {
 	{"100 sessions", 15000, 100, 4096, 3, true, true, Relay},
 	{"64 KiB", 6000, 20, 65536, 3, true, true, Relay},
 	{"one session", 4000, 1, 4096, 3, true, true, Relay},
-	{"built-in load, and then half of it", 15000, 20, 4096, 3, false, false, halfLoad},
+	{"built-in load, then half of it, then a stalling disk", 15000, 20, 4096, 3, false, false, halfLoad},
 	{"into quarantine", 5000, 20, 4096, 3, true, false, Circle},
 	{"out of quarantine", 5000, 20, 4096, 3, false, false, Release},
 	{"next hop down", 1_000_000, 100, 1024, 3, false, false, Backlog},
 	{"searches", 100_000, 32, 4096, 20, false, false, fillAndSearch},
 }
 
-// halfLoad measures what goes through, and the latency at half of that.
+// halfLoad measures what goes through, and the latency at half of that: as the
+// disk is, and with 20 ms more for each flush.
 func halfLoad(ctx context.Context, o Options) error {
 	r, err := o.relayed(ctx)
 	if err != nil {
@@ -72,6 +74,10 @@ func halfLoad(ctx context.Context, o Options) error {
 		return err
 	}
 	o.Rate = max(1, int(r.find(lazaret+" delivered").Median/2))
+	if err := Relay(ctx, o); err != nil {
+		return err
+	}
+	o.Stall = 20 * time.Millisecond
 	return Relay(ctx, o)
 }
 

@@ -26,20 +26,21 @@ import (
 
 // Options of a measurement. Zero numbers get the defaults of the kind.
 type Options struct {
-	Dir      string   // to work in; "": a temporary one, removed at the end
-	JSON     bool     // the result as one line of JSON in place of a table
-	Messages int      // of one run
-	Sessions int      // of the load generator
-	Size     int      // octets of a message
-	Runs     int      // of which median, least and most are given
-	Rate     int      // messages a second; 0: as many as go through
-	Peer     string   // "", postfix or postfix-default: measured in turn with us
-	Tools    bool     // load by smtp-source and smtp-sink, which come with Postfix
-	Alone    bool     // All without a peer
-	Keep     bool     // leave the directory
-	Clamd    string   // relay: the antivirus engine that scans each message, and is measured alone as well; "": none
-	Profile  string   // directory for CPU and allocation profiles of the roles; "": none
-	Program  []string // how to start one part: the binary and its words
+	Dir      string        // to work in; "": a temporary one, removed at the end
+	JSON     bool          // the result as one line of JSON in place of a table
+	Messages int           // of one run
+	Sessions int           // of the load generator
+	Size     int           // octets of a message
+	Runs     int           // of which median, least and most are given
+	Rate     int           // messages a second; 0: as many as go through
+	Stall    time.Duration // how much longer each flush of the gateway's queue takes
+	Peer     string        // "", postfix or postfix-default: measured in turn with us
+	Tools    bool          // load by smtp-source and smtp-sink, which come with Postfix
+	Alone    bool          // All without a peer
+	Keep     bool          // leave the directory
+	Clamd    string        // relay: the antivirus engine that scans each message, and is measured alone as well; "": none
+	Profile  string        // directory for CPU and allocation profiles of the roles; "": none
+	Program  []string      // how to start one part: the binary and its words
 	Stdout   io.Writer
 	Stderr   io.Writer // progress
 }
@@ -74,6 +75,12 @@ func (o *Options) check(messages, sessions, size, runs int) error {
 	}
 	if o.Rate < 0 {
 		return errs.New(errs.Invalid, "--rate %d: it is not negative", o.Rate)
+	}
+	if o.Stall < 0 || o.Stall > time.Minute {
+		return errs.New(errs.Invalid, "--stall %s: it is 0 to 1m", o.Stall)
+	}
+	if o.Stall > 0 && o.Peer != "" {
+		return errs.New(errs.Invalid, "--stall: %s has no such thing", o.Peer)
 	}
 	switch o.Peer {
 	case "", peerTuned, peerDefault:

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/testlib"
@@ -77,6 +78,27 @@ func TestRelay(t *testing.T) {
 		t.Errorf("%d runs", n)
 	}
 	empty(t, o.Dir)
+}
+
+// A disk on which each flush takes 20 ms: each message waits for one at least, and
+// none is refused.
+func TestRelayOnAStallingDisk(t *testing.T) {
+	var out bytes.Buffer
+	o := options(t, &out)
+	o.Messages, o.Sessions, o.Runs, o.Rate, o.Stall = 40, 10, 1, 1000, 20*time.Millisecond
+	if err := Relay(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	r := decoded(t, out.Bytes())
+	if f := r.find("lazaret refused"); f == nil || f.Max != 0 {
+		t.Errorf("refused %+v", f)
+	}
+	if f := r.find("lazaret final dot to 250, p50"); f == nil || f.Median < 20 {
+		t.Errorf("the flush is not slow: %+v", f)
+	}
+	if r.Parameters["stall"] != "20ms" {
+		t.Errorf("%v", r.Parameters)
+	}
 }
 
 // empty: nothing is left behind.
@@ -227,6 +249,8 @@ func TestRefusals(t *testing.T) {
 		{func(o *Options) { o.Peer = "exim" }, `--peer "exim": there are postfix and postfix-default`},
 		{func(o *Options) { o.Rate, o.Tools = 5, true }, "--rate: smtp-source has no such thing"},
 		{func(o *Options) { o.Rate = -1 }, "--rate -1: it is not negative"},
+		{func(o *Options) { o.Stall = -1 }, "--stall -1ns: it is 0 to 1m"},
+		{func(o *Options) { o.Stall, o.Peer = time.Second, peerTuned }, "--stall: postfix has no such thing"},
 	} {
 		o := options(t, io.Discard)
 		c.change(&o)

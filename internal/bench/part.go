@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"time"
 
 	"lazaret/internal/errs"
 	"lazaret/internal/gateway"
@@ -33,6 +34,7 @@ func Part(ctx context.Context, args, worker []string, in io.Reader, out, stderr 
 	dir := f.String("dir", "", "")
 	listen := f.String("listen", "127.0.0.1:0", "")
 	profile := f.String("profile", "", "")
+	stall := f.Duration("stall", 0, "")
 	if err := f.Parse(args[1:]); err != nil {
 		return errs.Wrap(errs.Invalid, err, "part %s", args[0])
 	}
@@ -49,7 +51,7 @@ func Part(ctx context.Context, args, worker []string, in io.Reader, out, stderr 
 	case "postfix":
 		err = p.postfix(*dir)
 	case "gateway", "manager":
-		err = p.role(args[0], *dir, *profile, stderr)
+		err = p.role(roleFlags{role: args[0], dir: *dir, profile: *profile, stall: *stall}, stderr)
 	default:
 		err = errs.New(errs.Invalid, "there is no part %q", args[0])
 	}
@@ -101,9 +103,15 @@ type runner interface {
 	Close() error
 }
 
+// roleFlags say which role runs, and how.
+type roleFlags struct {
+	role, dir, profile string
+	stall              time.Duration
+}
+
 // role runs a gateway or a manager.
-func (p *part) role(role, dir, profile string, stderr io.Writer) (err error) {
-	stop, err := profileTo(profile, role)
+func (p *part) role(f roleFlags, stderr io.Writer) (err error) {
+	stop, err := profileTo(f.profile, f.role)
 	if err != nil {
 		return err
 	}
@@ -113,10 +121,10 @@ func (p *part) role(role, dir, profile string, stderr io.Writer) (err error) {
 		}
 	}()
 	var r runner
-	if role == "gateway" {
-		r, err = gateway.New(gateway.Options{Dir: dir, Trouble: stderr, Worker: p.worker})
+	if f.role == "gateway" {
+		r, err = gateway.New(gateway.Options{Dir: f.dir, Trouble: stderr, Worker: p.worker, Stall: f.stall})
 	} else {
-		r, err = manager.New(manager.Options{Dir: dir, Trouble: stderr})
+		r, err = manager.New(manager.Options{Dir: f.dir, Trouble: stderr})
 	}
 	if err != nil {
 		return err

@@ -43,6 +43,9 @@ func (o *Options) parameters() map[string]any {
 	if o.Rate > 0 {
 		p["rate"] = o.Rate
 	}
+	if o.Stall > 0 {
+		p["stall"] = o.Stall.String()
+	}
 	if o.Peer != "" {
 		p["peer"] = o.Peer
 	}

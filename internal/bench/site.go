@@ -67,7 +67,11 @@ func (o *Options) profileArgs() []string {
 
 // startRole runs an appliance and waits until it is ready.
 func (o *Options) startRole(ctx context.Context, role, dir string) (*child, error) {
-	c, err := o.start(role, append([]string{"-dir", dir}, o.profileArgs()...)...)
+	args := append([]string{"-dir", dir}, o.profileArgs()...)
+	if o.Stall > 0 && role == "gateway" {
+		args = append(args, "-stall", o.Stall.String())
+	}
+	c, err := o.start(role, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -104,7 +104,7 @@ func New(opt Options) (g *Gateway, err error) {
 
 func (g *Gateway) openSpool(opt Options) (err error) {
 	g.verifier, g.reports, g.shadows = senderauth.New(g.Resolver), newReports(g), newShadows(g)
-	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool"), MemTable: opt.Memory.Buffer(), Accounts: g.reports.changed, MaxShadows: maxShadowBytes}
+	o := spool.Options{Dir: g.Path("spool"), Serial: g.Config.Committed().Serial, Log: g.Log, Clock: g.Now, OnFatal: g.Fatal, Disk: g.Watch("spool"), MemTable: opt.Memory.Buffer(), Stall: opt.Stall, Accounts: g.reports.changed, MaxShadows: maxShadowBytes}
 	if opt.Check {
 		o.FS = vfs.NewMem()
 	}

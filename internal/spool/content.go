@@ -22,6 +22,9 @@ func (s *Spool) Open(ctx context.Context, mid mail.MID) (io.ReadCloser, error) {
 
 // OpenSized implements queue.SizedStore.
 func (s *Spool) OpenSized(_ context.Context, mid mail.MID, size int64) (io.ReadCloser, error) {
+	if b := s.fresh.get(mid); int64(len(b)) == size {
+		return &content{s: s, mid: mid, chunk: b}, nil
+	}
 	return &content{s: s, mid: mid, left: size}, nil
 }
 
@@ -115,6 +118,7 @@ func (c *content) Close() error {
 // dropContent deletes the chunks of a message. Each was set once and never
 // again, so a single delete can cancel it inside the write buffer.
 func (s *Spool) dropContent(b *pebble.Batch, mid mail.MID, chunks int) error {
+	s.fresh.drop(mid)
 	for n := range chunks {
 		if err := b.SingleDelete(chunkKey(mid, uint32(n)), nil); err != nil {
 			return errs.Wrap(errs.Internal, err, "dropping the content of MID %d", mid)

@@ -213,12 +213,20 @@ func (d *Draft) Drop() {
 // commit writes the last chunk, the record and the ledger in one synced batch.
 func (d *Draft) commit(it *queue.Item, action mail.ActionKey) error {
 	b := d.s.db.NewBatchWithSize(len(*d.buf) + 1024)
+	var short []byte
+	if n := len(*d.buf); d.chunks == 0 && n > 0 && n <= maxFreshOne {
+		short = append(make([]byte, 0, n), *d.buf...)
+	}
 	if err := d.fill(b, it, action); err != nil {
 		b.Close()
 		return err
 	}
 	if action == "" {
-		return d.bounded(b, true)
+		err := d.bounded(b, true)
+		if err == nil && short != nil {
+			d.s.fresh.put(d.mid, short)
+		}
+		return err
 	}
 	// A decision waits: the ledger has it or not when the manager asks again.
 	defer b.Close()

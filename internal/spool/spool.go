@@ -85,7 +85,8 @@ type Options struct {
 	ahead int64         // octets of a log file made ahead, for tests; with FS nil: MemTable
 	cache *pebble.Cache // for tests that open many spools; nil: one of its own
 
-	MemTable uint64 // bytes of the engine's write buffer; 0: 32 MiB
+	Stall    time.Duration // how much longer each flush is to take, for measurements
+	MemTable uint64        // bytes of the engine's write buffer; 0: 32 MiB
 }
 
 // Spool is an open spool.
@@ -100,6 +101,7 @@ type Spool struct {
 	number   number
 	departed departed
 	shadows  shadows
+	fresh    fresh
 	old      mail.MID // numbers below were given out by earlier lives
 
 	taking   sync.Mutex // guards inFlight
@@ -143,6 +145,9 @@ func Open(opt Options) (*Spool, error) {
 		if opt.Space == nil {
 			opt.Space = func() (uint64, uint64, error) { return free(opt.Dir) }
 		}
+	}
+	if opt.Stall > 0 {
+		opt.FS = disk.Slow(opt.FS, opt.Stall)
 	}
 	if opt.wait == 0 {
 		opt.wait = patience
