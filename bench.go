@@ -56,6 +56,8 @@ OPTIONS
                    that stalls; a message that is refused then is an error
   --peer postfix   or postfix-default: measured in turn with us
   --alone          all without Postfix, also where it is installed
+  --direct         backlog: put the messages into the queue, in place of sending them;
+                   for a million, which so takes a minute
   --clamd ADDRESS  relay: have each message scanned by the clamd at this socket or
                    host:port, and measure that alone too
   --tools          load by smtp-source and smtp-sink, where Postfix is installed
@@ -118,6 +120,7 @@ func benchOptions(e env, kind string, args []string) (bench.Options, []string, e
 	f.BoolVar(&o.Alone, "alone", false, "")
 	f.StringVar(&o.Dir, "dir", "", "")
 	f.StringVar(&o.Clamd, "clamd", "", "")
+	f.BoolVar(&o.Direct, "direct", false, "")
 	f.BoolVar(&o.Keep, "keep", false, "")
 	f.StringVar(&o.Profile, "profile", "", "")
 	f.BoolVar(&o.JSON, "json", false, "")

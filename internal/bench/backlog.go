@@ -49,23 +49,29 @@ func (o *Options) backlog(ctx context.Context, dir string, r *result) (err error
 		return err
 	}
 	r.add("memory, idle", "MiB", float64(idle)/(1<<20))
-	if err := o.pile(ctx, g, r); err != nil {
-		return err
+	if o.Direct {
+		err, gw = gw.end(), nil
+		if err == nil {
+			err = o.pileUp(ctx, g.dir, r)
+		}
+	} else {
+		err = o.pile(ctx, g, gw, r)
 	}
-	full, err := gw.settled(ctx)
 	if err != nil {
 		return err
 	}
-	r.add("memory, full", "MiB", float64(full)/(1<<20))
 	for n := range o.Runs {
-		if err := gw.kill(); err != nil {
-			return err
+		if gw != nil {
+			if err := gw.kill(); err != nil {
+				return err
+			}
 		}
 		began := time.Now()
 		if gw, err = o.startRole(ctx, "gateway", g.dir); err != nil {
 			return err
 		}
 		r.add("start after kill -9", "s", time.Since(began).Seconds())
+		r.add("CPU of the start", "s", cpu(gw.pid()).Seconds())
 		if err := all(ctx, g.dir, o.Messages); err != nil {
 			return err
 		}
@@ -80,8 +86,20 @@ func (o *Options) backlog(ctx context.Context, dir string, r *result) (err error
 	return nil
 }
 
-// pile sends the messages that will wait.
-func (o *Options) pile(ctx context.Context, g *gatewaySite, r *result) (err error) {
+// pile sends the messages that will wait, and looks at the memory they take.
+func (o *Options) pile(ctx context.Context, g *gatewaySite, gw *child, r *result) error {
+	if err := o.sendPile(ctx, g, r); err != nil {
+		return err
+	}
+	full, err := gw.settled(ctx)
+	if err != nil {
+		return err
+	}
+	r.add("memory, full", "MiB", float64(full)/(1<<20))
+	return nil
+}
+
+func (o *Options) sendPile(ctx context.Context, g *gatewaySite, r *result) (err error) {
 	source, err := o.start("source")
 	if err != nil {
 		return err

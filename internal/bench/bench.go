@@ -37,6 +37,7 @@ type Options struct {
 	Peer     string        // "", postfix or postfix-default: measured in turn with us
 	Tools    bool          // load by smtp-source and smtp-sink, which come with Postfix
 	Alone    bool          // All without a peer
+	Direct   bool          // backlog: what waits is put into the queue, not sent
 	Keep     bool          // leave the directory
 	Clamd    string        // relay: the antivirus engine that scans each message, and is measured alone as well; "": none
 	Profile  string        // directory for CPU and allocation profiles of the roles; "": none

@@ -134,6 +134,18 @@ func TestAll(t *testing.T) {
 	empty(t, o.Dir)
 }
 
+// What was put into the queue of a gateway that does not run is what it finds.
+func TestBacklogPutThere(t *testing.T) {
+	var out bytes.Buffer
+	o := options(t, &out)
+	o.Messages, o.Sessions, o.Runs, o.Direct = 50, 5, 1, true
+	if err := Backlog(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	want(t, decoded(t, out.Bytes()), "put into the queue, durable", "start after kill -9", "memory, full, after a start")
+	empty(t, o.Dir)
+}
+
 // Postfix beside us: its own instance, which ends with the measurement.
 func TestRelayBesidePostfix(t *testing.T) {
 	if err := findPostfix(true); err != nil {

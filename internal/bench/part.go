@@ -48,6 +48,8 @@ func Part(ctx context.Context, args, worker []string, in io.Reader, out, stderr 
 		err = p.source()
 	case "sink":
 		err = p.sink(*listen)
+	case "pile":
+		err = p.pile(*dir)
 	case "postfix":
 		err = p.postfix(*dir)
 	case "gateway", "manager":
