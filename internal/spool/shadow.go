@@ -193,6 +193,7 @@ func (s *Spool) dropShadows(list []Shadow) error {
 			bytes += old.Size
 		}
 		n++
+		s.fresh.drop(sh.MID)
 		if err := cmp.Or(b.DeleteRange(midKey(keyContent, sh.MID), midKey(keyContent, sh.MID+1), nil), b.Delete(key, nil)); err != nil {
 			return errs.Wrap(errs.Internal, err, "dropping a copy of MID %d", sh.MID)
 		}
