@@ -81,11 +81,9 @@ type Options struct {
 	Locator Locator
 }
 
-// Couriers makes the couriers of one appliance. Of
-// destinations it keeps no more than which hosts do not like to hear an envelope early.
+// Couriers makes the couriers of one appliance. It keeps no state of a destination.
 type Couriers struct {
 	opt Options
-	shy shy
 }
 
 // New checks the options and fills in the defaults.
@@ -136,9 +134,9 @@ func New(opt Options) (*Couriers, error) {
 // Courier gives the courier for a destination, by its name.
 func (c *Couriers) Courier(dest queue.Dest) queue.Courier {
 	if dest.Quarantine() {
-		return &courier{opt: &c.opt, shy: &c.shy, way: &cpqWay{opt: &c.opt, release: dest.Name == queue.CPQReleaseHost}}
+		return &courier{opt: &c.opt, way: &cpqWay{opt: &c.opt, release: dest.Name == queue.CPQReleaseHost}}
 	}
-	return &courier{opt: &c.opt, shy: &c.shy, way: &smtpWay{opt: &c.opt}}
+	return &courier{opt: &c.opt, way: &smtpWay{opt: &c.opt}}
 }
 
 func dialSystem(ctx context.Context, network, addr string, local netip.Addr) (net.Conn, error) {
@@ -177,11 +175,8 @@ type link struct {
 
 // courier carries the messages of one destination over one connection.
 type courier struct {
-	opt  *Options
-	way  way
-	shy  *shy
-	feed *queue.Feed // nil: nothing follows a message
-	next *upcoming
+	opt *Options
+	way way
 }
 
 // Run takes a message, opens a connection for it, and goes on until the queue
@@ -207,15 +202,11 @@ func (c *courier) Run(ctx context.Context, dest queue.Dest, feed *queue.Feed) {
 		feed.Down(err)
 		return
 	}
-	c.feed = feed
 	for c.deliver(ctx, l, task) && l.carried < l.messages {
-		if c.next != nil {
-			task = c.next.task
-		} else if task, ok = feed.Next(ctx); !ok {
+		if task, ok = feed.Next(ctx); !ok {
 			break
 		}
 	}
-	c.drop()
 	c.close(ctx, l)
 }
 

@@ -18,17 +18,9 @@ const maxRecipients = 100
 // deliver carries one message and reports the fate of each recipient; false
 // when the connection is of no more use.
 func (c *courier) deliver(ctx context.Context, l *link, task *queue.Task) bool {
-	var first *attempt
-	if c.next != nil {
-		first, c.next = c.next.first, nil
-		if first != nil {
-			first.early = l.client.Ahead()
-		}
-	} else {
-		c.opt.Log.DeliveryStart(l.dcid, task.Item.MID, rids(task.Recipients), l.cpq)
-	}
+	c.opt.Log.DeliveryStart(l.dcid, task.Item.MID, rids(task.Recipients), l.cpq)
 	fates := make([]fate, len(task.Recipients))
-	good := c.transact(ctx, l, task, fates, first)
+	good := c.transact(ctx, l, task, fates)
 	if l.stale {
 		// The peer closed a kept connection before it heard of this message.
 		// Not settled, the task goes back and has cost no attempt.
@@ -45,23 +37,25 @@ func (c *courier) deliver(ctx context.Context, l *link, task *queue.Task) bool {
 	return good && !l.client.Closing()
 }
 
-// transact decides all fates in as many transactions as it takes. The first of
-// them may be ready.
-func (c *courier) transact(ctx context.Context, l *link, task *queue.Task, fates []fate, first *attempt) bool {
+// transact decides all fates in as many transactions as it takes.
+func (c *courier) transact(ctx context.Context, l *link, task *queue.Task, fates []fate) bool {
+	before, err := c.way.blocks(l, task.Item)
+	if err == nil && task.Item.RequireTLS && !l.strict && !l.cpq {
+		err = errs.New(errs.Internal, "MID %s demands REQUIRETLS and stands at a link that does not look for it", task.Item.MID)
+	}
+	if err != nil {
+		fill(fates, local(err))
+		return true
+	}
+	share := maxRecipients
+	if l.cpq {
+		share = len(fates) // a held message is one message
+	}
 	for from := 0; from < len(fates); {
-		a := first
-		if first = nil; a == nil {
-			var err error
-			if a, err = c.attempt(l, task, from); err != nil {
-				fill(fates[from:], local(err))
-				return true
-			}
-		}
-		if a.to == len(fates) && c.feed != nil {
-			a.tx.Ahead = func() *smtp.Transaction { return c.ahead(ctx, l) }
-		}
-		ok := a.run(ctx, fates[from:a.to])
-		from = a.to
+		to := min(from+share, len(fates))
+		a := attempt{c: c, l: l, task: task, before: before, from: from, to: to}
+		ok := a.run(ctx, fates[from:to])
+		from = to
 		if !ok || l.client.Closing() {
 			fill(fates[from:], lost(errEarlier))
 			return false
@@ -107,82 +101,50 @@ type attempt struct {
 	c        *courier
 	l        *link
 	task     *queue.Task
+	before   []smtp.Block
 	from, to int
-	raw      io.ReadCloser
-	content  source
-	tx       smtp.Transaction
-	early    bool // the envelope may have left with the message before
-}
-
-// attempt prepares the transaction with the recipients from one on: as many as go
-// together.
-func (c *courier) attempt(l *link, task *queue.Task, from int) (*attempt, error) {
-	item := task.Item
-	if item.RequireTLS && !l.strict && !l.cpq {
-		return nil, errs.New(errs.Internal, "MID %s demands REQUIRETLS and stands at a link that does not look for it", item.MID)
-	}
-	before, err := c.way.blocks(l, item)
-	if err != nil {
-		return nil, err
-	}
-	a := &attempt{c: c, l: l, task: task, from: from, to: len(task.Recipients)}
-	if !l.cpq { // a held message is one message
-		a.to = min(a.to, from+maxRecipients)
-	}
-	if a.raw, err = task.Open(); err != nil {
-		return nil, err
-	}
-	a.content.r = a.raw
-	a.tx = smtp.Transaction{
-		Params:  item.Params,
-		Before:  before,
-		From:    item.From,
-		To:      make([]mail.Address, 0, a.to-from),
-		Rcpt:    make([]mail.RcptParams, 0, a.to-from),
-		Whole:   l.cpq,
-		Size:    item.Size,
-		Content: &a.content,
-	}
-	// RFC 6152 section 3 wants 8-bit content converted or returned when the
-	// peer does not take it. We differ: custody is byte-exact, and returning
-	// what practically every server takes would lose mail.
-	a.tx.EightBit = item.EightBit && l.ext.EightBit
-	if !l.cpq { // there it travels in the metadata: what is kept is the content as received
-		a.tx.Prepend = item.Prepend
-		a.tx.Size += int64(len(item.Prepend))
-	}
-	for _, r := range task.Recipients[from:a.to] {
-		a.tx.To, a.tx.Rcpt = append(a.tx.To, r.Address), append(a.tx.Rcpt, r.RcptParams)
-	}
-	return a, nil
-}
-
-func (a *attempt) close() {
-	if err := a.raw.Close(); err != nil && a.content.err == nil {
-		a.c.opt.Log.Fault("delivery", "MID "+a.task.Item.MID.String()+": close the content: "+err.Error())
-	}
 }
 
 // run sends the message and decides the fates; false when the connection is
 // of no more use.
 func (a *attempt) run(ctx context.Context, fates []fate) bool {
-	res, err := a.l.client.Send(ctx, &a.tx)
-	a.close()
-	early := a.early && misled(&res, err)
-	if !a.l.cpq && ctx.Err() == nil && a.content.err == nil && (early || err != nil && res.DotSent && a.l.client.Ahead()) {
-		if a.c.shy.note(a.l.peer, a.c.opt.Clock()) {
-			a.c.opt.Log.Info(a.l.peer + " " + shyNote)
-		}
-		if early {
-			a.l.stale = true
-			return false
-		}
+	item := a.task.Item
+	raw, err := a.task.Open()
+	if err != nil {
+		fill(fates, local(err))
+		return true
 	}
-	if (a.l.carried > 0 || ctx.Err() != nil) && a.from == 0 && a.content.err == nil && (err != nil || a.l.client.Closing()) && unheard(&res) {
+	content := &source{r: raw}
+	tx := smtp.Transaction{
+		Params:  item.Params,
+		Before:  a.before,
+		From:    item.From,
+		To:      make([]mail.Address, 0, a.to-a.from),
+		Rcpt:    make([]mail.RcptParams, 0, a.to-a.from),
+		Whole:   a.l.cpq,
+		Size:    item.Size,
+		Content: content,
+	}
+	// RFC 6152 section 3 wants 8-bit content converted or returned when the
+	// peer does not take it. We differ: custody is byte-exact, and returning
+	// what practically every server takes would lose mail.
+	tx.EightBit = item.EightBit && a.l.ext.EightBit
+	if !a.l.cpq { // there it travels in the metadata: what is kept is the content as received
+		tx.Prepend = item.Prepend
+		tx.Size += int64(len(item.Prepend))
+	}
+	for _, r := range a.task.Recipients[a.from:a.to] {
+		tx.To, tx.Rcpt = append(tx.To, r.Address), append(tx.Rcpt, r.RcptParams)
+	}
+	res, err := a.l.client.Send(ctx, &tx)
+	if cerr := raw.Close(); cerr != nil && content.err == nil {
+		a.c.opt.Log.Fault("delivery", "MID "+item.MID.String()+": close the content: "+cerr.Error())
+	}
+	if (a.l.carried > 0 || ctx.Err() != nil) && a.from == 0 && content.err == nil && (err != nil || a.l.client.Closing()) && unheard(&res) {
 		a.l.stale = true
 		return false
 	}
-	a.decide(res, err, fates)
+	a.decide(res, err, content, fates)
 	return err == nil
 }
 
@@ -198,15 +160,15 @@ func unheard(res *smtp.Result) bool {
 }
 
 // decide turns what the peer said into fates.
-func (a *attempt) decide(res smtp.Result, err error, fates []fate) {
+func (a *attempt) decide(res smtp.Result, err error, content *source, fates []fate) {
 	unknown := false
 	for i := range fates {
 		r := res.Recipient(i)
 		switch {
 		case !r.IsZero() && (err == nil || !r.Positive() || !res.Data.IsZero()):
 			fates[i] = judge(r, stageOf(&res, i))
-		case a.content.err != nil:
-			fates[i] = local(a.content.err)
+		case content.err != nil:
+			fates[i] = local(content.err)
 		case err == nil:
 			fates[i] = lost(errNoReply)
 		default:

@@ -44,7 +44,6 @@ func (q *Queue) spawn(h *host, probe bool) bool {
 		q.unproven++
 	}
 	h.starting++
-	h.lastTake = time.Now()
 	f := &Feed{q: q, h: h, began: q.now(), probe: probe, proven: proven, ready: make(chan struct{}, 1), tasks: make(map[*Task]struct{})}
 	h.feeds[f] = struct{}{}
 	q.wg.Go(f.run)
@@ -185,50 +184,6 @@ func (f *Feed) Next(ctx context.Context) (*Task, bool) {
 	}
 }
 
-// More gives a task that is due already, and never waits: so a courier can begin
-// the next message before the one at hand has its answer.
-func (f *Feed) More(ctx context.Context) (*Task, bool) {
-	for {
-		f.q.mu.Lock()
-		s, ok := slot{}, false
-		if !f.ended(ctx) && !f.q.wanted(f) {
-			s, ok = f.due(f.q.now())
-		}
-		f.q.mu.Unlock()
-		if !ok {
-			return nil, false
-		}
-		if t := f.q.load(f, s); t != nil {
-			return t, true
-		}
-	}
-}
-
-// ended reports whether the run gets no more tasks. Queue.mu is held.
-func (f *Feed) ended(ctx context.Context) bool {
-	h := f.h
-	return f.q.closing || f.over || h.state == Suspended || ctx.Err() != nil || h.state == Down && !f.probe
-}
-
-// mayTake is false for a probe that had its one message. Queue.mu is held.
-func (f *Feed) mayTake() bool { return f.h.state != Down || f.taken == 0 }
-
-// due takes a slot that is due. Queue.mu is held.
-func (f *Feed) due(now time.Time) (slot, bool) {
-	h := f.h
-	if !f.mayTake() || h.rate.left(h.set, now) == 0 || h.wait.len() == 0 || h.wait.s[0].next > now.UnixNano() {
-		return slot{}, false
-	}
-	f.took()
-	return h.wait.pop(), true
-}
-
-// took notes that the run got a slot. Queue.mu is held.
-func (f *Feed) took() {
-	f.taken++
-	f.h.lastTake = time.Now()
-}
-
 // take gets a slot, waiting for one if it must.
 func (f *Feed) take(ctx context.Context) (slot, bool) {
 	q, h := f.q, f.h
@@ -239,20 +194,22 @@ func (f *Feed) take(ctx context.Context) (slot, bool) {
 	for {
 		if f.given {
 			f.given = false
-			f.took()
+			f.taken++
 			return f.slot, true
 		}
-		if f.ended(ctx) {
+		if q.closing || f.over || h.state == Suspended || ctx.Err() != nil || h.state == Down && !f.probe {
 			return slot{}, false
 		}
 		now := q.now()
-		if s, ok := f.due(now); ok {
-			return s, true
+		mayTake := h.state != Down || f.taken == 0 // a probe is one message
+		if mayTake && h.rate.left(h.set, now) > 0 && h.wait.len() > 0 && h.wait.s[0].next <= now.UnixNano() {
+			f.taken++
+			return h.wait.pop(), true
 		}
 		if waited || len(f.tasks) == 0 && q.wanted(f) {
 			return slot{}, false // idle long enough, or others need the permit
 		}
-		if f.mayTake() {
+		if mayTake {
 			q.arm(h, now)
 		}
 		waited = f.sleep(ctx)

@@ -18,8 +18,6 @@ type host struct {
 	blocked  bool               // stands in Queue.blocked
 	rate     rate
 
-	lastTake time.Time // a run got a slot or begins; by the machine's clock
-
 	timer  *time.Timer
 	wakeAt time.Time // when timer fires; zero: not armed
 
@@ -155,15 +153,10 @@ func (q *Queue) kick(h *host) {
 		return
 	}
 	for h.wait.len() > 0 && h.wait.s[0].next <= now.UnixNano() && h.rate.left(h.set, now) > 0 {
-		if wait := h.soonTaken(); wait > 0 {
-			q.armAt(h, now.Add(wait), now)
-			return
-		}
 		if n := len(h.idle); n > 0 {
 			f := h.idle[n-1]
 			h.idle = h.idle[:n-1]
 			f.waiting, f.given, f.slot = false, true, h.wait.pop()
-			h.lastTake = time.Now()
 			f.signal()
 			continue
 		}
@@ -172,23 +165,6 @@ func (q *Queue) kick(h *host) {
 		}
 	}
 	q.arm(h, now)
-}
-
-// Mail waits for runs that are busy as long as one of them took something within
-// soonPause, and no more than soonBehind messages wait for each.
-const (
-	soonPause  = 2 * time.Millisecond
-	soonBehind = 4
-)
-
-// soonTaken gives for how long to leave what is due to the runs that are busy. At a host that answers at once so a few connections carry all of it
-// one behind the other, and nobody has to be woken for each message; at another
-// the pause is soon over.
-func (h *host) soonTaken() time.Duration {
-	if busy := len(h.feeds) - len(h.idle); busy <= 0 || h.wait.len() > soonBehind*busy {
-		return 0
-	}
-	return soonPause - time.Since(h.lastTake)
 }
 
 // probe begins the one attempt that a destination which is down gets, when it is time.

@@ -31,7 +31,6 @@ type Client struct {
 	dirty  bool  // the peer has a transaction open: RSET goes first
 	last   Reply // 421: the peer is closing
 	broken error
-	ahead  *Transaction // its envelope is on its way already
 
 	mu     sync.Mutex
 	cancel bool      // the context of the call under way is done
@@ -232,9 +231,6 @@ func (c *Client) Extend(ctx context.Context, b Block) (r Reply, err error) {
 	if c.Closing() {
 		return c.last, nil
 	}
-	if c.ahead != nil {
-		return r, errAhead
-	}
 	if c.dirty {
 		if r, err = c.command("RSET"); err != nil || !r.Positive() {
 			return r, err
@@ -266,7 +262,7 @@ func (c *Client) Reset(ctx context.Context) (err error) {
 // Quit says QUIT, waits for the reply and closes.
 func (c *Client) Quit(ctx context.Context) (err error) {
 	defer c.Close()
-	if c.broken != nil || c.Closing() || c.ahead != nil { // behind an envelope, QUIT would be content
+	if c.broken != nil || c.Closing() {
 		return nil
 	}
 	done := c.begin(ctx)
@@ -297,9 +293,6 @@ func (c *Client) command(line string) (Reply, error) {
 	}
 	if c.Closing() {
 		return c.last, nil
-	}
-	if c.ahead != nil {
-		return Reply{}, errAhead
 	}
 	c.out.WriteString(line)
 	c.out.WriteString("\r\n")

@@ -28,9 +28,6 @@ func (c *Client) Send(ctx context.Context, t *Transaction) (res Result, err erro
 	if len(t.To) == 0 {
 		return res, errs.New(errs.Invalid, "smtp: a message without recipients")
 	}
-	if c.ahead != nil && c.ahead != t {
-		return res, errAhead
-	}
 	if r := c.unfit(t); !r.IsZero() {
 		res.Mail = r
 		return res, nil
@@ -81,9 +78,6 @@ type step struct {
 func (c *Client) envelope(t *Transaction, res *Result) (bool, error) {
 	cmd := c.cfg.Timeouts.Command
 	p := pipeline{c: c, steps: make([]step, 0, len(t.Before)+len(t.To)+3)}
-	if c.ahead == t {
-		return c.envelopeAhead(t, res, &p)
-	}
 	var reset Reply
 	if c.dirty {
 		c.out.WriteString("RSET\r\n")
@@ -202,17 +196,10 @@ func (p *pipeline) collect() {
 	p.steps = p.steps[:0]
 }
 
-func (b *Block) check() error {
-	if b.Verb == "" || !printable([]byte(b.Verb+b.Args)) {
-		return errs.New(errs.Invalid, "smtp: block's verb or arguments are not printable")
-	}
-	return nil
-}
-
 // putBlock writes an extension command with its octets.
 func (c *Client) putBlock(b *Block) error {
-	if err := b.check(); err != nil {
-		return err
+	if b.Verb == "" || !printable([]byte(b.Verb+b.Args)) {
+		return errs.New(errs.Invalid, "smtp: block's verb or arguments are not printable")
 	}
 	var buf [20]byte
 	c.out.WriteString(b.Verb)
@@ -248,7 +235,6 @@ func (c *Client) content(t *Transaction, res *Result) error {
 		return c.aborted(err)
 	}
 	res.DotSent = true // from here on the peer may have it
-	c.sendAhead(t)
 	if err := c.out.Flush(); err != nil {
 		return errs.Wrap(errs.Temporary, err, "smtp: sending the end of the content")
 	}

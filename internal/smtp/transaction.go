@@ -62,12 +62,6 @@ type Transaction struct {
 	Size    int64             // of Prepend and Content; 0: not announced
 	Prepend []byte            // whole header lines with CRLF
 	Content io.Reader
-
-	// Ahead is asked, at most once, when the final dot is about to leave. What it
-	// gives is the message that follows on this connection: if that is possible
-	// its envelope leaves together with the dot, and Send has to be called with
-	// the very same Transaction next. Nil, or a function that gives nil: none.
-	Ahead func() *Transaction
 }
 
 // Result is what the peer said. Slots that were not reached are zero.
