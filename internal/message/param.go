@@ -60,7 +60,7 @@ func (s *paramScanner) mainWord() {
 		s.pos++
 	}
 	s.out.main = strings.ToLower(clip(s.v[start:s.pos]))
-	if i := strings.IndexByte(s.out.main, '='); i > 0 && strings.IndexAny(s.out.main, `/"?`) < 0 {
+	if i := strings.IndexByte(s.out.main, '='); i > 0 && !strings.ContainsAny(s.out.main, `/"?`) {
 		s.out.malformed = true // a parameter in the place of the word
 		s.pos = start
 		return
