@@ -76,12 +76,11 @@ func main() {
 // in one channel from the start: one that comes while the first is still being
 // passed on is not lost.
 func untilSignal() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	c := make(chan os.Signal, 2)
 	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
 	go func() {
-		<-c
-		cancel()
+		cancel(fmt.Errorf("%s signal received", <-c)) // what a role says when it ends
 		second := <-c
 		signal.Reset(second)
 		_ = syscall.Kill(os.Getpid(), second.(syscall.Signal))
