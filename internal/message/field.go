@@ -68,7 +68,7 @@ func (w *walker) header(path string) (*block, error) {
 	for {
 		piece, start, err := w.src.next()
 		if err == io.EOF {
-			w.hit, w.closing = atEnd, false
+			w.hit, w.closing, w.end = atEnd, false, w.src.off
 			h.line(line)
 			h.flush()
 			return h, nil
@@ -81,6 +81,7 @@ func (w *walker) header(path string) (*block, error) {
 			line = line[:0]
 		}
 		if start && h.ends(piece) {
+			w.end = w.src.off - int64(len(piece))
 			h.flush()
 			return h, nil
 		}

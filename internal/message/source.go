@@ -41,6 +41,7 @@ const pieceSize = 64 << 10
 type source struct {
 	br    *bufio.Reader
 	fresh bool
+	off   int64  // bytes given so far
 	work  *int64 // counts bytes, for the test of scaling
 }
 
@@ -68,6 +69,7 @@ func (s *source) next() (piece []byte, start bool, err error) {
 	if len(piece) > 0 {
 		s.fresh = piece[len(piece)-1] == '\n'
 		*s.work += int64(len(piece))
+		s.off += int64(len(piece))
 		return piece, start, nil // an error comes again at the next call
 	}
 	return nil, start, err
@@ -115,7 +117,7 @@ func (b *bodyReader) fill() {
 	if err != nil {
 		b.err = err
 		if err == io.EOF {
-			b.w.hit, b.w.closing = atEnd, false
+			b.w.hit, b.w.closing, b.w.end = atEnd, false, b.w.src.off
 			b.first, b.held = b.held, nil // no delimiter: the line end is content
 		}
 		return
@@ -125,6 +127,7 @@ func (b *bodyReader) fill() {
 			b.watch(piece)
 		}
 		if b.w.delimiter(piece, b.path) {
+			b.w.end = b.w.src.off - int64(len(piece)+len(b.held))
 			b.err, b.held = io.EOF, nil
 			return
 		}

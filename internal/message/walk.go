@@ -39,6 +39,16 @@ type walker struct {
 	stack   [][]string // the boundaries of each open multipart, all readings
 	hit     int        // level of the delimiter that ended the last entity, or atEnd
 	closing bool       // it was a closing delimiter
+	end     int64      // where the content in front of it ends
+
+	mark func(extent) // hears of each entity behind it, but for those in encoded containers; may be nil
+}
+
+// extent is where an entity stands in the stream, in bytes from its start.
+type extent struct {
+	path        string
+	start, body int64 // of its header and behind that; body is -1 for one that is header alone
+	end         int64 // in front of the line end that belongs to the delimiter
 }
 
 // state is what all walkers of one message count together.
@@ -174,6 +184,16 @@ func (w *walker) topFields(h *Header, e *entity) {
 
 // entity reads a header and what follows it, and leaves in w.hit what ended it.
 func (w *walker) entity(at place) error {
+	x := extent{path: at.path, start: w.src.off, body: -1}
+	err := w.read(at, &x.body)
+	if x.end = w.end; err == nil && w.mark != nil {
+		w.mark(x)
+	}
+	return err
+}
+
+// read is entity, which it tells where the body begins.
+func (w *walker) read(at place, body *int64) error {
 	if w.st.parts++; w.st.parts > w.lim.Parts {
 		w.note(PartLimit, at.path)
 		return errEnough
@@ -181,6 +201,9 @@ func (w *walker) entity(at place) error {
 	h, err := w.header(at.path)
 	if err != nil {
 		return err
+	}
+	if h.body && !h.own {
+		*body = w.src.off
 	}
 	e := w.interpret(&h.Header, at.path, at.fallback)
 	if at.path == "" {
