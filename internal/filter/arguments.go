@@ -133,7 +133,7 @@ func parseNumber(s string, units bool) (int64, bool) {
 		}
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	return n * factor, err == nil && n <= math.MaxInt64/factor
+	return n * factor, err == nil && n >= 0 && n <= math.MaxInt64/factor
 }
 
 // random reads: (10) < 3.

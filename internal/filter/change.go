@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 	"strings"
@@ -22,8 +23,14 @@ func checkField(name string) error {
 	return nil
 }
 
-// change does the actions that change the message, or send it elsewhere.
-func (r *run) change(a *action) {
+// change does the actions that change the message, or skip a stage.
+func (r *run) change(ctx context.Context, a *action) error {
+	if done, err := r.elsewhere(ctx, a); done || err != nil {
+		return err
+	}
+	if a.dropping() {
+		return r.drop(ctx, a)
+	}
 	switch a.word {
 	case "strip-header":
 		r.out.Fields = append(r.out.Fields, mail.FieldEdit{Name: a.args[0].text})
@@ -31,21 +38,57 @@ func (r *run) change(a *action) {
 		r.out.Fields = append(r.out.Fields, mail.FieldEdit{Name: a.args[0].text, Change: replacing(a.args[1].re, a.args[2].text)})
 	case "drop-attachments":
 		r.out.Extras = append(r.out.Extras, mail.Extras{Strip: true})
-	case "bcc":
-		r.out.Bcc = append(r.out.Bcc, mail.Bcc{To: a.args[0].to, By: r.filter})
-		return
+	case "add-heading", "add-footer":
+		if err := r.beside(ctx, a); err != nil {
+			return err
+		}
+	case "edit-body-text":
+		r.out.Edit(mail.BodyEdit{Kind: mail.EditText, Change: replacingText(a.args[0].re, a.args[1].text), By: r.by(a.word)})
+	case "html-convert":
+		r.out.Edit(mail.BodyEdit{Kind: mail.ToPlain, By: r.by(a.word)})
 	case "skip-spamcheck":
 		r.out.Skip.Spam = true
-		return
+		return nil
 	case "skip-viruscheck":
 		r.out.Skip.Virus = true
-		return
+		return nil
 	case "skip-vofcheck":
 		r.out.Skip.Outbreak = true
-		return
+		return nil
 	}
-	r.out.EditedBy = a.word + " filter '" + r.filter + "'"
+	r.out.EditedBy = r.by(a.word)
+	return nil
 }
+
+// replacingText is replacing for the text of a message: the places that match,
+// at most maxReplacedText, and no more than that many bytes come of it as a
+// text may have.
+func replacingText(re *regexp.Regexp, text string) func(string) (string, bool) {
+	tmpl := group.ReplaceAllString(strings.ReplaceAll(text, "$", "$$"), "$${$1}")
+	return func(value string) (string, bool) {
+		places := re.FindAllStringSubmatchIndex(value, maxReplacedText)
+		if len(places) == 0 {
+			return value, false
+		}
+		var b []byte
+		at := 0
+		for _, p := range places {
+			if len(b) > len(value)+maxGrown {
+				break
+			}
+			b = append(b, value[at:p[0]]...)
+			b = re.ExpandString(b, tmpl, value, p)
+			at = p[1]
+		}
+		return string(append(b, value[at:]...)), true
+	}
+}
+
+// Limits of what edit-body-text does to one text.
+const (
+	maxReplacedText = 10_000
+	maxGrown        = 4 << 20 // bytes
+)
 
 // maxReplaced is how many places of one field are changed: what comes out must
 // not be many times what came in.

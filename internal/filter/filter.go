@@ -134,7 +134,7 @@ func (s *Set) Uses() (out []Use) {
 	}
 	for _, f := range s.filters {
 		f.root.eachAction(func(a *action) {
-			if a.word != "quarantine" && a.word != "duplicate-quarantine" {
+			if !a.quarantines() {
 				return
 			}
 			if u := (Use{f.name, f.active, a.args[0].text}); !slices.Contains(out, u) {
@@ -163,15 +163,22 @@ type action struct {
 	word      string
 	args      []argument
 	line, col int
+
+	texts *texts      // of the text resource that it names, see For
+	body  *match.Rule // what attachments are looked through for
 }
 
-// argument is a string of an action; the second of insert-header and that of
-// log-entry may hold variables.
+// argument is one of an action: its text, and what that says.
 type argument struct {
-	text string
-	tmpl template
-	re   *regexp.Regexp
-	to   mail.Address
+	text   string
+	number bool  // it is not written in quotes
+	n      int64 // then
+	tmpl   template
+	re     *regexp.Regexp
+	to     mail.Address
+	people addressees
+	host   string
+	term   match.Term
 }
 
 func (*ifStmt) isStatement() {}

@@ -23,9 +23,22 @@ type fake struct {
 	contents int
 	head     int
 	sender   mail.SenderAuth
+	unknown  bool // its reputation is
 }
 
 func (f *fake) SenderAuth(context.Context) (mail.SenderAuth, error) { return f.sender, f.err }
+
+func (f *fake) Outside(_ context.Context, q Question) (int64, bool, error) {
+	switch q.Kind {
+	case Listed:
+		return map[string]int64{"list.example": 1}[q.Zone], true, f.err
+	case Score:
+		return -25, !f.unknown, f.err
+	case RepeatSubjects:
+		return 7 + int64(q.Way), true, f.err
+	}
+	return 3, true, f.err
+}
 
 func (f *fake) Facts() *Facts { return &f.facts }
 
@@ -59,7 +72,7 @@ func sample() *fake {
 				RemoteIP: netip.MustParseAddr("::ffff:10.1.2.3"), SenderGroup: "UNKNOWNLIST",
 				Listener: "Incoming", Interface: "Data 1", User: "eve",
 			},
-			Now: time.Date(2026, 7, 21, 14, 0, 0, 0, time.FixedZone("", -7*3600)), WorkQueue: 12, Seed: 99,
+			Now: time.Date(2026, 7, 21, 14, 0, 0, 0, time.FixedZone("", -7*3600)), WorkQueue: 12, Seed: 99, Tags: []string{"seen"},
 		},
 		headers: map[string][]string{
 			"subject": {"Hello", "hidden HOLDME"}, "precedence": {"bulk"},
@@ -83,14 +96,27 @@ func sample() *fake {
 // Each rule, both ways round, with the precedence of the operators.
 func TestRules(t *testing.T) {
 	for cond, want := range map[string]bool{
-		`true`:                                     true,
-		`not true`:                                 false,
-		`NOT NOT true`:                             true,
-		`subject == "^Hello$"`:                     true,
-		`subject == "HOLDME"`:                      true, // any of two Subject fields
-		`subject != "HOLDME"`:                      false,
-		`subject == "hello"`:                       false,
-		`mail-from == "^eve@PARTNER"`:              true,
+		`true`:                        true,
+		`not true`:                    false,
+		`NOT NOT true`:                true,
+		`subject == "^Hello$"`:        true,
+		`subject == "HOLDME"`:         true, // any of two Subject fields
+		`subject != "HOLDME"`:         false,
+		`subject == "hello"`:          false,
+		`mail-from == "^eve@PARTNER"`: true,
+		`reputation < -2.4`:           true,
+		`reputation < -2.5`:           false,
+		`reputation == -2.5 and not no-reputation`: true,
+		`reputation != -2.5`:                       false,
+		`reputation > 1`:                           false,
+		`dnslist("list.example")`:                  true,
+		`dnslist('other.example')`:                 false,
+		`header-repeats("subject", 7)`:             true,
+		`header-repeats("Subject", 8)`:             false,
+		`header-repeats("subject", 8, "incoming")`: true,
+		`header-repeats('mail-from', 4)`:           false,
+		`message-tag == "^seen$"`:                  true,
+		`message-tag == "other"`:                   false,
 		`mail-from == '^$'`:                        false,
 		`rcpt-to == "@example\.org$"`:              true,
 		`rcpt-to == "@example\\.org$"`:             true, // both spellings of the backslash

@@ -94,8 +94,8 @@ func (l *lexer) next() (token, error) {
 	switch c := rest[0]; {
 	case isLetter(c):
 		return l.take(t, tokenWord, span(rest, isWordByte)), nil
-	case isDigit(c):
-		return l.take(t, tokenNumber, span(rest, isWordByte)), nil
+	case isDigit(c), c == '-' && len(rest) > 1 && isDigit(rest[1]):
+		return l.take(t, tokenNumber, numberSpan(rest)), nil
 	case c == '"' || c == '\'':
 		return l.quoted(t, c)
 	}
@@ -165,6 +165,15 @@ func quote(s string) string {
 func isLetter(c byte) bool   { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }
 func isDigit(c byte) bool    { return c >= '0' && c <= '9' }
 func isWordByte(c byte) bool { return isLetter(c) || isDigit(c) || c == '-' }
+
+// numberSpan is how long a number is: perhaps with a sign, a fraction and a unit.
+func numberSpan(s string) int {
+	n := 1 + span(s[1:], isWordByte)
+	if n+1 < len(s) && s[n] == '.' && isDigit(s[n+1]) {
+		n += 1 + span(s[n+1:], isWordByte)
+	}
+	return n
+}
 
 func span(s string, in func(byte) bool) int {
 	n := 0

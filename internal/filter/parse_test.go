@@ -23,7 +23,7 @@ func TestErrors(t *testing.T) {
 		{`a: quarantine("P");`, 1, 4, `expected "if"`},
 		{`a: if true {`, 1, 13, "the block that begins in line 1, column 12 is not closed"},
 		{`a: if (subjct == "x") {}`, 1, 8, `unknown rule "subjct"; the rules are addr-count, arc-status, attachment-binary-contains, attachment-contains,`},
-		{"a: if (true) {\n\tquarantin(\"P\"); }", 2, 2, `unknown action "quarantin"; the actions are bcc, bounce, deliver, drop,`},
+		{"a: if (true) {\n\tquarantin(\"P\"); }", 2, 2, `unknown action "quarantin"; the actions are add-footer,`},
 		{`a: if (subject = "x") {}`, 1, 16, "== or !=, not ="},
 		{`a: if (subject > "x") {}`, 1, 16, "expected == or != after subject"},
 		{`a: if (subject == x) {}`, 1, 19, `expected a regular expression in quotes, found "x"`},

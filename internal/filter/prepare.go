@@ -35,6 +35,17 @@ func (s *Set) gather() {
 			for _, arg := range a.args {
 				s.want.Files = s.want.Files || arg.tmpl.uses("filesizes", "filetypes")
 			}
+			if a.texts != nil {
+				s.want.Files = s.want.Files || a.texts.plain.uses("filesizes", "filetypes") || a.texts.html.uses("filesizes", "filetypes")
+			}
+			if a.dropping() {
+				s.want.Files = true
+				s.want.Inside = s.want.Inside || a.word != "drop-attachments-by-size"
+			}
+			if a.body != nil {
+				a.body.Index = len(s.bodies)
+				s.bodies = append(s.bodies, a.body)
+			}
 		})
 	}
 	s.texts = match.NewSet(s.bodies)

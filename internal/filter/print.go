@@ -64,7 +64,11 @@ func (a *action) print(b *strings.Builder) {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(quote(arg.text))
+		if arg.number {
+			b.WriteString(arg.text)
+		} else {
+			b.WriteString(quote(arg.text))
+		}
 	}
 	b.WriteString(");")
 }
@@ -140,6 +144,9 @@ func (r *rule) print(b *strings.Builder) {
 		b.WriteString(" " + r.op + " " + r.amount)
 		return
 	case plainRule:
+		return
+	case scoreRule, zoneRule, repeatsRule:
+		r.printOutside(b)
 		return
 	}
 	b.WriteString(" " + r.op + " " + quote(r.text))

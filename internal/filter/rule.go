@@ -38,6 +38,7 @@ type rule struct {
 	below  int64       // random numbers are below it
 	salt   uint64      // tells one random rule from the others
 	date   time.Time   // local time of the machine, written as UTC
+	ask    Question    // of a rule about what lies outside of the message
 }
 
 func (n *node) eachRule(fn func(*rule)) {
@@ -71,6 +72,9 @@ func (p *parser) rule() (*rule, error) {
 			continue
 		}
 		r := &rule{word: word, kind: w.kind, cost: w.cost}
+		if word == "reputation" || word == "no-reputation" {
+			r.ask.Kind = Score
+		}
 		if err := p.step(); err != nil {
 			return nil, err
 		}
@@ -81,6 +85,9 @@ func (p *parser) rule() (*rule, error) {
 			r.shown = b.String()
 		}
 		return r, err
+	}
+	if why, known := refusedRules[word]; known {
+		return nil, p.here("the rule %s does not exist here: %s", word, why)
 	}
 	known := make([]string, len(words))
 	for i, w := range words {
@@ -117,6 +124,12 @@ func (p *parser) ruleRest(r *rule, fold bool) error {
 		return p.number(r)
 	case addressRule:
 		return p.addresses(r)
+	case scoreRule:
+		return p.score(r)
+	case zoneRule:
+		return p.dnsList(r)
+	case repeatsRule:
+		return p.repeats(r)
 	}
 	return nil
 }

@@ -28,6 +28,10 @@ type Message interface {
 	// value when nobody looks.
 	SenderAuth(ctx context.Context) (mail.SenderAuth, error)
 
+	// Outside answers a question about what lies outside of the message. known is
+	// false when nobody can say.
+	Outside(ctx context.Context, q Question) (n int64, known bool, err error)
+
 	// Content reads the whole message.
 	Content(ctx context.Context, want Want) (Content, error)
 }
@@ -51,8 +55,9 @@ type Facts struct {
 	Size      int64
 	Subject   string // decoded, for $Subject
 	Now       time.Time
-	WorkQueue int    // messages that wait for judgement
-	Seed      uint64 // of random(); the same each time the message is judged
+	WorkQueue int      // messages that wait for judgement
+	Seed      uint64   // of random(); the same each time the message is judged
+	Tags      []string // by filters before these
 }
 
 // File is one attachment.
@@ -72,6 +77,7 @@ type File struct {
 type Content struct {
 	Attachments         []string // names, under every reading
 	Files               []File   // each attachment once, and behind it what is inside
+	Boxes               []File   // attached messages as such; what is in them is among Files
 	Inside              []string // findings in attachments, such as macro
 	Encrypted, Signed   bool     // by S/MIME or OpenPGP, as the message says of itself
 	Invalid             bool     // a part cannot be read as MIME
@@ -143,6 +149,7 @@ type run struct {
 	matched []string       // texts that rules about content which held matched
 	notes   []mail.Matched // what the filter under way matched
 	noted   int            // matches that the placements have
+	dropped *File          // the attachment whose notice is written
 }
 
 // branch runs an if. It reports whether the message is done with all filters.
@@ -214,7 +221,7 @@ func (r *run) act(ctx context.Context, a *action) (bool, error) {
 	case "skip-filters":
 		return true, nil
 	default:
-		r.change(a)
+		return false, r.change(ctx, a)
 	}
 	return false, nil
 }
@@ -341,6 +348,10 @@ func (r *run) holds(ctx context.Context, u *rule) (bool, error) {
 		return r.header(ctx, u, "Subject")
 	case "header":
 		return r.header(ctx, u, u.name)
+	case "message-tag":
+		return slices.ContainsFunc(slices.Concat(f.Tags, r.out.Tags), u.re.MatchString), nil
+	case "reputation", "no-reputation", "dnslist", "header-repeats":
+		return r.outside(ctx, u)
 	case "spf-status", "spf-passed", "dkim-authentication", "dmarc-status", "arc-status":
 		return r.bySender(ctx, u)
 	}

@@ -18,8 +18,8 @@ type piece struct {
 }
 
 // parseTemplate splits at variables. Two dollar signs are one; one that no
-// letter follows is itself.
-func parseTemplate(s string) (template, error) {
+// letter follows is itself. more names variables that only this text has.
+func parseTemplate(s string, more ...string) (template, error) {
 	var out template
 	for s != "" {
 		i := strings.IndexByte(s, '$')
@@ -31,9 +31,9 @@ func parseTemplate(s string) (template, error) {
 			out, s = append(out, piece{text: s[:i+1]}), s[i+2:]
 		case isLetter(next):
 			n := span(s[i+1:], func(c byte) bool { return isLetter(c) || isDigit(c) })
-			name, ok := variable(s[i+1 : i+1+n])
+			name, ok := variable(s[i+1:i+1+n], more...)
 			if !ok {
-				return nil, fmt.Errorf("unknown variable $%s; the variables are $%s; $$ is a dollar sign", clip(s[i+1:i+1+n]), strings.Join(variables[:], ", $"))
+				return nil, fmt.Errorf("unknown variable $%s; the variables are $%s; $$ is a dollar sign", clip(s[i+1:i+1+n]), strings.Join(append(variables[:len(variables):len(variables)], more...), ", $"))
 			}
 			out, s = append(out, piece{text: s[:i]}, piece{text: name, variable: true}), s[i+1+n:]
 		default:

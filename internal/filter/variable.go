@@ -16,8 +16,9 @@ var variables = [...]string{
 
 // variable gives the written form of a name. What the original calls remotehost
 // and remoteip is understood too.
-func variable(name string) (string, bool) {
-	for _, v := range variables {
+// Some texts have more of them.
+func variable(name string, more ...string) (string, bool) {
+	for _, v := range append(variables[:len(variables):len(variables)], more...) {
 		if strings.EqualFold(v, name) || strings.EqualFold(strings.ReplaceAll(v, "_", ""), name) {
 			return v, true
 		}
@@ -67,6 +68,8 @@ func (r *run) value(name string) string {
 			return ""
 		}
 		return f.Origin.RemoteIP.Unmap().String()
+	case "dropped_filename", "dropped_filetype", "dropped_filesize":
+		return r.dropped.droppedVariable(name)
 	case "filenames", "filesizes", "filetypes":
 		return list(r.content.Files, func(f File) string { return f.variable(name) })
 	}

@@ -17,6 +17,9 @@ const (
 	dateRule                       // a comparison and a date
 	dictionaryRule                 // ("dictionary"[, "Header"][, at least])
 	loginRule                      // ("*Target"[, "sieve characters"])
+	scoreRule                      // a comparison and a score
+	zoneRule                       // ("zone")
+	repeatsRule                    // ("subject", n[, "direction"])
 )
 
 // The costs of looking, by what must be read.
@@ -55,6 +58,11 @@ var words = [...]struct {
 	{"dkim-authentication", textRule, costSender, true},
 	{"dmarc-status", textRule, costSender, true},
 	{"arc-status", textRule, costSender, true},
+	{"message-tag", textRule, costEnvelope, false},
+	{"header-repeats", repeatsRule, costHeader, false},
+	{"reputation", scoreRule, costSender, false},
+	{"no-reputation", plainRule, costSender, false},
+	{"dnslist", zoneRule, costSender, false},
 	{"subject-dictionary-match", dictionaryRule, costHeader, false},
 	{"header-dictionary-match", dictionaryRule, costHeader, false},
 	{"mail-from-dictionary-match", dictionaryRule, costEnvelope + 1, false},

@@ -115,12 +115,18 @@ type Disposition struct {
 	Fields     []FieldEdit // changes of fields of the header, in order
 	EditedBy   string      // the action and filter that Fields and Extras are of, the last one
 	Skip       Skip        // stages that the message does not go through
+
+	Actions // what else is done
 }
 
 // Bcc is a copy for somebody that the sender did not name.
 type Bcc struct {
-	To Address
-	By string // name of the filter
+	To      Address
+	From    Address // the envelope sender of the copy; null: that of the message
+	Subject string  // in place of its own, one line; empty: its own
+	Host    string  // where it goes, as Route.Host
+	Scan    bool    // it goes through all stages, as a message of its own
+	By      string  // name of the filter
 }
 
 // FieldEdit is a change of all header fields of a name, in any case.

@@ -31,6 +31,8 @@ const (
 	Attachments           // in the text of attachments
 	Bytes                 // in the bytes of attachments, text or not
 	EveryAttachment       // in the text of each
+
+	WhichAttachments // in the text of each; which of them reach Least is told by Window.Which
 )
 
 // Rule adds up the matches of its terms in the text of a message.
@@ -46,7 +48,7 @@ func (r *Rule) wants(p *Piece) bool {
 	switch r.Where {
 	case Body:
 		return !p.Attached && !p.Binary
-	case Attachments, EveryAttachment:
+	case Attachments, EveryAttachment, WhichAttachments:
 		return p.Attached && !p.Binary
 	case Bytes:
 		return p.Attached

@@ -25,6 +25,7 @@ type Window struct {
 	part   string            // under way
 	in     string            // the attachment that it is, or is in
 	within []map[string]bool // for each rule, the attachments that matched
+	which  []map[string]int  // for each rule that asks which, what matched in the attachments
 	sums   []int             // of the parts before
 	best   []int             // of the readings of the part
 	counts []int             // of the reading
@@ -73,6 +74,7 @@ func (s *Set) Window(ctx context.Context) *Window {
 	n := len(rules)
 	all := make([]int, 3*n)
 	return &Window{ctx: ctx, rules: rules, sums: all[:n], best: all[n : 2*n], counts: all[2*n:], found: make([][]Match, n), within: make([]map[string]bool, n),
+		which: make([]map[string]int, n),
 		texts: s.texts, hits: make([]bool, s.texts.n)}
 }
 
@@ -89,10 +91,30 @@ func (w *Window) Total() []int {
 				w.best[i], w.within[i][w.in] = 1, true
 			}
 		}
+		if r.Where == WhichAttachments && w.best[i] > 0 {
+			if w.which[i] == nil {
+				w.which[i] = map[string]int{}
+			}
+			w.which[i][w.in] += w.best[i]
+			w.best[i] = 0
+		}
 		w.sums[i] += w.best[i]
 		w.best[i] = 0
 	}
 	return w.sums
+}
+
+// Which gives the attachments, by Piece.Part, in which the rule with an index
+// reached its least; those in which something inside did.
+func (w *Window) Which(index int) (all []string) {
+	w.Total()
+	for part, n := range w.which[index] {
+		if n >= w.rules[index].Least {
+			all = append(all, part)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // Found gives some of the texts that the rule with an index matched.
@@ -146,7 +168,7 @@ func (w *Window) count(p *Piece, limit int) error {
 		}
 		for j := range r.Terms {
 			need := r.Least - w.counts[i]
-			if r.Where != EveryAttachment {
+			if r.Where != EveryAttachment && r.Where != WhichAttachments {
 				need -= w.sums[i]
 			}
 			if need <= 0 {
