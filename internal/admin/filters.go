@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"lazaret/internal/auth"
@@ -18,9 +20,10 @@ import (
 // are pending until commit, like all others.
 func (f Configuration) filterCommands() []Command {
 	return []Command{
-		{Name: "filters", Summary: "Change the message filters", Usage: "filters\nfilters new [NUMBER]    (the script is read from the input, to a line with a lone .)\nfilters delete NAME\nfilters set NAME active|inactive\nfilters import          (the whole script is read from the input)",
+		{Name: "filters", Summary: "Change the message filters", Usage: "filters\nfilters new [NUMBER]    (the script is read from the input, to a line with a lone .)\nfilters delete NAME\nfilters move NAME POSITION    (from 1, or first or last)\nfilters set NAME active|inactive\nfilters import          (the whole script is read from the input: ssh admin@HOST filters import < FILE)\nfilters export          (prints the whole script: ssh admin@HOST filters export > FILE)",
 			Right: auth.ConfigChange, MaxArgs: 3, Input: true, Run: f.filters},
 		{Name: "filters list", Summary: "List the message filters", Usage: "filters list", Right: auth.ConfigView, Run: f.listFilters},
+		{Name: "filters export", Summary: "Print the whole filter script, as import reads it", Usage: "filters export", Right: auth.ConfigView, Run: f.exportFilters},
 		{Name: "filters quarantines", Summary: "Show which filters name a quarantine", Usage: "filters quarantines [NAME]", Right: auth.ConfigView, MaxArgs: 1, Run: f.filterQuarantines},
 		{Name: "filters detail", Summary: "Show one message filter", Usage: "filters detail NAME", Right: auth.ConfigView, MaxArgs: 1, Run: f.detailFilter},
 	}
@@ -135,10 +138,11 @@ func (f Configuration) detailFilter(_ context.Context, c *Call) error {
 
 func (f Configuration) filters(ctx context.Context, c *Call) error {
 	actions := map[string]func(context.Context, *Call) error{
+		"move": f.moveFilter, "export": f.exportFilters,
 		"new": f.newFilter, "delete": f.deleteFilter, "set": f.setFilter, "import": f.importFilters, "list": f.listFilters, "detail": f.detailFilter,
 	}
 	for {
-		word, err := c.Menu(Choice{"NEW", "Create new filters."}, Choice{"DELETE", "Remove a filter."}, Choice{"IMPORT", "Replace all filters by a script."},
+		word, err := c.Menu(Choice{"NEW", "Create new filters."}, Choice{"DELETE", "Remove a filter."}, Choice{"IMPORT", "Replace all filters by a script."}, Choice{"EXPORT", "Print the script of all filters."}, Choice{"MOVE", "Move a filter to another place."},
 			Choice{"SET", "Activate or deactivate a filter."}, Choice{"LIST", "List the filters."}, Choice{"DETAIL", "Show a filter."})
 		if err != nil || word == "" {
 			return err
@@ -318,4 +322,68 @@ func (f Configuration) setFilter(_ context.Context, c *Call) error {
 	}
 	c.Printf("1 filter updated.\n")
 	return nil
+}
+
+// exportFilters prints the script as it was written.
+func (f Configuration) exportFilters(_ context.Context, c *Call) error {
+	conf, _ := f.Store.Pending()
+	return printLines(c, conf.Filters)
+}
+
+// moveFilter puts a filter, with the comments above it, at another place.
+func (f Configuration) moveFilter(_ context.Context, c *Call) error {
+	s, i, err := f.pickFilter(c)
+	if err != nil {
+		return err
+	}
+	answer, err := c.Ask("Enter its new place, from 1:", "1")
+	if err != nil {
+		return err
+	}
+	to, err := place(answer, len(s.list))
+	if err != nil {
+		return err
+	}
+	text := func(i int) string {
+		t := s.text(s.start(i), s.start(i+1))
+		if !strings.HasSuffix(t, "\n") {
+			t += "\n"
+		}
+		return t
+	}
+	order := make([]int, 0, len(s.list))
+	for k := range s.list {
+		if k != i {
+			order = append(order, k)
+		}
+	}
+	order = slices.Insert(order, to-1, i)
+	var b strings.Builder
+	b.WriteString(s.text(0, s.start(0)))
+	for _, k := range order {
+		if err := s.alone(k); err != nil {
+			return err
+		}
+		b.WriteString(text(k))
+	}
+	if err := f.replace(c, "move filter "+s.list[i].Name+" to "+comma(to), b.String()); err != nil {
+		return err
+	}
+	c.Printf("1 filter moved.\n")
+	return nil
+}
+
+// place reads where something is to stand among so many.
+func place(word string, of int) (int, error) {
+	switch strings.ToLower(word) {
+	case "first":
+		return 1, nil
+	case "last":
+		return of, nil
+	}
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 1 || n > of {
+		return 0, Usage("a place is 1 to %d, first or last, not %q", of, Clip(word, 60))
+	}
+	return n, nil
 }

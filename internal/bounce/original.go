@@ -21,16 +21,19 @@ type returned struct {
 // readOriginal gives the message when it is small enough, asked for, and can
 // travel in a report as it is; else its header.
 func readOriginal(content io.Reader, whole bool) (returned, error) {
-	head := make([]byte, maxOriginal+1)
-	n, err := io.ReadFull(content, head)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	return readUpTo(content, whole, maxOriginal)
+}
+
+// readUpTo is readOriginal with another limit.
+func readUpTo(content io.Reader, whole bool, most int64) (returned, error) {
+	head, err := io.ReadAll(io.LimitReader(content, most+1))
+	if err != nil {
 		return returned{}, err
 	}
-	head = head[:n]
-	if whole && n <= maxOriginal && sound(head) {
+	if whole && int64(len(head)) <= most && sound(head) {
 		return returned{whole: true, text: head}, nil
 	}
-	return returned{text: headerOf(head)}, nil
+	return returned{text: headerOf(head[:min(len(head), maxOriginal+1)])}, nil
 }
 
 // sound reports whether b consists of lines that a report may have: content

@@ -25,7 +25,7 @@ func (c *Config) check(n *node) error {
 	}
 	k := checker{c: c, root: n}
 	for _, f := range []func() error{
-		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.delivery, k.routes, k.destinations, k.bounceProfiles, k.reports, k.alerts, k.managers, k.database, k.metrics, k.quarantines, k.dictionaries, k.antispam, k.antivirus, k.outbreak, k.fileAnalysis, k.dlp, k.senderAuth, k.mailPolicies, k.contentFilters, k.contentStore, k.appliances, k.senders, k.users, k.logs,
+		k.identity, k.interfaces, k.listeners, k.limits, k.reputation, k.delivery, k.routes, k.destinations, k.bounceProfiles, k.reports, k.alerts, k.managers, k.database, k.metrics, k.quarantines, k.dictionaries, k.texts, k.antispam, k.antivirus, k.outbreak, k.fileAnalysis, k.dlp, k.senderAuth, k.mailPolicies, k.contentFilters, k.contentStore, k.appliances, k.senders, k.users, k.logs,
 		k.certificates, k.ssl, k.linkLimits,
 	} {
 		if err := f(); err != nil {

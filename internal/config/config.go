@@ -51,6 +51,8 @@ type Config struct {
 
 	Dictionaries []Dictionary `xml:"dictionaries>dictionary" doc:"on a gateway: terms that filters look for; a term is a word, a regular expression or a smart identifier such as *credit, and may have a weight of 0 to 10 behind a comma; case_sensitive 1: case counts; parts_of_words 1: a part of a longer word counts (docs/filters.md)"`
 
+	Texts []TextResource `xml:"text_resources>text_resource" doc:"on a gateway: texts that filters name, disclaimers and what notices say; plain is text in lines, html the same for mail in HTML, empty is as plain looks; both may have the variables of filters (docs/filters.md)"`
+
 	ContentFilters []ContentFilter `xml:"content_filters>content_filter" doc:"on a gateway: table is inbound or outbound; they run in this order for the mail policies that name them, behind the antivirus stage; match is all or any of the conditions, a condition is one of message filters such as subject == 'x', an action one of theirs such as quarantine('Policy') (docs/filters.md)"`
 
 	DLPPolicies []DLPPolicy `xml:"dlp_policies>dlp_policy" doc:"on a gateway: what is not to leave; dictionary names a content dictionary, identifier is such as *credit, each match of which counts identifier_weight (10), as many as are needed; severity: level is low, medium, high or critical, from_risk_factor the sum from which on it is so (10, 35, 60, 90; 0 is never), action deliver, drop or quarantine, then quarantine names one; subject_tag and add_header (X-Name: value) for what goes on (docs/dlp.md)"`

@@ -13,6 +13,9 @@ func (c *Config) Site() (s filter.Site) {
 			s.Listeners = append(s.Listeners, l.Name)
 		}
 	}
-	s.Dictionary = c.dictionaryOnce()
+	for _, p := range c.BounceProfiles {
+		s.Profiles = append(s.Profiles, p.Name)
+	}
+	s.Dictionary, s.Text = c.dictionaryOnce(), c.TextResource
 	return s
 }

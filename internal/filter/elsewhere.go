@@ -3,6 +3,7 @@ package filter
 import (
 	"context"
 	"html"
+	"slices"
 	"strings"
 
 	"lazaret/internal/mail"
@@ -66,7 +67,10 @@ func (r *run) copyTo(ctx context.Context, a *action) (err error) {
 // notify makes a notice.
 func (r *run) notify(ctx context.Context, a *action) (n mail.Notice, err error) {
 	who := a.args[0].people
-	n = mail.Notice{To: who.to, ToSender: who.sender, Recipients: who.recipients, Subject: "Message notification", Copy: a.word == "notify-copy", By: r.by(a.word)}
+	n = mail.Notice{To: who.to, ToSender: who.sender, Subject: "Message notification", Copy: a.word == "notify-copy", By: r.by(a.word)}
+	if who.recipients {
+		n.To = append(slices.Clip(n.To), r.facts.Env.To...)
+	}
 	body := noticeText
 	if len(a.args) > 1 && a.args[1].text != "" {
 		if n.Subject, err = r.expand(ctx, a.args[1].tmpl); err != nil {

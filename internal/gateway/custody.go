@@ -161,7 +161,7 @@ func (c custody) Take(ctx context.Context, m *listener.Message) (mail.MID, error
 	}
 	mid, err := c.g.comeBack(ctx, m.MID, r.Extras, m.Content, func() *queue.Item {
 		it := c.g.item(m)
-		it.Origin, it.Prepend, it.Params, it.Judged = sent.Origin, sent.Prepend, sent.Params, sent.Judged
+		it.Origin, it.Prepend, it.Params, it.Judged, it.Route = sent.Origin, sent.Prepend, sent.Params, sent.Judged, sent.Route
 		for i := range it.Recipients {
 			it.Recipients[i].RcptParams = asked[i]
 		}

@@ -75,8 +75,12 @@ func (g *Gateway) destination(dest queue.Dest) queue.Settings {
 
 // lane gives the lane of a message's recipients: the interface that it leaves
 // from, and whether it demands REQUIRETLS.
-func (g *Gateway) lane(it *queue.Item) string {
-	return delivery.Lane{Interface: g.rules.Load().sources.Lookup(it.From, it.Origin.RemoteIP), RequireTLS: it.RequireTLS}.String()
+func (g *Gateway) lane(it *queue.Item, route mail.Route) string {
+	from := route.Interface
+	if from == "" {
+		from = g.rules.Load().sources.Lookup(it.From, it.Origin.RemoteIP)
+	}
+	return delivery.Lane{Interface: from, RequireTLS: it.RequireTLS}.String()
 }
 
 // source gives where a connection leaves from: the interface of the lane, else

@@ -67,15 +67,15 @@ func TestSource(t *testing.T) {
 		}
 	}
 	it := &queue.Item{From: mail.Address{Local: "a", Domain: "news.example"}, Recipients: []queue.Recipient{{Address: mail.Address{Local: "b", Domain: "x.example"}}}}
-	if d := (processor{g}).toDomain(it)(it.Recipients[0]); d != (queue.Dest{Name: "x.example", Lane: "Data2"}) {
+	if d := (processor{g}).toDomain(it, mail.Route{})(it.Recipients[0]); d != (queue.Dest{Name: "x.example", Lane: "Data2"}) {
 		t.Errorf("%+v", d)
 	}
 	it.RequireTLS = true
-	if d := (processor{g}).toDomain(it)(it.Recipients[0]); delivery.ParseLane(d.Lane) != (delivery.Lane{Interface: "Data2", RequireTLS: true}) {
+	if d := (processor{g}).toDomain(it, mail.Route{})(it.Recipients[0]); delivery.ParseLane(d.Lane) != (delivery.Lane{Interface: "Data2", RequireTLS: true}) {
 		t.Errorf("%+v", d)
 	}
 	it.From.Domain, it.RequireTLS = "else.example", false
-	if d := (processor{g}).toDomain(it)(it.Recipients[0]); d.Lane != "" {
+	if d := (processor{g}).toDomain(it, mail.Route{})(it.Recipients[0]); d.Lane != "" {
 		t.Errorf("%+v", d)
 	}
 	nets := []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24"), netip.MustParsePrefix("2001:db8::7/64")}

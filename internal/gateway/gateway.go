@@ -21,6 +21,7 @@ import (
 	"lazaret/internal/admin"
 	"lazaret/internal/appliance"
 	"lazaret/internal/appliance/pvo"
+	"lazaret/internal/archive"
 	"lazaret/internal/config"
 	"lazaret/internal/delivery"
 	"lazaret/internal/errs"
@@ -63,6 +64,7 @@ type Gateway struct {
 	verifier  *senderauth.Verifier
 	outsiders outsiders
 	kept      keptStore
+	archives  *archive.Store
 	reports   *reports
 	shadows   *shadows
 	scanner   scanner
@@ -113,9 +115,10 @@ func (g *Gateway) openSpool(opt Options) (err error) {
 }
 
 func (g *Gateway) openPipeline(Options) error {
+	g.archives = archive.New(g.Path("archive"))
 	g.pipeline = pipeline.New(pipeline.Options{
 		Log: g.Log, NextMID: func() mail.MID { return g.nextMID() }, HoldAmbiguous: "Policy",
-		Now: g.Now, Kind: kinds, Opener: g.opener(), WorkQueue: func() int { return g.queue.Gauges().WorkQueue },
+		Now: g.Now, Kind: kinds, Opener: g.opener(), Reputation: g.Reputation(), WorkQueue: func() int { return g.queue.Gauges().WorkQueue },
 	})
 	g.Config.Subscribe(g)
 	c := g.Config.Committed()

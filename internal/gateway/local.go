@@ -162,7 +162,7 @@ func (r returner) bring(ctx context.Context, t *queue.Task) (queue.Outcome, erro
 	}
 	back := &queue.Item{
 		From: it.From, Params: it.Params, Accepted: r.g.Steady(), Origin: it.Origin, Subject: it.Subject, MessageID: it.MessageID, Prepend: it.Prepend,
-		Judged: sent.Judged, Recipients: make([]queue.Recipient, len(t.Recipients)),
+		Judged: sent.Judged, Route: sent.Route, Recipients: make([]queue.Recipient, len(t.Recipients)),
 		Release: &queue.Release{Action: rel.Action, Gateway: rel.Gateway, GatewayMID: it.MID, Cause: rel.Cause, By: rel.By, Held: sent.Placements},
 	}
 	for i := range t.Recipients {

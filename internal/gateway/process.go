@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -27,10 +28,18 @@ func (p processor) Process(ctx context.Context, it *queue.Item, open queue.Opene
 	if err != nil {
 		return queue.Routing{}, err
 	}
-	if len(parts) == 1 && (parts[0].Drop || !changes(parts[0])) {
-		return p.route(it, parts[0]), nil
+	made, copies, err := p.asides(ctx, it, parts, open)
+	if err != nil {
+		return queue.Routing{}, err
 	}
-	return p.rewrite(ctx, it, parts, open)
+	r := queue.Routing{}
+	if len(parts) == 1 && (parts[0].Drop || !changes(parts[0])) {
+		r = p.route(it, parts[0])
+	} else if r, err = p.rewrite(ctx, it, parts, open); err != nil {
+		return r, err
+	}
+	r.New, r.Copies = made, append(copies, r.Copies...)
+	return r, nil
 }
 
 // Park implements queue.Parker: what kills its judgement is unscannable, and a
@@ -82,12 +91,9 @@ func envelope(it *queue.Item) mail.Envelope {
 
 func (p processor) route(it *queue.Item, part pipeline.Part) queue.Routing {
 	d := part.Disposition
-	r := queue.Routing{Drop: d.Drop && !d.Bounce, Prepend: p.lines(it, d.Headers), Judged: &part.Judged}
+	r := queue.Routing{Drop: d.Drop && !d.Bounce, Prepend: p.lines(it, d.Headers), Judged: &part.Judged, Route: d.Route}
 	for i, c := range d.Copies {
 		r.Copies = append(r.Copies, p.copy(it, c, d.CopiedBy[i]))
-	}
-	for _, b := range d.Bcc {
-		r.Copies = append(r.Copies, p.bcc(it, b))
 	}
 	switch {
 	case d.Bounce:
@@ -99,16 +105,19 @@ func (p processor) route(it *queue.Item, part pipeline.Part) queue.Routing {
 		r.Placements, r.Dest = d.Quarantine, func(queue.Recipient) queue.Dest { return to } // all in one transaction
 		p.enqueued(it.MID, to, d.Quarantine)
 	default:
-		r.Dest = p.toDomain(it)
+		r.Dest = p.toDomain(it, it.Route.With(d.Route))
 		p.g.Log.QueuedForDelivery(it.MID)
 	}
 	return r
 }
 
-// toDomain sends each recipient to its domain, by the lane of the message.
-func (p processor) toDomain(it *queue.Item) func(queue.Recipient) queue.Dest {
-	lane := p.g.lane(it)
-	return func(r queue.Recipient) queue.Dest { return queue.Dest{Name: r.Address.Domain, Lane: lane} }
+// toDomain sends each recipient to its domain, or to the host that a filter
+// wants, by the lane of the message.
+func (p processor) toDomain(it *queue.Item, route mail.Route) func(queue.Recipient) queue.Dest {
+	lane := p.g.lane(it, route)
+	return func(r queue.Recipient) queue.Dest {
+		return queue.Dest{Name: cmp.Or(route.Host, r.Address.Domain), Lane: lane}
+	}
 }
 
 // enqueued tells of mail for the manager; that it is in a quarantine of our own

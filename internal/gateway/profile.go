@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
 	"lazaret/internal/bounce"
@@ -32,7 +35,7 @@ func profileName(c *config.Config, domain, listener string) string {
 // profile gives the bounce profile of a message at a destination.
 func (g *Gateway) profile(it *queue.Item, domain string) bounce.Profile {
 	c := g.Config.Committed()
-	return c.BounceProfile(profileName(c, domain, it.Origin.Listener))
+	return c.BounceProfile(cmp.Or(it.Route.Profile, profileName(c, domain, it.Origin.Listener)))
 }
 
 // schedule puts the queue's part of a profile into settings.
@@ -59,11 +62,36 @@ func destinationProfile(s *queue.Settings, c *config.Config, domain string) {
 			s.ShortestWarn = p.WarnAfter
 		}
 	}
+	if !namesProfiles(c) {
+		return
+	}
+	for _, b := range c.BounceProfiles {
+		p := c.BounceProfile(b.Name)
+		s.ShortestTime = min(s.ShortestTime, p.MaxTime)
+		if p.Warnings > 0 && (s.ShortestWarn == 0 || p.WarnAfter < s.ShortestWarn) {
+			s.ShortestWarn = p.WarnAfter
+		}
+	}
+}
+
+// namesProfiles reports whether a filter may give mail a bounce profile.
+func namesProfiles(c *config.Config) bool {
+	const word = "bounce-profile"
+	if strings.Contains(strings.ToLower(c.Filters), word) {
+		return true
+	}
+	return slices.ContainsFunc(c.ContentFilters, func(f config.ContentFilter) bool {
+		return slices.ContainsFunc(f.Actions, func(a string) bool { return strings.Contains(strings.ToLower(a), word) })
+	})
 }
 
 // messageProfile implements queue.Options.Profile.
 func (g *Gateway) messageProfile(it *queue.Item, d queue.Dest, s queue.Settings) queue.Settings {
 	c := g.Config.Committed()
+	if name := it.Route.Profile; name != "" {
+		schedule(&s, c.BounceProfile(name))
+		return s
+	}
 	if l := c.Listener(it.Origin.Listener); l == nil || l.Profile == "" {
 		return s
 	}

@@ -19,7 +19,7 @@ func (p processor) rewrite(ctx context.Context, it *queue.Item, parts []pipeline
 	var out queue.Routing
 	for _, part := range parts {
 		out.Copies = append(out.Copies, p.copies(it, part)...)
-		part.Copies, part.CopiedBy, part.Bcc = nil, nil, nil
+		part.Copies, part.CopiedBy = nil, nil
 		if len(parts) == 1 {
 			part.MID = p.g.nextMID()
 		}
@@ -67,45 +67,30 @@ func (p processor) copies(it *queue.Item, part pipeline.Part) (all []queue.Copy)
 		}
 		all = append(all, p.copy(of, to, part.CopiedBy[i]))
 	}
-	for _, b := range part.Bcc {
-		all = append(all, p.bcc(it, b))
-	}
 	return all
-}
-
-// bcc makes a copy of a message as it came, for somebody else. No stage looks at
-// it (reference 7.4), and its sender hears nothing of it.
-func (p processor) bcc(it *queue.Item, to mail.Bcc) queue.Copy {
-	c := it.Clone()
-	c.MID = p.g.nextMID()
-	c.Key = mail.NewKey(p.g.serial(), c.MID, it.Hash)
-	c.State, c.Tries, c.Placements = queue.Routed, 0, nil
-	r := queue.Recipient{Address: to.To, RcptParams: mail.RcptParams{Notify: mail.NotifyNever}}
-	r.Dest = p.toDomain(c)(r)
-	c.Recipients = []queue.Recipient{r}
-	p.g.Log.Generated(c.MID, it.MID, "bcc filter '"+to.By+"'")
-	p.envelope(c)
-	p.g.Log.QueuedForDelivery(c.MID)
-	return queue.Copy{Of: it.MID, Item: c}
 }
 
 // rewriter names who changed a message.
 func rewriter(part pipeline.Part) string {
-	return cmp.Or(part.ChangedBy, part.EditedBy, "sender authentication")
+	return cmp.Or(part.ChangedBy, part.EditedBy, part.ToBy, "sender authentication")
 }
 
 // part makes the message that a part goes on as.
 func (p processor) part(ctx context.Context, it *queue.Item, part pipeline.Part, open queue.Opener) (queue.Copy, error) {
 	c := it.Clone()
 	c.MID, c.Tries, c.Judged = part.MID, 0, part.Judged
-	if part.Recipients != nil {
+	switch {
+	case part.AlternateTo():
+		c.Recipients = []queue.Recipient{{Address: part.To}}
+	case part.Recipients != nil:
 		c.Recipients = c.Recipients[:0]
 		for _, i := range part.Recipients {
 			c.Recipients = append(c.Recipients, it.Recipients[i])
 		}
 	}
+	c.Route = c.Route.With(part.Route)
 	of := it.MID
-	if changes(part) && !part.Drop {
+	if edits(part) && !part.Drop {
 		of = c.MID
 		if err := p.change(ctx, c, part, open); err != nil {
 			return queue.Copy{}, err
@@ -116,8 +101,14 @@ func (p processor) part(ctx context.Context, it *queue.Item, part pipeline.Part,
 	return queue.Copy{Of: of, Item: c}, nil
 }
 
-// changes reports whether the content of a part is another than that received.
-func changes(part pipeline.Part) bool { return len(part.Extras)+len(part.Fields) > 0 || part.Unforge }
+// edits reports whether the content of a part is another than that received.
+func edits(part pipeline.Part) bool {
+	return len(part.Extras)+len(part.Fields)+len(part.Body) > 0 || part.Unforge
+}
+
+// changes reports whether a part goes on under another number: with another
+// content, or to others.
+func changes(part pipeline.Part) bool { return edits(part) || part.AlternateTo() }
 
 // envelope writes who a message that was made inside is from and for, so that
 // the log alone says which recipients a part has. It has no connection: ICID 0.
@@ -156,7 +147,7 @@ func (p processor) change(ctx context.Context, c *queue.Item, part pipeline.Part
 	if err != nil {
 		return err
 	}
-	if _, err := x.copy(d, content, p.edit(part)); err != nil {
+	if err := p.write(d, x, c.MID, part, content, open); err != nil {
 		d.Abort()
 		return err
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -158,7 +159,9 @@ func (t tracer) part(q *admin.TraceQuery, c *listener.Considered, env mail.Envel
 		Quarantine: append([]mail.Placement{}, p.Quarantine...), Copies: append([]mail.Placement{}, p.Copies...), Notes: append([]string{}, p.Notes...),
 	}
 	to := env.To
-	if p.Recipients != nil {
+	if p.AlternateTo() {
+		to = []mail.Address{p.To}
+	} else if p.Recipients != nil {
 		to = nil
 		for _, i := range p.Recipients {
 			to = append(to, env.To[i])
@@ -208,10 +211,11 @@ func (t tracer) next(p *pipeline.TracedPart, to []mail.Address) (out []admin.Tra
 		return []admin.TraceDestination{by}
 	}
 	for _, a := range to {
-		i := slices.IndexFunc(out, func(d admin.TraceDestination) bool { return d.Name == a.Domain })
+		host := cmp.Or(p.Route.Host, a.Domain)
+		i := slices.IndexFunc(out, func(d admin.TraceDestination) bool { return d.Name == host })
 		if i < 0 {
 			i = len(out)
-			out = append(out, admin.TraceDestination{Name: a.Domain})
+			out = append(out, admin.TraceDestination{Name: host})
 		}
 		out[i].Recipients = append(out[i].Recipients, a.String())
 	}
@@ -226,7 +230,8 @@ func (t tracer) final(q *admin.TraceQuery, c *listener.Considered, to []mail.Add
 	}
 	var b bytes.Buffer
 	x := extras(p.Extras)
-	if _, err := x.copy(&b, bytes.NewReader(q.Content), processor(t).edit(p.Part)); err != nil {
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(q.Content)), nil }
+	if err := processor(t).write(&b, x, 0, p.Part, bytes.NewReader(q.Content), open); err != nil {
 		return "", err
 	}
 	x.mark(it)
@@ -267,6 +272,10 @@ func changeWords(d mail.Disposition) []string {
 			out = append(out, "attachments taken out")
 		}
 	}
+	for _, e := range d.Body {
+		out = append(out, bodyWords(e))
+	}
+	out = append(out, elsewhereWords(d)...)
 	if d.Unforge {
 		out = append(out, "forged "+pipeline.AuthField+" taken out")
 	}

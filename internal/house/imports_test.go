@@ -16,7 +16,7 @@ import (
 var rows = map[string]int{
 	"mail": 1, "errs": 0, // errs lies under mail: addresses report kinds of error
 	"smtp": 2, "message": 2, "logs": 2, "dns": 2, "certs": 2, "auth": 2, "console": 2, "stats": 2, "disk": 2, "loopback": 2,
-	"access": 3, "alert": 3, "bounce": 3, "dane": 3, "mtasts": 3, "filter": 3, "policy": 3, "outbreak": 3, "queue": 3, "quarantine": 3, "tracking": 3,
+	"access": 3, "alert": 3, "archive": 3, "bounce": 3, "dane": 3, "mtasts": 3, "filter": 3, "policy": 3, "outbreak": 3, "queue": 3, "quarantine": 3, "tracking": 3,
 	"cpq": 4, "pipeline": 4, "config": 4, "spool": 4, "store": 4, "blob": 4, "senderauth": 4, "scan": 4, "unpack": 4, "reputation": 4,
 	"listener": 5, "delivery": 5, "peer": 5, "cluster": 5, "migration": 5, "doctor": 5, "backup": 5,
 	"admin": 6, "adminssh": 6, "api": 6, "web": 6,

@@ -27,14 +27,13 @@ type BodyEdit struct {
 
 // Notice is a message that tells somebody of another.
 type Notice struct {
-	To         []Address // everybody but the sender of the other message
-	ToSender   bool      // him too, when it is certain who he is
-	Recipients bool      // the recipients of the other message too
-	From       string    // of the field, an address or Name <address>; empty: as the system's other mail
-	Subject    string    // one line
-	Text       string    // lines
-	Copy       bool      // the other message is attached
-	By         string    // notify filter 'name'
+	To       []Address // everybody but the sender of the other message
+	ToSender bool      // the sender too, when it is certain who he is
+	From     string    // of the field, an address or Name <address>; empty: as the system's other mail
+	Subject  string    // one line
+	Text     string    // lines
+	Copy     bool      // the other message is attached
+	By       string    // notify filter 'name'
 }
 
 // Route is how a message travels, beside what its recipients say. The zero

@@ -110,7 +110,9 @@ func same(t *testing.T, name string, got []string, want ...string) {
 func TestTextInEveryEncoding(t *testing.T) {
 	steps := []TextStep{
 		{Top: "Über\r\n"}, {End: "--\r\n--b\r\nunten €\r\n"},
-		{Change: func(s string) (string, bool) { return strings.ReplaceAll(s, "geheim", "***"), strings.Contains(s, "geheim") }},
+		{Change: func(s string) (string, bool) {
+			return strings.ReplaceAll(s, "geheim", "***"), strings.Contains(s, "geheim")
+		}},
 	}
 	const text = "Grüße, geheim = geheim \r\n--b--\r\n.\r\nFrom here\r\nlast"
 	for _, charset := range []string{"", "utf-8", "iso-8859-1", "windows-1252", "utf-16le", "iso-2022-jp", "x-nobody"} {

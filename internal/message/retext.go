@@ -179,14 +179,14 @@ func (t *retext) encoded() (fields string, body []byte) {
 	if t.isHTML {
 		kind = "text/html"
 	}
-	enc, body := encodeText(content)
+	enc, body := EncodeText(content)
 	return "Content-Type: " + kind + "; charset=" + charset + t.params + "\r\nContent-Transfer-Encoding: " + enc + "\r\n", body
 }
 
-// encodeText writes text so that it passes every way, and so that no line of it
+// EncodeText gives text as the body of a part, and its transfer encoding, so that it passes every way, and so that no line of it
 // begins with what could end a part: quoted-printable, or base64 when most of it
 // would be escapes.
-func encodeText(content []byte) (encoding string, out []byte) {
+func EncodeText(content []byte) (encoding string, out []byte) {
 	high := 0
 	for _, c := range content {
 		if c >= utf8.RuneSelf {

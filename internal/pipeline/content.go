@@ -16,12 +16,13 @@ import (
 type partView struct {
 	*input
 	part *Part
+	tags []string // of message filters
 }
 
 // Facts implements filter.Message.
 func (v partView) Facts() *filter.Facts {
 	f := v.input.Facts()
-	f.MID = v.part.MID
+	f.MID, f.Tags = v.part.MID, v.tags
 	if v.part.Recipients != nil {
 		f.Env.To = nil
 		for _, i := range v.part.Recipients {
@@ -39,7 +40,7 @@ func (j *judgement) contentOf(ctx context.Context, part *Part, row *policy.Row) 
 	if set.Empty() {
 		return d, nil
 	}
-	d, err = set.Watch(ctx, partView{j.m, part}, j.t.contentSteps(row.Name))
+	d, err = set.Watch(ctx, partView{j.m, part, j.tags}, j.t.contentSteps(row.Name))
 	return d, errs.Context(err, "content filters, MID %s", j.in.MID)
 }
 
@@ -51,6 +52,7 @@ func (j *judgement) content(part *Part, d mail.Disposition) {
 	part.Copies = append(slices.Clip(part.Copies), d.Copies...)
 	part.CopiedBy = append(slices.Clip(part.CopiedBy), d.CopiedBy...)
 	part.Bcc = append(slices.Clip(part.Bcc), d.Bcc...)
+	part.Actions.Add(d.Actions)
 	if d.Drop {
 		part.Drop, part.Bounce, part.DropReason = true, d.Bounce, d.DropReason
 		part.Quarantine, part.Headers = nil, nil

@@ -24,6 +24,14 @@ func fileOf(p *message.Part, c *filter.Content) int {
 	return addFile(p, c)
 }
 
+// boxOf adds an attached message as such: what is in it are attachments, and
+// whoever takes it out takes all of them out.
+func boxOf(p *message.Part, c *filter.Content) {
+	if p.Role == message.Container && p.IsAttachment() && p.Reading == 0 {
+		c.Boxes = append(c.Boxes, filter.File{Part: key(p), Names: slices.Clone(p.Names), Types: slices.Clone(p.Types)})
+	}
+}
+
 func addFile(p *message.Part, c *filter.Content) int {
 	name := key(p)
 	for i := len(c.Files) - 1; i >= 0; i-- {

@@ -25,6 +25,10 @@ type input struct {
 	sender mail.SenderAuth
 	parts  message.Findings // in the whole message, once walked
 
+	repeats *repeats
+	traced  bool              // nobody has sent it
+	answers map[string]answer // about its client
+
 	scanned bool    // by an antivirus engine, perhaps: it matters what can be opened
 	sniffed bool    // somebody looked for something to open
 	worth   bool    // there is

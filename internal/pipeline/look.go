@@ -46,6 +46,7 @@ func (k *look) sniffs() bool { return k.in.site.Opener != nil && (k.want.Inside 
 // part looks at one reading of a part.
 func (k *look) part(p *message.Part) error {
 	file := fileOf(p, k.c)
+	boxOf(p, k.c)
 	k.in.odd = k.in.odd || oddCharset(p.Charset)
 	content := p.Role == message.Leaf || p.Role == message.Embedded
 	if !content || !k.sniffs() && (file < 0 || !k.want.Files) {

@@ -33,6 +33,7 @@ type judgement struct {
 	skip      mail.Skip     // what message filters had it skip
 	leak      dlp.Violation // of the part under way
 	released  bool          // it came back from Outbreak
+	tags      []string      // by message filters
 
 	threats *Threats       // in force for all parts
 	facts   outbreak.Facts // what outbreak rules ask for
@@ -42,6 +43,7 @@ type judgement struct {
 // parts splits the message by policy and judges each part. d is what the
 // message filters decided for all of them.
 func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, error) {
+	j.tags = d.Tags
 	split := j.table.Split(j.in.Env.From, j.in.Env.To)
 	if len(split) == 0 {
 		split = []policy.Part{{Row: &j.table.Default}}
@@ -75,6 +77,7 @@ func (j *judgement) parts(ctx context.Context, d mail.Disposition) ([]Part, erro
 		part.Quarantine, part.Headers = slices.Clone(d.Quarantine), slices.Clone(d.Headers)
 		if len(out) > 0 {
 			part.Copies, part.CopiedBy, part.Whole, part.Bcc = nil, nil, 0, nil // of the whole message, once
+			part.Notices, part.Archive = nil, nil
 		}
 		j.p.o.Log.Split(j.in.MID, part.MID, s.Row.Name, j.table.Name)
 		j.leak = leaks[i]

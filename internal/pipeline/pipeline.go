@@ -53,6 +53,8 @@ type Options struct {
 	WorkQueue func() int                 // messages that wait for judgement; nil: none
 	Kind      func(head []byte) []string // what a file is by its first KindBytes: name and group; nil: nobody knows
 	Opener    Opener                     // nil: archives and documents are not opened
+
+	Reputation Reputation // of clients; nil: nobody says anything
 }
 
 // KindBytes is how much of a file Options.Kind is given.
@@ -70,6 +72,8 @@ type Settings struct {
 	Auth              Authenticator              // nil: senders are not authenticated
 	OutbreakMax       int64                      // larger messages are not held against outbreak rules; 0: none is too large
 	HoldDMARC         string                     // the quarantine for what fails a DMARC policy of quarantine or reject; "": none
+
+	counts filter.Counted // by the filters
 }
 
 // table gives the table for mail of an origin.
@@ -86,6 +90,7 @@ type Pipeline struct {
 	settings atomic.Pointer[Settings]
 	threats  atomic.Pointer[Threats]
 	collect  chan struct{} // whoever has a file in memory
+	repeats  *repeats
 }
 
 // New makes a pipeline without filters, with DEFAULT policies that scan nothing.
@@ -96,7 +101,7 @@ func New(o Options) *Pipeline {
 	if o.WorkQueue == nil {
 		o.WorkQueue = func() int { return 0 }
 	}
-	p := &Pipeline{o: o, collect: make(chan struct{}, maxCollect)}
+	p := &Pipeline{o: o, collect: make(chan struct{}, maxCollect), repeats: newRepeats()}
 	p.Set(Settings{})
 	return p
 }
@@ -110,6 +115,11 @@ func (p *Pipeline) Set(s Settings) {
 		if *t.table == nil {
 			*t.table = &policy.Table{Name: t.name, Default: policy.Row{Name: policy.Default}}
 		}
+	}
+	s.counts = s.Filters.Counts()
+	for _, c := range s.Content {
+		more := c.Counts()
+		s.counts.Subjects, s.counts.Senders = s.counts.Subjects || more.Subjects, s.counts.Senders || more.Senders
 	}
 	p.settings.Store(&s)
 }
@@ -144,10 +154,17 @@ func (p *Pipeline) Judge(ctx context.Context, in Input) ([]Part, error) { return
 
 func (p *Pipeline) judge(ctx context.Context, in Input, t *Traced) ([]Part, error) {
 	s := p.settings.Load()
-	m := &input{Input: in, auth: s.Auth, site: &p.o, scanned: s.Engine != nil}
+	m := &input{Input: in, auth: s.Auth, site: &p.o, scanned: s.Engine != nil, repeats: p.repeats, traced: t != nil}
+	if t == nil {
+		p.repeats.note(&in, s.counts, p.o.Now())
+	}
 	d, err := s.Filters.Watch(ctx, m, t.filters())
 	if err != nil {
 		return nil, err
+	}
+	if d.AlternateTo() { // its policy is that of who gets it
+		in.Env.To, in.Env.Rcpt = []mail.Address{d.To}, nil
+		m.Env = in.Env
 	}
 	ambiguous := ""
 	if p.o.HoldAmbiguous != "" && !d.Drop && len(d.Quarantine) == 0 {

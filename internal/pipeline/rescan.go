@@ -74,7 +74,7 @@ func (p *Pipeline) anew(in Again) (*judgement, []policy.Part) {
 	// The engine itself is asked, not what it is remembered to have said: the
 	// version of signatures of one's own does not change when they do.
 	in.Hash = mail.Hash{}
-	m := &input{Input: in.Input, auth: s.Auth, site: &p.o, scanned: s.Engine != nil}
+	m := &input{Input: in.Input, auth: s.Auth, site: &p.o, scanned: s.Engine != nil, repeats: p.repeats}
 	j := &judgement{p: p, s: s, in: in.Input, m: m, table: s.table(in.Origin), released: in.Outbreak}
 	split := j.again(in.Judged.Policy)
 	skip(split, in.Judged.Skipped()) // what a filter let pass unseen is not seen on its way out either

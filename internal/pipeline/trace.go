@@ -41,7 +41,7 @@ const maxSteps = 20_000
 // tells how. Nothing is logged and no number is taken. The engines and DNS are
 // asked as for any other message. With an error, what came before it is told.
 func (p *Pipeline) Trace(ctx context.Context, in Input) (*Traced, error) {
-	quiet := &Pipeline{o: p.o} // it gives nothing to analysers
+	quiet := &Pipeline{o: p.o, repeats: p.repeats} // it gives nothing to analysers
 	quiet.threats.Store(p.threats.Load())
 	quiet.o.Log, quiet.o.NextMID = logs.Discard(), func() mail.MID { return 0 }
 	quiet.settings.Store(p.settings.Load())

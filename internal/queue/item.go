@@ -53,6 +53,8 @@ type Item struct {
 	MessageID  string
 	Prepend    []byte // whole header lines, sent before the content
 	Judged     mail.Judgement
+	Route      mail.Route // on a gateway: how it travels, if a filter wants it otherwise
+	Copied     bool       // on a gateway: bcc-scan made it
 	Placements []mail.Placement
 	Release    *Release // on the manager, and on a gateway for mail that came back
 	Tries      int      // judgements begun after a crash or failure (poison rule)

@@ -61,6 +61,7 @@ func (q *Queue) judged(e *entry, j job, v verdict) {
 		q.takeCopies(v.r.Copies)
 		q.takeCopies(v.r.Parts)
 		q.mu.Unlock()
+		q.takeNew(v.r.New)
 	}
 }
 
@@ -217,7 +218,7 @@ func (q *Queue) route(e *entry, j job, r Routing) error {
 			}
 		}
 	}
-	u := Update{Save: []*Item{it}, Add: slices.Concat(r.Copies, r.Parts), Durable: true}
+	u := Update{Save: []*Item{it}, Add: slices.Concat(r.Copies, r.Parts), New: r.New, Durable: true}
 	if it.Final() {
 		it.State = Done
 		u.Save, u.Remove, u.Final = nil, []mail.MID{it.MID}, []*Item{it}
@@ -236,7 +237,7 @@ func (q *Queue) route(e *entry, j job, r Routing) error {
 // plain reports whether nothing of a routing has to be durable before the
 // message goes on.
 func (r *Routing) plain() bool {
-	return !r.Drop && len(r.Copies) == 0 && len(r.Parts) == 0 && len(r.Placements) == 0
+	return !r.Drop && len(r.Copies) == 0 && len(r.New) == 0 && len(r.Parts) == 0 && len(r.Placements) == 0
 }
 
 // handOver ends a message that goes on as its parts. Recipients that were
@@ -304,6 +305,7 @@ func account(it *Item, r Routing) []*Item {
 func assign(it *Item, r Routing) {
 	it.State, _ = it.State.To(Routed)
 	it.Placements = append(it.Placements, r.Placements...)
+	it.Route = it.Route.With(r.Route)
 	note(it, r)
 	if len(r.Prepend) > 0 {
 		it.Prepend = append(append(make([]byte, 0, len(r.Prepend)+len(it.Prepend)), r.Prepend...), it.Prepend...)

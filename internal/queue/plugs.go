@@ -105,6 +105,8 @@ type Routing struct {
 	Step       string               // kept with a released message, for its account
 	Copies     []Copy               // made in the same durable batch
 	Parts      []Copy               // what the message goes on as, under other numbers; it ends itself
+	New        []Made               // made of it, in the same durable batch
+	Route      mail.Route           // kept with the message, beside what it has
 }
 
 // Courier carries messages to one destination.

@@ -138,6 +138,7 @@ type Sent struct {
 	Origin     mail.Origin
 	Judged     mail.Judgement
 	Placements []mail.Placement // what it was held for
+	Route      mail.Route
 }
 
 // addSent writes the ledger "sent".
@@ -168,6 +169,7 @@ func (s *Spool) addSent(b *pebble.Batch, r *queue.Receipt) error {
 	}
 	e.judgement(&it.Judged)
 	e.placements(it.Placements)
+	e.route(&it.Route)
 	return errs.Wrap(errs.Internal, b.Set(key, seal(key, e.b), nil), "writing the ledger")
 }
 
@@ -209,6 +211,9 @@ func decodeSent(key, v []byte) (Sent, error) {
 	if d.version > thirdVersion {
 		d.judgement(&out.Judged)
 		out.Placements = d.placements()
+	}
+	if d.version > seventhVersion {
+		out.Route = d.route()
 	}
 	return out, d.end()
 }

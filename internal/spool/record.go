@@ -15,13 +15,14 @@ import (
 // in the checksum so that a record in the wrong place is damaged. Fields are
 // only ever added at the end, with a new version.
 const (
-	recordVersion = 7
-	sixthVersion  = 6 // without Account.Again
-	fifthVersion  = 5 // without Placement.Keep
-	fourthVersion = 4 // without Placement.Matched
-	thirdVersion  = 3 // without Item.Judged, Release.Held and Step, Sent.Placements, Account.Step
-	secondVersion = 2 // without Recipient.Code, Status, Remote, Last
-	firstVersion  = 1 // without mail.Params but EightBit, without mail.RcptParams, Origin.User, Recipient.Warned
+	recordVersion  = 8
+	seventhVersion = 7 // without Item.Route and Copied, Sent.Route
+	sixthVersion   = 6 // without Account.Again
+	fifthVersion   = 5 // without Placement.Keep
+	fourthVersion  = 4 // without Placement.Matched
+	thirdVersion   = 3 // without Item.Judged, Release.Held and Step, Sent.Placements, Account.Step
+	secondVersion  = 2 // without Recipient.Code, Status, Remote, Last
+	firstVersion   = 1 // without mail.Params but EightBit, without mail.RcptParams, Origin.User, Recipient.Warned
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -240,7 +241,20 @@ func appendRecord(b, key []byte, it *queue.Item) []byte {
 	for i := range it.Placements {
 		e.uint(uint64(it.Placements[i].Keep / time.Second))
 	}
+	e.route(&it.Route)
+	e.bool(it.Copied)
 	return seal(key, e.b)
+}
+
+// route writes what version 8 added.
+func (e *encoder) route(r *mail.Route) {
+	e.string(r.Host)
+	e.string(r.Interface)
+	e.string(r.Profile)
+}
+
+func (d *decoder) route() mail.Route {
+	return mail.Route{Host: d.string(), Interface: d.string(), Profile: d.string()}
 }
 
 func (e *encoder) placements(ps []mail.Placement) {
@@ -417,6 +431,9 @@ func (d *decoder) record(key, value []byte, it *queue.Item) (*queue.Item, error)
 		for i := range it.Placements {
 			it.Placements[i].Keep = time.Duration(d.uint()) * time.Second
 		}
+	}
+	if body[0] > seventhVersion {
+		it.Route, it.Copied = d.route(), d.bool()
 	}
 	if d.bad || len(d.b) > 0 || it.Size < 0 {
 		return nil, errs.New(errs.Damaged, "record of MID %d has a wrong form", mid)

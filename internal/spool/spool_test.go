@@ -83,6 +83,7 @@ func full() *queue.Item {
 		Held: []mail.Placement{{Quarantine: "Outbreak", Reason: "VOF rule:X"}}, Step: "clean"}
 	it.Judged = mail.Judgement{Policy: "Sales", Seen: []mail.Seen{{Verdict: mail.Infected, Name: "V"}, {Verdict: mail.Clean}}, Spam: []mail.SpamVerdict{mail.SpamSuspect}}
 	it.Tries = 2
+	it.Route, it.Copied = mail.Route{Host: "alt.example", Interface: "Data 2", Profile: "quiet"}, true
 	it.Binary, it.UTF8, it.RequireTLS, it.Ret, it.EnvID, it.Origin.User = true, true, true, mail.RetHeaders, "env id", "alice"
 	it.Recipients[0].RcptParams = mail.RcptParams{Notify: mail.NotifySuccess | mail.NotifyDelay, ORCPT: "rfc822;b@b.example"}
 	it.Recipients[0].Warned = 3
