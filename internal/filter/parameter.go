@@ -2,7 +2,6 @@ package filter
 
 import (
 	"fmt"
-	netmail "net/mail"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -144,10 +143,15 @@ func sender(text string) (argument, error) {
 	if text == "" {
 		return argument{}, nil
 	}
-	a, err := netmail.ParseAddress(text)
-	if err != nil || harmless(text) != text {
+	name, addr, named := strings.Cut(text, "<")
+	if !named {
+		name, addr = "", text
+	} else if addr, named = strings.CutSuffix(addr, ">"); !named {
+		addr = ""
+	}
+	a, err := mail.ParseAddress(addr)
+	if err != nil || a.IsNull() || strings.ContainsAny(name, "\"<>()[]:;@\\,") || harmless(text) != text {
 		return argument{}, fmt.Errorf("%q is no address, nor Name <address>", clip(text))
 	}
-	_, err = mail.ParseAddress(a.Address)
-	return argument{}, err
+	return argument{}, nil
 }

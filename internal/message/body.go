@@ -90,7 +90,6 @@ type editor struct {
 	size     int
 	root     string // type of the message itself
 	boundary string // of it, when it is a multipart
-	rootBody bool   // there is something behind its header
 }
 
 // box is a container that parts lie in.

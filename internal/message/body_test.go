@@ -132,9 +132,6 @@ func TestTextInEveryEncoding(t *testing.T) {
 				encoding, body = "base64", base64.StdEncoding.EncodeToString([]byte(raw))
 			} else if encoding == "quoted-printable" {
 				body = string(appendQuoted(nil, []byte(raw)))
-				if strings.ContainsAny(body, "\x80\xff") {
-					t.Fatal("not quoted")
-				}
 			}
 			kind := "text/plain"
 			if charset != "" {
