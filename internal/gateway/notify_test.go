@@ -282,6 +282,21 @@ func TestSEC_B8_CapsAreExact(t *testing.T) {
 	}
 }
 
+// The hour of the caps is looked up where it is counted: times that overtake
+// each other begin no new hour.
+func TestSEC_B8_ClockUnderTheLock(t *testing.T) {
+	o := &outsiders{}
+	if !o.take(func() time.Time {
+		if o.mu.TryLock() {
+			o.mu.Unlock()
+			t.Error("the clock is asked outside of the lock")
+		}
+		return time.Now()
+	}, "a.example", &config.Config{}) {
+		t.Error("the first report is one too many")
+	}
+}
+
 // When DNS does not answer the decision waits, over a restart too; then there
 // is one report and nothing kept, or the time is up and the message stays.
 func TestDecidedLater(t *testing.T) {

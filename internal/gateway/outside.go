@@ -50,7 +50,7 @@ func (t *telling) outside() keepReason {
 func (g *Gateway) mayTell(ctx context.Context, it *queue.Item, open queue.Opener) keepReason {
 	c := g.Config.Committed()
 	domain := it.From.Domain
-	if !g.outsiders.take(g.Now(), domain, c) {
+	if !g.outsiders.take(g.Now, domain, c) {
 		return keepReason{why: "its sender is not ours, and enough reports went outside in this hour"}
 	}
 	genuine, unknown, err := g.genuine(ctx, it, open)
@@ -93,7 +93,10 @@ func (g *Gateway) genuine(ctx context.Context, it *queue.Item, open queue.Opener
 	return genuine, unknown, nil
 }
 
-func (o *outsiders) take(now time.Time, domain string, c *config.Config) bool {
+// take counts one more report. The clock is asked under the lock: who asked it
+// first and came second would see the hour begin in the future, which is how a
+// clock that was set back looks, and count anew.
+func (o *outsiders) take(now func() time.Time, domain string, c *config.Config) bool {
 	perDomain, all := c.Reports.PerDomain, c.Reports.PerHour
 	if perDomain == 0 {
 		perDomain = config.DefaultPerDomain
@@ -103,7 +106,7 @@ func (o *outsiders) take(now time.Time, domain string, c *config.Config) bool {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.reports.take(now, domain, perDomain, all)
+	return o.reports.take(now(), domain, perDomain, all)
 }
 
 func (o *outsiders) giveBack(domain string) {
