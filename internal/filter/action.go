@@ -181,7 +181,7 @@ var refusedActions = map[string]string{
 	"url-category-replace":           "nobody sorts URLs into categories here; edit-body-text changes text by an expression",
 	"url-category-defang":            "nobody sorts URLs into categories here; edit-body-text changes text by an expression",
 	"url-category-proxy-redirect":    "nobody sorts URLs into categories here; edit-body-text changes text by an expression",
-	"skip-ampcheck":                  "there is no such stage; file analysis is asked for by mail policies",
+	"skip-ampcheck":                  "file analysis is switched by mail policy (file_analysis=off), not by message",
 	"skip-marketingcheck":            "there is no graymail engine",
 	"skip-socialcheck":               "there is no graymail engine",
 	"skip-bulkcheck":                 "there is no graymail engine",
