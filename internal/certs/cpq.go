@@ -55,11 +55,16 @@ func (c Check) Server() *tls.Config {
 	}
 }
 
-// Client gives the TLS side of the connecting end.
+// Client gives the TLS side of the connecting end, for one connection. The
+// server shows a certificate that the hint asks for: its pin counts to the end of
+// the handshake, also when the peer retires that certificate meanwhile.
 func (c Check) Client() *tls.Config {
+	asked := c.Peers()
+	now := c.Peers
+	c.Peers = func() []Peer { return slices.Concat(now(), asked) }
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, MaxVersion: tls.VersionTLS13,
-		ServerName:             hint(c.Peers()),
+		ServerName:             hint(asked),
 		SessionTicketsDisabled: true,
 		InsecureSkipVerify:     true, // there is no authority: VerifyConnection checks the pin
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

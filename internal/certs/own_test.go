@@ -215,6 +215,27 @@ func TestHint(t *testing.T) {
 	}
 }
 
+// A connection that was begun when a certificate still counted ends well when it
+// is retired meanwhile; the next one does not take it any more (register D2).
+func TestSEC_D2_RetiredMeanwhile(t *testing.T) {
+	now := time.Now()
+	old, next, gw := pair(t, "MANAGER01", now), pair(t, "MANAGER01", now), pair(t, "GATEWAY01", now)
+	pins := []Pin{old.Pin()}
+	client := Check{
+		Own:   func(func(Pin) bool) (tls.Certificate, error) { return gw.TLS, nil },
+		Peers: func() []Peer { return []Peer{{ID: "M", Pins: pins}} },
+	}
+	server := check(old, Peer{ID: "G", Pins: []Pin{gw.Pin()}}).Server()
+	begun := client.Client()
+	pins = []Pin{next.Pin()}
+	if s, c := shake(server, begun); s != nil || c != nil {
+		t.Errorf("begun before: %v, %v", s, c)
+	}
+	if _, c := shake(server, client.Client()); c == nil {
+		t.Error("a retired certificate is taken")
+	}
+}
+
 // What was signed is believed with a pinned key alone, and an old statement is
 // not believed again (register D4).
 func TestStatements(t *testing.T) {
