@@ -20,6 +20,7 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	wire "lazaret/internal/smtp"
+	"lazaret/internal/testlib"
 )
 
 // Both roles in one test process: a message goes gateway, manager, release,
@@ -29,7 +30,10 @@ func TestCircleInOneProcess(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
+	base := testlib.FreePorts(t, 9)[0]
+	go func() {
+		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
+	}()
 	var a announced
 	if err := json.NewDecoder(out).Decode(&a); err != nil {
 		t.Fatalf("%v, %v", err, <-done)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"lazaret/internal/testlib"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,7 +22,10 @@ func TestEarlyRelease(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
+	base := testlib.FreePorts(t, 9)[0]
+	go func() {
+		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
+	}()
 	var a announced
 	if err := json.NewDecoder(out).Decode(&a); err != nil {
 		t.Fatalf("%v, %v", err, <-done)

@@ -19,6 +19,7 @@ import (
 	"lazaret/internal/dns"
 	"lazaret/internal/gateway"
 	"lazaret/internal/manager"
+	"lazaret/internal/testlib"
 )
 
 // Both CPQ certificates run out while mail is queued for the manager. It waits:
@@ -115,7 +116,10 @@ func made(t *testing.T) announced {
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
+	base := testlib.FreePorts(t, 9)[0]
+	go func() {
+		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
+	}()
 	var a announced
 	err := json.NewDecoder(out).Decode(&a)
 	cancel()

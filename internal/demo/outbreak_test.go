@@ -23,7 +23,10 @@ func TestOutbreakAtManager(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, Options{Dir: dir, JSON: true, Stdout: in, Stderr: io.Discard}) }()
+	base := testlib.FreePorts(t, 9)[0]
+	go func() {
+		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
+	}()
 	var a announced
 	if err := json.NewDecoder(out).Decode(&a); err != nil {
 		t.Fatalf("%v, %v", err, <-done)
