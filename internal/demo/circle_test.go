@@ -20,26 +20,15 @@ import (
 	"lazaret/internal/errs"
 	"lazaret/internal/mail"
 	wire "lazaret/internal/smtp"
-	"lazaret/internal/testlib"
 )
 
 // Both roles in one test process: a message goes gateway, manager, release,
 // gateway, mailbox, and Close leaves nothing behind.
 func TestCircleInOneProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	ctx, cancel := context.WithCancel(context.Background())
-	out, in := io.Pipe()
-	done := make(chan error, 1)
-	base := testlib.FreePorts(t, 9)[0]
-	go func() {
-		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
-	}()
-	var a announced
-	if err := json.NewDecoder(out).Decode(&a); err != nil {
-		t.Fatalf("%v, %v", err, <-done)
-	}
+	a, cancel, done := launch(t, dir)
 	for _, only := range []string{"", "gw1"} {
-		err := Run(ctx, Options{Dir: dir, Only: only, Stdout: io.Discard, Stderr: io.Discard})
+		err := Run(t.Context(), Options{Dir: dir, Only: only, Stdout: io.Discard, Stderr: io.Discard})
 		if !errs.Is(err, errs.Conflict) || err.Error() != dir+" is in use by another demonstration" {
 			t.Errorf("a second one, --only %q: %v", only, err)
 		}

@@ -2,10 +2,6 @@ package demo
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
-	"io"
-	"lazaret/internal/testlib"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,17 +15,7 @@ var filler = "Subject: HOLDME filler\r\n\r\n" + strings.Repeat(strings.Repeat("x
 // the gateway does.
 func TestEarlyRelease(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	ctx, cancel := context.WithCancel(context.Background())
-	out, in := io.Pipe()
-	done := make(chan error, 1)
-	base := testlib.FreePorts(t, 9)[0]
-	go func() {
-		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
-	}()
-	var a announced
-	if err := json.NewDecoder(out).Decode(&a); err != nil {
-		t.Fatalf("%v, %v", err, <-done)
-	}
+	a, cancel, done := launch(t, dir)
 	local(t, a.Manager.Dir, `quarantineconfig edit Policy action release early_subject "[released early]" early_header "X-Early: True" early_strip yes; quarantineconfig rules pool_size 64M; commit`)
 	send(t, a.Gateways[0].SMTP, "Subject: HOLDME first\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n--b\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\nEVIL\r\n--b--\r\n")
 	waitHeld(t, a.Manager.Dir, "HOLDME first")

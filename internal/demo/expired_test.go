@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,7 +18,6 @@ import (
 	"lazaret/internal/dns"
 	"lazaret/internal/gateway"
 	"lazaret/internal/manager"
-	"lazaret/internal/testlib"
 )
 
 // Both CPQ certificates run out while mail is queued for the manager. It waits:
@@ -113,17 +111,9 @@ func TestSEC_D2_Expired(t *testing.T) {
 func made(t *testing.T) announced {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "demo")
-	ctx, cancel := context.WithCancel(context.Background())
-	out, in := io.Pipe()
-	done := make(chan error, 1)
-	base := testlib.FreePorts(t, 9)[0]
-	go func() {
-		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
-	}()
-	var a announced
-	err := json.NewDecoder(out).Decode(&a)
+	a, cancel, done := launch(t, dir)
 	cancel()
-	if err := errors.Join(err, <-done); err != nil {
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	return a

@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"regexp"
@@ -9,9 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"lazaret/internal/dns"
-	"lazaret/internal/gateway"
-	"lazaret/internal/manager"
 	"lazaret/internal/testlib"
 )
 
@@ -19,22 +15,7 @@ import (
 // quarantines hold, what waits, when certificates end; no address of anybody.
 func TestMetricsOfBoth(t *testing.T) {
 	a := made(t)
-	m, err := manager.New(manager.Options{Dir: a.Manager.Dir, Resolver: &dns.Fake{}, Trouble: io.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gateway.New(gateway.Options{Dir: a.Gateways[0].Dir, Resolver: &dns.Fake{}, Trouble: io.Discard})
-	if err != nil {
-		t.Fatal(errors.Join(err, m.Close()))
-	}
-	defer func() {
-		if err := errors.Join(g.Close(), m.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := errors.Join(m.Start(t.Context()), g.Start(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	pair(t, a)
 	ports := testlib.FreePorts(t, 2)
 	sma, gw := "127.0.0.1:"+strconv.Itoa(ports[0]), "127.0.0.1:"+strconv.Itoa(ports[1])
 	local(t, a.Manager.Dir, "metricsconfig setup "+sma+"; commit")

@@ -1,10 +1,7 @@
 package demo
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,17 +17,7 @@ import (
 func TestOutbreakAtManager(t *testing.T) {
 	f := testlib.NewFeed(t)
 	dir := filepath.Join(t.TempDir(), "demo")
-	ctx, cancel := context.WithCancel(context.Background())
-	out, in := io.Pipe()
-	done := make(chan error, 1)
-	base := testlib.FreePorts(t, 9)[0]
-	go func() {
-		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
-	}()
-	var a announced
-	if err := json.NewDecoder(out).Decode(&a); err != nil {
-		t.Fatalf("%v, %v", err, <-done)
-	}
+	a, cancel, done := launch(t, dir)
 	gw, sma := a.Gateways[0], a.Manager.Dir
 	f.Publish(`R1 4 virus "body":["one-click"]`, `R2 3 phish "body":["two-parcels"]`, `R3 3 scam "body":["a-prince"]`)
 	local(t, gw.Dir, fmt.Sprintf(`outbreakconfig source=%s feed=%s key=%s ca_file=%s; commit; outbreakupdate`, f.URL, f.Name, f.Key, f.CAFile))

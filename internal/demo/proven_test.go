@@ -15,9 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"lazaret/internal/dns"
-	"lazaret/internal/gateway"
-	"lazaret/internal/manager"
 	wire "lazaret/internal/smtp"
 )
 
@@ -180,22 +177,7 @@ func postTo(t *testing.T, addr, content string, to ...string) {
 // reason and the next try, and what it takes later is proven.
 func TestReleaseProvenCircle(t *testing.T) {
 	a := made(t)
-	m, err := manager.New(manager.Options{Dir: a.Manager.Dir, Resolver: &dns.Fake{}, Trouble: io.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := gateway.New(gateway.Options{Dir: a.Gateways[0].Dir, Resolver: &dns.Fake{}, Trouble: io.Discard})
-	if err != nil {
-		t.Fatal(errors.Join(err, m.Close()))
-	}
-	defer func() {
-		if err := errors.Join(g.Close(), m.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err := errors.Join(m.Start(t.Context()), g.Start(t.Context())); err != nil {
-		t.Fatal(err)
-	}
+	m, _ := pair(t, a)
 	at := a.Mailbox.SMTP
 	o := newOffice(t, at)
 	o.set("carol@example.com", wire.NewReply(550, "5.1.1", "no such \x1b[31muser"))

@@ -1,10 +1,7 @@
 package demo
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -22,17 +19,7 @@ import (
 func TestRescanOnRelease(t *testing.T) {
 	scanner := testlib.NewClamd(t)
 	dir := filepath.Join(t.TempDir(), "demo")
-	ctx, cancel := context.WithCancel(context.Background())
-	out, in := io.Pipe()
-	done := make(chan error, 1)
-	base := testlib.FreePorts(t, 9)[0]
-	go func() {
-		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
-	}()
-	var a announced
-	if err := json.NewDecoder(out).Decode(&a); err != nil {
-		t.Fatalf("%v, %v", err, <-done)
-	}
+	a, cancel, done := launch(t, dir)
 	gw := a.Gateways[0]
 	local(t, gw.Dir, `antivirusconfig clamd=`+scanner.Socket+`; commit`)
 	arrived := func(end string) func() bool {
@@ -134,17 +121,7 @@ func TestRescanHeld(t *testing.T) {
 	scanner.Know(t, "Worm", "lazaret-worm-of-the-test")
 	scanner.Restart(t)
 	dir := filepath.Join(t.TempDir(), "demo")
-	ctx, cancel := context.WithCancel(context.Background())
-	out, in := io.Pipe()
-	done := make(chan error, 1)
-	base := testlib.FreePorts(t, 9)[0]
-	go func() {
-		done <- Run(ctx, Options{Dir: dir, PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
-	}()
-	var a announced
-	if err := json.NewDecoder(out).Decode(&a); err != nil {
-		t.Fatalf("%v, %v", err, <-done)
-	}
+	a, cancel, done := launch(t, dir)
 	gw, sma := a.Gateways[0], a.Manager.Dir
 	local(t, gw.Dir, `antivirusconfig clamd=`+scanner.Socket+`; commit`)
 	virus, worm := "Subject: virus\r\n\r\n"+testlib.EICAR()+"\r\n", "Subject: worm\r\n\r\n"+strings.Repeat("line\r\n", 100_000)+"lazaret-worm-of-the-test\r\n"
@@ -153,7 +130,7 @@ func TestRescanHeld(t *testing.T) {
 	first, second := waitHeld(t, sma, "virus"), waitHeld(t, sma, "worm")
 	rescan := func(what string) string {
 		var b strings.Builder
-		if _, err := adminssh.Local(ctx, appliance.SocketPath(sma), "quarantine rescan "+what, strings.NewReader(""), &b); err != nil {
+		if _, err := adminssh.Local(t.Context(), appliance.SocketPath(sma), "quarantine rescan "+what, strings.NewReader(""), &b); err != nil {
 			t.Fatal(err)
 		}
 		return b.String()

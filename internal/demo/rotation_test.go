@@ -2,11 +2,8 @@ package demo
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"lazaret/internal/testlib"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,17 +22,8 @@ type circle struct {
 
 func runDemonstration(t *testing.T) *circle {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	out, in := io.Pipe()
-	done := make(chan error, 1)
-	base := testlib.FreePorts(t, 9)[0]
-	go func() {
-		done <- Run(ctx, Options{Dir: filepath.Join(t.TempDir(), "demo"), PortBase: base, JSON: true, Stdout: in, Stderr: io.Discard})
-	}()
-	r := &circle{t: t}
-	if err := json.NewDecoder(out).Decode(&r.announced); err != nil {
-		t.Fatalf("%v, %v", err, <-done)
-	}
+	a, cancel, done := launch(t, filepath.Join(t.TempDir(), "demo"))
+	r := &circle{announced: a, t: t}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
